@@ -1,0 +1,29 @@
+"""TFP bijectors on images, NHWC, from latent (forward) to image (inverse)."""
+
+from alignflow_tf.bijectors.act_norm import ActNorm
+from alignflow_tf.bijectors.act_norm import initialize_act_norms
+from alignflow_tf.bijectors.affine_coupling import AffineCoupling
+from alignflow_tf.bijectors.factor_out import FactorOut
+from alignflow_tf.bijectors.image_preprocess import ImagePreprocess
+from alignflow_tf.bijectors.invertible_conv import InvertibleConv1x1
+from alignflow_tf.bijectors.log_det_bijector import LogDetBijector
+from alignflow_tf.bijectors.masks import ChannelMask
+from alignflow_tf.bijectors.masks import CheckerboardMask
+from alignflow_tf.bijectors.masks import Mask
+from alignflow_tf.bijectors.squeeze import channel_permutation
+from alignflow_tf.bijectors.squeeze import Squeeze
+
+__all__ = [
+    'ActNorm',
+    'AffineCoupling',
+    'ChannelMask',
+    'CheckerboardMask',
+    'FactorOut',
+    'ImagePreprocess',
+    'InvertibleConv1x1',
+    'LogDetBijector',
+    'Mask',
+    'Squeeze',
+    'channel_permutation',
+    'initialize_act_norms',
+]

@@ -1,0 +1,88 @@
+"""Factoring out half of the channels between two scales of a flow."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from alignflow_tf.bijectors import log_det_bijector
+
+__all__ = ['FactorOut']
+
+tfb = tfp.bijectors
+
+
+class FactorOut(log_det_bijector.LogDetBijector):
+  """Applies a bijector to the first half of the channels, none to the second.
+
+  ```
+  x1, x2 = split(x);  y1, y2 = split(y)      # halves of the channels
+  forward:  y = concat(inner.forward(x1), x2)
+  inverse:  x = concat(inner.inverse(y1), y2)
+  forward log-det: inner.forward_log_det_jacobian(x1)
+  ```
+
+  It makes a flow multi-scale: `inner` holds the coarser scales, and the second
+  half is latent as it stands. Both halves come back in one tensor, so a latent
+  has as many dimensions as its image.
+
+  #### References
+
+  [1]: Laurent Dinh, Jascha Sohl-Dickstein, Samy Bengio. Density estimation
+       using Real NVP. In _ICLR_, 2017, section 3.6.
+       https://arxiv.org/abs/1605.08803
+  """
+
+  def __init__(
+      self,
+      inner: tfb.Bijector,
+      validate_args: bool = False,
+      name: str = 'factor_out',
+  ):
+    """Builds the bijector.
+
+    Args:
+      inner: A `tfb.Bijector` on images that keeps their shape.
+      validate_args: As in `tfb.Bijector`.
+      name: Name of the bijector.
+
+    Raises:
+      ValueError: If `inner` is not a bijector.
+    """
+    parameters = dict(locals())
+    if not isinstance(inner, tfb.Bijector):
+      raise ValueError(f'`inner` must be a tfb.Bijector, got {inner!r}.')
+    with tf.name_scope(name) as name:
+      super().__init__(
+          forward_min_event_ndims=3,
+          validate_args=validate_args,
+          dtype=inner.dtype,
+          parameters=parameters,
+          name=name)
+      self._inner = inner
+
+  @property
+  def inner(self) -> tfb.Bijector:
+    """The bijector of the first half."""
+    return self._inner
+
+  def _halves(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    if x.shape.rank is None or x.shape.rank < 3 or (
+        x.shape[-1] is None or x.shape[-1] % 2):
+      raise ValueError(
+          f'`{self.name}` takes images of shape [..., height, width, channels] '
+          f'with an even number of channels, got {x.shape}.')
+    first, second = tf.split(x, 2, axis=-1)
+    return first, second
+
+  def _forward_and_log_det(
+      self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    first, second = self._halves(x)
+    y = tf.concat([self._inner.forward(first), second], axis=-1)
+    return y, self._inner.forward_log_det_jacobian(first, event_ndims=3)
+
+  def _inverse_and_log_det(
+      self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    first, second = self._halves(y)
+    x = tf.concat([self._inner.inverse(first), second], axis=-1)
+    return x, self._inner.inverse_log_det_jacobian(first, event_ndims=3)

@@ -1,0 +1,165 @@
+"""Pixels: dequantisation, ranges, bits per dimension, sheets."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = [
+    'bits_per_dim', 'dequantize', 'from_uint8', 'sheet', 'to_critic',
+    'to_uint8', 'validate'
+]
+
+
+def from_uint8(images: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+  """Takes uint8 pixels to the middle of their bins in [0, 1].
+
+  Level `k` becomes `(k + 0.5) / 256`, the mean of what `dequantize` draws: what
+  is evaluated without noise lies where the model was trained with it.
+
+  Args:
+    images: uint8 `Tensor` of any shape.
+    dtype: Floating type of the result.
+
+  Returns:
+    A `Tensor` of the same shape in (0, 1).
+  """
+  return (tf.cast(images, dtype) + 0.5) / 256.
+
+
+def to_uint8(images: tf.Tensor) -> tf.Tensor:
+  """Takes pixels in [0, 1] to levels 0 to 255; clips what is outside."""
+  return tf.cast(tf.clip_by_value(tf.floor(images * 256.), 0., 255.), tf.uint8)
+
+
+def dequantize(
+    images: tf.Tensor,
+    seed: Any,
+    width: float = 1.,
+    dtype: tf.DType = tf.float32,
+) -> tf.Tensor:
+  """Adds uniform noise to uint8 pixels, so that they have a density.
+
+  `x = (k + width * u) / (255 + width)`, with `k` the level and `u` uniform on
+  [0, 1). For `width=1` that is the usual `(k + u) / 256`. Images whose channels
+  are copies of one another have no density but for this noise; a larger width
+  bounds what a model can earn with it.
+
+  Args:
+    images: uint8 `Tensor` of any shape.
+    seed: Stateless seed, two integers.
+    width: Width of the noise in levels, at least 1.
+    dtype: Floating type of the result.
+
+  Returns:
+    A `Tensor` of the same shape in [0, 1).
+
+  Raises:
+    ValueError: If `width` is below 1.
+
+  #### References
+
+  [1]: Lucas Theis, Aäron van den Oord, Matthias Bethge. A note on the
+       evaluation of generative models. In _ICLR_, 2016, section 3.1.
+       https://arxiv.org/abs/1511.01844
+  """
+  if not width >= 1.:
+    raise ValueError(f'`width` must be at least 1, got {width!r}.')
+  noise = tf.random.stateless_uniform(tf.shape(images), seed, dtype=dtype)
+  return (tf.cast(images, dtype) + width * noise) / (255. + width)
+
+
+def bits_per_dim(log_prob: tf.Tensor, event_size: int) -> tf.Tensor:
+  """Bits per dimension of 8-bit images from densities on [0, 1].
+
+  `-log_prob / (event_size * log(2)) + 8`: a bin of a level is 1/256 wide.
+
+  Args:
+    log_prob: Log-densities in nats of dequantised images in [0, 1].
+    event_size: Number of dimensions of an image.
+
+  Returns:
+    A `Tensor` of the shape of `log_prob`, in bits; lower is better.
+  """
+  return -log_prob / (event_size * math.log(2.)) + 8.
+
+
+def to_critic(images: tf.Tensor) -> tf.Tensor:
+  """Takes [0, 1] to [-1, 1], the range of critics, classifiers and MSE."""
+  return images * 2. - 1.
+
+
+def validate(
+    images: Any,
+    event_shape: tuple[int, int, int],
+    argument: str = 'images',
+    low: float = -0.5,
+    high: float = 1.5,
+) -> np.ndarray:
+  """Checks a batch of images that a user hands in.
+
+  Flows are bijections of the whole space, and translated images may lie a
+  little outside [0, 1]; images of [0, 255] or [-1, 1] lie farther.
+
+  Args:
+    images: What was handed in.
+    event_shape: `(height, width, channels)` expected.
+    argument: Name of the argument, for the message.
+    low: Smallest value accepted.
+    high: Largest value accepted.
+
+  Returns:
+    The images as a float32 array of shape `[B, height, width, channels]`.
+
+  Raises:
+    TypeError: If the images are not numbers of a floating type.
+    ValueError: If shape, range or finiteness is wrong.
+  """
+  array = np.asarray(images)
+  if not np.issubdtype(array.dtype, np.floating):
+    raise TypeError(
+        f'`{argument}` must be floating numbers in [0, 1], got dtype '
+        f'{array.dtype}: use alignflow_tf.images.from_uint8 for uint8 pixels.')
+  if array.ndim != 4 or array.shape[1:] != tuple(event_shape):
+    raise ValueError(
+        f'`{argument}` must have shape [B, {event_shape[0]}, {event_shape[1]}, '
+        f'{event_shape[2]}], got {list(array.shape)}.')
+  if not array.shape[0]:
+    raise ValueError(f'`{argument}` must hold at least one image, got none.')
+  if not np.isfinite(array).all():
+    raise ValueError(f'`{argument}` must be finite, got NaN or infinity.')
+  if array.min() < low or array.max() > high:
+    raise ValueError(
+        f'`{argument}` must have pixels in [0, 1], got values from '
+        f'{array.min():.4g} to {array.max():.4g}.')
+  return array.astype(np.float32)
+
+
+def sheet(rows: list[np.ndarray], gap: int = 2, scale: int = 1) -> np.ndarray:
+  """Lays rows of images out as one picture.
+
+  Args:
+    rows: A list of arrays `[N, H, W, C]`, float in [0, 1] (clipped) or uint8,
+      of 1 or 3 channels, of one image size.
+    gap: White pixels between images, before scaling.
+    scale: Positive integer, by which pixels are repeated.
+
+  Returns:
+    A uint8 array `[height, width, 3]`.
+  """
+  columns = max(len(row) for row in rows)
+  height, width = rows[0].shape[1:3]
+  canvas = np.full(
+      (len(rows) * (height + gap) + gap, columns * (width + gap) + gap, 3),
+      255, np.uint8)
+  for i, row in enumerate(rows):
+    pixels = np.asarray(row)
+    if pixels.dtype != np.uint8:
+      pixels = np.clip(np.floor(pixels * 256.), 0, 255).astype(np.uint8)
+    for j, image in enumerate(pixels):
+      top, left = gap + i * (height + gap), gap + j * (width + gap)
+      canvas[top:top + height, left:left + width] = image
+  return canvas.repeat(scale, axis=0).repeat(scale, axis=1)

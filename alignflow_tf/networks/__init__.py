@@ -1,0 +1,7 @@
+"""Keras 3 networks."""
+
+from alignflow_tf.networks.classifiers import lenet
+from alignflow_tf.networks.conditioner import ConditionerResNet
+from alignflow_tf.networks.critic import patch_critic
+
+__all__ = ['ConditionerResNet', 'lenet', 'patch_critic']
