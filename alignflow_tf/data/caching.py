@@ -1,0 +1,161 @@
+"""Preprocessed images in memory, or in a file of ours beside the user's."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from alignflow_tf.data.errors import DataError, one_line
+from alignflow_tf.data.stores import ArrayStore, MemmapStore, Store
+
+CACHES = ('memory', 'file', 'none')
+Batches = Iterable[tuple[np.ndarray, np.ndarray | None]]
+
+
+@dataclasses.dataclass
+class Cached:
+  """Images and labels of one part of a source, held by one of the caches."""
+
+  labels: np.ndarray | None
+  images: np.ndarray | None = None
+  path: str | None = None
+
+  def store(self, rows: np.ndarray, keys: Sequence[str]) -> Store:
+    """The rows of a split as a `Store`."""
+    labels = None if self.labels is None else self.labels[rows]
+    if self.path is not None:
+      return MemmapStore(self.path, rows, labels, keys)
+    assert self.images is not None
+    return ArrayStore(self.images[rows], labels, keys)
+
+
+def free_memory() -> int | None:
+  """Bytes of memory that can be had, or None where the system does not say."""
+  try:
+    with open('/proc/meminfo', encoding='ascii') as file:
+      for line in file:
+        if line.startswith('MemAvailable:'):
+          return int(line.split()[1]) * 1024
+  except (OSError, ValueError):
+    pass
+  return None
+
+
+def check_memory(count: int, shape: Sequence[int], what: str) -> None:
+  """Refuses a set that would not fit, before it is read.
+
+  Raises:
+    DataError: If `count` images of `shape` need over 60 % of free memory.
+  """
+  need = count * int(np.prod(shape))
+  free = free_memory()
+  if free is not None and need > 0.6 * free:
+    raise DataError(
+        f"`cache` is 'memory', but {count} images of {tuple(shape)} of {what} "
+        f'take {need / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free. '
+        "Give `cache='file'` (read once, then paged from disk), or, for image "
+        "folders, `cache='none'`, or a smaller `image_size`."
+    )
+
+
+def read(
+    batches: Callable[[], Batches],
+    count: int,
+    shape: tuple[int, int, int],
+    cache: str,
+    cache_dir: str | None,
+    identity: Any,
+    what: str,
+) -> Cached:
+  """Reads preprocessed images once into memory or into a file.
+
+  Args:
+    batches: Gives batches of (uint8 images [b, H, W, C], labels [b] or None).
+    count: Number of images to come.
+    shape: (H, W, C).
+    cache: 'memory' or 'file'.
+    cache_dir: Folder of cache files; None for `~/.cache/alignflow_tf`.
+    identity: JSON-able; all that the pixels depend on.
+    what: The source, for messages.
+
+  Returns:
+    The images and labels.
+
+  Raises:
+    DataError: If they do not fit or cannot be written.
+  """
+  if cache == 'memory':
+    check_memory(count, shape, what)
+    images = np.empty((count, *shape), np.uint8)
+    return Cached(_fill(images, batches, what), images=images)
+  digest = hashlib.sha256(
+      json.dumps([identity, count, shape], sort_keys=True).encode('utf-8')
+  ).hexdigest()[:24]
+  root = os.path.expanduser(
+      cache_dir or os.path.join(
+          os.environ.get('XDG_CACHE_HOME', '~/.cache'), 'alignflow_tf'))
+  final = os.path.join(root, digest)
+  if not os.path.isdir(final):
+    try:
+      os.makedirs(root, exist_ok=True)
+      aside = tempfile.mkdtemp(prefix=f'{digest}.part.', dir=root)
+    except OSError as error:
+      raise DataError(
+          f'`cache_dir` is {root!r}, where nothing can be written '
+          f'({one_line(error)}). Name a folder that can be written to.'
+      ) from error
+    try:
+      file = np.lib.format.open_memmap(
+          os.path.join(aside, 'images.npy'), 'w+', np.uint8, (count, *shape))
+      labels = _fill(file, batches, what)
+      file.flush()
+      del file
+      if labels is not None:
+        np.save(os.path.join(aside, 'labels.npy'), labels, allow_pickle=False)
+      try:
+        os.rename(aside, final)
+      except OSError:
+        if not os.path.isdir(final):  # Else another process was faster.
+          raise
+    except OSError as error:
+      raise DataError(
+          f'`cache_dir` is {root!r}: writing the images failed '
+          f'({one_line(error)}). Make room, or name another folder.'
+      ) from error
+    finally:
+      shutil.rmtree(aside, ignore_errors=True)
+  labels_path = os.path.join(final, 'labels.npy')
+  return Cached(
+      np.load(labels_path, allow_pickle=False)
+      if os.path.exists(labels_path) else None,
+      path=os.path.join(final, 'images.npy'),
+  )
+
+
+def _fill(
+    images: np.ndarray, batches: Callable[[], Batches], what: str
+) -> np.ndarray | None:
+  labels: list[np.ndarray] = []
+  row = 0
+  for part, part_labels in batches():
+    if row + len(part) > len(images):
+      row += len(part)
+      break
+    images[row:row + len(part)] = part
+    row += len(part)
+    if part_labels is not None:
+      labels.append(np.asarray(part_labels, np.int64))
+  if row != len(images):
+    raise DataError(
+        f'{what} should hold {len(images)} images, but {row} were read: it is '
+        'incomplete or was changed. Remove it and fetch it again.'
+    )
+  return np.concatenate(labels) if labels else None

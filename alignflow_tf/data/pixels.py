@@ -1,0 +1,125 @@
+"""Pixel rules: uint8 in, uint8 out, every one stated.
+
+  * Resizing is by `tf.image.resize(..., antialias=True)`: when shrinking, the
+    kernel widens by the factor, so every source pixel counts.
+  * RGB to grey: 0.2989 R + 0.5870 G + 0.1140 B (ITU-R 601 luma, what Pillow's
+    'L' and `tf.image.rgb_to_grayscale` use). Grey to RGB: copied three times.
+  * Alpha is blended over white; a palette is expanded to its colours.
+  * 16-bit samples lose their low byte (v >> 8), so that pure white stays 255.
+  * Rounding is to nearest; values are clipped to 0..255 (bicubic overshoots).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+_CHUNK = 1024
+
+
+def parse_size(value: int | tuple[int, int] | None, name: str,
+               error: type[ValueError]) -> tuple[int, int] | None:
+  """Reads an image size: an int for a square, or (height, width).
+
+  Args:
+    value: What the user gave, or None.
+    name: The argument's name for the message.
+    error: Exception class to raise.
+
+  Returns:
+    (height, width) in pixels, or None.
+
+  Raises:
+    error: If it is neither, or not in 4..4096.
+  """
+  if value is None:
+    return None
+  pair = (value, value) if isinstance(value, (int, np.integer)) else value
+  try:
+    height, width = (int(v) for v in pair)
+    whole = all(int(v) == v for v in pair)
+  except (TypeError, ValueError):
+    height = width = 0
+    whole = False
+  if isinstance(value, bool) or not whole or not (
+      4 <= height <= 4096 and 4 <= width <= 4096
+  ):
+    raise error(
+        f'`{name}` is {value!r}; it must be an integer from 4 to 4096 (a '
+        'square), or a pair (height, width) of such.'
+    )
+  return height, width
+
+
+def to_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
+  """Brings a float image to 1 or 3 channels by the rules above.
+
+  Args:
+    image: float32 [..., H, W, c] in 0..255; c is 1 (grey), 2 (grey, alpha),
+      3 (RGB) or 4 (RGB, alpha), static or not.
+    channels: 1 or 3.
+
+  Returns:
+    float32 [..., H, W, channels].
+  """
+  found = image.shape[-1]
+  if found is None:
+    return tf.switch_case(
+        tf.shape(image)[-1] - 1,
+        [lambda c=c: to_channels(_pin_channels(image, c), channels)
+         for c in (1, 2, 3, 4)],
+    )
+  if found in (2, 4):
+    alpha = image[..., -1:] / 255.0
+    image = image[..., :-1] * alpha + 255.0 * (1.0 - alpha)
+  if image.shape[-1] == 3 and channels == 1:
+    return tf.image.rgb_to_grayscale(image)
+  if image.shape[-1] == 1 and channels == 3:
+    return tf.repeat(image, 3, axis=-1)
+  return image
+
+
+def _pin_channels(image: tf.Tensor, count: int) -> tf.Tensor:
+  return tf.ensure_shape(
+      tf.reshape(image, tf.concat([tf.shape(image)[:-1], [count]], 0)),
+      image.shape[:-1].concatenate(count),
+  )
+
+
+def to_uint8(image: tf.Tensor) -> tf.Tensor:
+  """Rounds and clips a float image in 0..255 to uint8."""
+  return tf.cast(tf.clip_by_value(tf.round(image), 0.0, 255.0), tf.uint8)
+
+
+def resize_array(
+    images: np.ndarray,
+    size: tuple[int, int],
+    channels: int,
+    method: str = 'bilinear',
+) -> np.ndarray:
+  """Resizes an array of equally sized images.
+
+  Args:
+    images: [n, h, w, c], values 0..255, any real dtype.
+    size: (height, width) of the result, in pixels.
+    channels: 1 or 3.
+    method: A method of `tf.image.resize`.
+
+  Returns:
+    uint8 [n, height, width, channels].
+  """
+  out = np.empty((len(images), *size, channels), np.uint8)
+  same = tuple(images.shape[1:3]) == tuple(size)
+  if same and images.shape[-1] == channels and images.dtype == np.uint8:
+    out[...] = images
+    return out
+  with tf.device('/CPU:0'):
+    for start in range(0, len(images), _CHUNK):
+      part = tf.cast(images[start:start + _CHUNK], tf.float32)
+      if images.shape[-1] > channels:
+        part = to_channels(part, channels)
+      if not same:
+        part = tf.image.resize(part, size, method, antialias=True)
+      out[start:start + _CHUNK] = to_uint8(
+          to_channels(part, channels)).numpy()
+  return out

@@ -1,0 +1,252 @@
+"""Domains from TFDS records: found, or downloaded, and read once."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from alignflow_tf.data import caching
+from alignflow_tf.data import network
+from alignflow_tf.data import pixels
+from alignflow_tf.data import splits as splits_lib
+from alignflow_tf.data.domain_set import Domain
+from alignflow_tf.data.errors import DataError, one_line
+from alignflow_tf.data.stores import Store
+
+_BATCH = 256
+
+
+def find(data_dir: str, tfds_name: str) -> str | None:
+  """The folder of prepared records of a set, or None.
+
+  Args:
+    data_dir: A TFDS data folder.
+    tfds_name: 'mnist', or 'cycle_gan/horse2zebra'.
+
+  Returns:
+    `data_dir/tfds_name/VERSION`, of the highest version that is complete.
+  """
+  found = []
+  pattern = os.path.join(glob.escape(data_dir), *tfds_name.split('/'), '*',
+                         'dataset_info.json')
+  for path in glob.glob(pattern):
+    folder = os.path.dirname(path)
+    version = os.path.basename(folder)
+    # TFDS prepares in `VERSION.incompleteXYZ` and renames.
+    if re.fullmatch(r'\d+\.\d+\.\d+', version):
+      found.append((tuple(int(v) for v in version.split('.')), folder))
+  return max(found)[1] if found else None
+
+
+def ensure(
+    tfds_name: str,
+    data_dir: str | None,
+    download: bool,
+    url: str,
+    make_builder: Callable[[str], Any],
+    also: str = '',
+) -> str:
+  """The folder of a set's records, after downloading them if need be.
+
+  Args:
+    tfds_name: Name of the set in `data_dir`.
+    data_dir: A TFDS data folder, or None for TFDS's default.
+    download: Whether downloading is allowed.
+    url: An address that the download needs.
+    make_builder: Gives the TFDS builder for a data folder.
+    also: Another layout that would do, for the message.
+
+  Returns:
+    A folder to be read with `tfds.builder_from_directory`.
+
+  Raises:
+    DataError: If there are no records and they cannot be downloaded; without
+      a network within 3 s.
+  """
+  root = os.path.expanduser(data_dir) if data_dir else (
+      network.default_data_dir())
+  folder = find(root, tfds_name)
+  if folder:
+    return folder
+  given = f'`data_dir` is {data_dir!r}' if data_dir else (
+      f'`data_dir` is not given (TFDS\'s default is {root})')
+  missing = (
+      f'{given}, and there are no records of {tfds_name!r}: '
+      f'{os.path.join(root, tfds_name)}/VERSION/dataset_info.json does not '
+      'exist'
+      + ('' if os.path.isdir(root) else ' (the folder itself does not)')
+  )
+  would_do = (
+      f'Give a `data_dir` that holds them{also}, or run once with a network '
+      f'and `download=True`: they come from {url}. '
+      "`dataset='digits'` needs neither."
+  )
+  if not download:
+    raise DataError(f'{missing}, and `download` is off. {would_do}')
+  if not network.reachable(url):
+    raise DataError(
+        f'{missing}, and the server cannot be reached. {would_do}')
+  try:
+    builder = make_builder(root)
+    builder.download_and_prepare()
+  except Exception as error:  # TFDS raises anything from OSError to Assertion.
+    raise DataError(
+        f'{missing}, and downloading failed: {type(error).__name__}: '
+        f'{one_line(error)}. Nothing half-written is kept; run again to '
+        f'retry. {would_do}'
+    ) from error
+  folder = find(root, tfds_name)
+  if folder is None:
+    raise DataError(f'{missing}, although preparing them went through.')
+  return folder
+
+
+@contextlib.contextmanager
+def reading(folder: str) -> Iterator[None]:
+  """Turns the errors of reading records into ones that name the folder."""
+  try:
+    yield
+  except DataError:
+    raise
+  except Exception as error:
+    raise DataError(
+        f'The records in {folder} cannot be read ({type(error).__name__}: '
+        f'{one_line(error)}). Remove the folder and download or prepare it '
+        'again.'
+    ) from error
+
+
+class Records:
+  """Prepared TFDS records of one set: image, and perhaps label."""
+
+  def __init__(self, folder: str, what: str):
+    import tensorflow_datasets as tfds  # pylint: disable=import-outside-toplevel
+
+    self.folder = folder
+    self.what = what
+    self._tfds = tfds
+    with reading(folder):
+      self._builder = tfds.builder_from_directory(folder)
+      self.counts = {
+          name: int(info.num_examples)
+          for name, info in self._builder.info.splits.items()
+      }
+    self.features = self._builder.info.features
+
+  def identity(self, split: str) -> Any:
+    """What the pixels of a split depend on, for the file cache."""
+    files = sorted(glob.glob(os.path.join(
+        glob.escape(self.folder), f'*-{split}.*')))
+    return [
+        [os.path.abspath(f), os.path.getsize(f), os.stat(f).st_mtime_ns]
+        for f in files
+    ]
+
+  def dataset(self, split: str) -> tf.data.Dataset:
+    """Examples in record order, the same on every machine."""
+    return self._builder.as_dataset(
+        split=split,
+        shuffle_files=False,
+        read_config=self._tfds.ReadConfig(
+            interleave_cycle_length=1, try_autocache=False),
+    )
+
+  def batches(
+      self,
+      split: str,
+      size: tuple[int, int],
+      channels: int,
+      prepare: Callable[[tf.Tensor], tf.Tensor] | None = None,
+      image_key: str = 'image',
+  ) -> caching.Batches:
+    """Preprocessed batches of a split.
+
+    Args:
+      split: Name of the split in the records.
+      size: (height, width).
+      channels: 1 or 3.
+      prepare: Graph function from a uint8 image to the preprocessed uint8
+        one, for images of differing sizes.
+      image_key: The feature that holds the image.
+
+    Yields:
+      (uint8 [b, H, W, C], int64 [b] or None).
+    """
+    labelled = 'label' in self.features
+    with reading(self.folder):
+      dataset = self.dataset(split)
+
+      def pick(example: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        image = example[image_key]
+        label = example['label'] if labelled else tf.constant(0, tf.int64)
+        return (image if prepare is None else prepare(image)), label
+
+      dataset = dataset.map(
+          pick, num_parallel_calls=tf.data.AUTOTUNE
+      ).batch(_BATCH).prefetch(2)
+      for images, labels in dataset.as_numpy_iterator():
+        if prepare is None:
+          images = pixels.resize_array(images, size, channels)
+        yield images, (labels if labelled else None)
+
+
+def held_out_domain(
+    name: str,
+    counts: dict[str, int],
+    read: Callable[[str], caching.Cached],
+    *,
+    labelled: bool,
+    grey_copied: bool,
+    info: dict[str, Any],
+    source_splits: tuple[str, str] = ('train', 'test'),
+) -> Domain:
+  """A domain whose source has train and test, and no validation split.
+
+  Args:
+    name: Name of the domain.
+    counts: Images per split of the source.
+    read: Gives all images of a split of the source.
+    labelled: Whether there are labels; the cut is then stratified.
+    grey_copied: See `Domain`.
+    info: Facts for `describe`.
+    source_splits: The source's names for train and test.
+
+  Returns:
+    The domain. Test is not read before it is asked for.
+  """
+  train, test = source_splits
+  held = splits_lib.held_out_size(counts[train], counts[test])
+  sizes = {
+      'train': counts[train] - held, 'validation': held, 'test': counts[test]}
+  cached: dict[str, caching.Cached] = {}
+
+  def open_split(split: str) -> Store:
+    source = test if split == 'test' else train
+    if source not in cached:
+      cached[source] = read(source)
+    held_data = cached[source]
+    if split == 'test':
+      # A fixed shuffle, so that `limit` takes an unbiased sample.
+      rows = splits_lib.stratified(held_data.labels, [counts[test]],
+                                   counts[test])[0]
+    else:
+      parts = splits_lib.stratified(
+          held_data.labels, [sizes['train'], held], counts[train])
+      rows = parts[0 if split == 'train' else 1]
+    return held_data.store(rows, [f'{name}/{source}/{i}' for i in rows])
+
+  rule = (
+      f'{splits_lib.HELD_OUT_RULE} ({held} of {counts[train]}'
+      f'{", stratified by class" if labelled else ""}; numpy RandomState '
+      f'permutation, seed {splits_lib.SPLIT_SEED}); test as published by the '
+      'source')
+  return Domain(
+      name=name, sizes=sizes, open_split=open_split, labelled=labelled,
+      grey_copied=grey_copied, info={**info, 'splits': rule})
