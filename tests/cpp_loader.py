@@ -337,7 +337,8 @@ class Model:
             out_ports, results, num_out,
             None, 0, None, status.pointer)
         status.check()
-      return {key: _to_array(result) for key, result in zip(names, results)}
+      return {key: _to_array(result) for key, result in zip(
+          names, results, strict=True)}
     finally:
       for tensor in tensors:
         _delete_tensor(tensor, own_strings=True)

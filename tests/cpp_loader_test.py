@@ -68,7 +68,7 @@ def test_computes_only_the_outputs_asked_for(model):
   assert list(model.run({'x': [[1, 2]]}, outputs=['count'])) == ['count']
 
 
-@pytest.mark.parametrize('feeds, signature, code, pattern', [
+@pytest.mark.parametrize(('feeds', 'signature', 'code', 'pattern'), [
     ({'x': [[1, 2]]}, 'other', 'NOT_FOUND', "No signature 'other'"),
     ({'y': [[1, 2]]}, 'serving_default', 'INVALID_ARGUMENT', r"\['x'\].*'y'"),
     ({'x': np.zeros([1, 2])}, 'serving_default', 'INVALID_ARGUMENT', 'double'),
