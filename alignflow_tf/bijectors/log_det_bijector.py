@@ -60,6 +60,16 @@ class LogDetBijector(tfb.Bijector, abc.ABC):
   def _inverse_log_det_jacobian(self, y: tf.Tensor) -> tf.Tensor:
     return self._inverse_and_log_det(y)[1]
 
+  # TFP's cache is one for all bijectors and takes those of equal constructor
+  # arguments for the same function. Two `ActNorm(3)` are not: they have their
+  # own variables, and the flows of two domains meet on the same tensors.
+
+  def __eq__(self, other: Any) -> bool:
+    return self is other
+
+  def __hash__(self) -> int:
+    return id(self)
+
   @classmethod
   def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict:
     # Networks and variables have no batch dimensions of their own.
