@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 import dataclasses
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from alignflow_tf.data.errors import DataError, one_line
-from alignflow_tf.data.stores import ArrayStore, MemmapStore, Store
+from alignflow_tf.data.errors import DataError
+from alignflow_tf.data.errors import one_line
+from alignflow_tf.data.stores import ArrayStore
+from alignflow_tf.data.stores import MemmapStore
+from alignflow_tf.data.stores import Store
 
 CACHES = ('memory', 'file', 'none')
 Batches = Iterable[tuple[np.ndarray, np.ndarray | None]]

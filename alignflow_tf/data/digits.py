@@ -6,14 +6,14 @@ import dataclasses
 import os
 from typing import Any
 
-
 from alignflow_tf.data import caching
 from alignflow_tf.data import libsvm
 from alignflow_tf.data import network
 from alignflow_tf.data import pixels
 from alignflow_tf.data import records
 from alignflow_tf.data.domain_set import Domain
-from alignflow_tf.data.errors import DataError, one_line
+from alignflow_tf.data.errors import DataError
+from alignflow_tf.data.errors import one_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ SOURCES = {
     'usps': _Source(
         'usps', 1, '16x16', {'train': 7291, 'test': 2007},
         'https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/',
-        'LIBSVM usps.bz2 and usps.t.bz2, by this package\'s TFDS builder',
+        "LIBSVM usps.bz2 and usps.t.bz2, by this package's TFDS builder",
         'none stated (US Postal Service scans; research use)'),
     'svhn': _Source(
         'svhn_cropped', 3, '32x32', {'train': 73257, 'test': 26032},
@@ -127,6 +127,7 @@ def domain(
       return caching.Cached(
           labels, images=pixels.resize_array(images, size, channels))
   else:
+    records.refuse_streaming(cache, f'`dataset` with domain {name!r}')
     folder = records.ensure(
         source.tfds_name, data_dir, download, source.url,
         lambda root: _make_builder(name, root),

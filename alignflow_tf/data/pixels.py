@@ -1,12 +1,12 @@
 """Pixel rules: uint8 in, uint8 out, every one stated.
 
-  * Resizing is by `tf.image.resize(..., antialias=True)`: when shrinking, the
-    kernel widens by the factor, so every source pixel counts.
-  * RGB to grey: 0.2989 R + 0.5870 G + 0.1140 B (ITU-R 601 luma, what Pillow's
-    'L' and `tf.image.rgb_to_grayscale` use). Grey to RGB: copied three times.
-  * Alpha is blended over white; a palette is expanded to its colours.
-  * 16-bit samples lose their low byte (v >> 8), so that pure white stays 255.
-  * Rounding is to nearest; values are clipped to 0..255 (bicubic overshoots).
+* Resizing is by `tf.image.resize(..., antialias=True)`: when shrinking, the
+kernel widens by the factor, so every source pixel counts.
+* RGB to grey: 0.2989 R + 0.5870 G + 0.1140 B (ITU-R 601 luma, what Pillow's
+'L' and `tf.image.rgb_to_grayscale` use). Grey to RGB: copied three times.
+* Alpha is blended over white; a palette is expanded to its colours.
+* 16-bit samples lose their low byte (v >> 8), so that pure white stays 255.
+* Rounding is to nearest; values are clipped to 0..255 (bicubic overshoots).
 """
 
 from __future__ import annotations

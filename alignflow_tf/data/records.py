@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 import contextlib
 import glob
 import os
 import re
-from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from alignflow_tf.data import caching
@@ -17,7 +16,8 @@ from alignflow_tf.data import network
 from alignflow_tf.data import pixels
 from alignflow_tf.data import splits as splits_lib
 from alignflow_tf.data.domain_set import Domain
-from alignflow_tf.data.errors import DataError, one_line
+from alignflow_tf.data.errors import DataError
+from alignflow_tf.data.errors import one_line
 from alignflow_tf.data.stores import Store
 
 _BATCH = 256
@@ -76,7 +76,7 @@ def ensure(
   if folder:
     return folder
   given = f'`data_dir` is {data_dir!r}' if data_dir else (
-      f'`data_dir` is not given (TFDS\'s default is {root})')
+      f"`data_dir` is not given (TFDS's default is {root})")
   missing = (
       f'{given}, and there are no records of {tfds_name!r}: '
       f'{os.path.join(root, tfds_name)}/VERSION/dataset_info.json does not '
@@ -123,6 +123,20 @@ def reading(folder: str) -> Iterator[None]:
     ) from error
 
 
+def refuse_streaming(cache: str, folder: str) -> None:
+  """Refuses `cache='none'` for records, which have no random access.
+
+  Raises:
+    DataError: If `cache` is 'none'.
+  """
+  if cache == 'none':
+    raise DataError(
+        f"`cache` is 'none', but {folder} holds TFDS records, which are read "
+        'from front to back only, while training takes images in any order. '
+        "Give `cache='file'` (read once, then paged from disk) or "
+        "`cache='memory'`.")
+
+
 class Records:
   """Prepared TFDS records of one set: image, and perhaps label."""
 
@@ -157,6 +171,21 @@ class Records:
         read_config=self._tfds.ReadConfig(
             interleave_cycle_length=1, try_autocache=False),
     )
+
+  def column(self, split: str, feature: str) -> list[str]:
+    """The strings of a feature, in record order; images are not decoded."""
+    with reading(self.folder):
+      dataset = self._builder.as_dataset(
+          split=split,
+          shuffle_files=False,
+          read_config=self._tfds.ReadConfig(
+              interleave_cycle_length=1, try_autocache=False),
+          decoders=self._tfds.decode.PartialDecoding({feature}),
+      ).batch(4096)
+      return [
+          value.decode('utf-8') for part in dataset.as_numpy_iterator()
+          for value in part[feature]
+      ]
 
   def batches(
       self,

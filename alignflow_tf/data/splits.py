@@ -8,8 +8,8 @@ the same images, so their figures compare. The permutations come from
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
+import hashlib
 
 import numpy as np
 

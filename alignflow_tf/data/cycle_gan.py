@@ -1,0 +1,149 @@
+"""The unpaired sets of CycleGAN: TFDS's records, or the unpacked archive."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+from alignflow_tf.data import caching
+from alignflow_tf.data import folders
+from alignflow_tf.data import network
+from alignflow_tf.data import pictures as pictures_lib
+from alignflow_tf.data import records
+from alignflow_tf.data import splits as splits_lib
+from alignflow_tf.data.domain_set import Domain
+from alignflow_tf.data.errors import DataError
+from alignflow_tf.data.pictures import Recipe
+
+URL = 'https://efrosgans.eecs.berkeley.edu/cyclegan/datasets/'
+# Domain names and published counts, trainA/trainB/testA/testB.
+SOURCES = {
+    'apple2orange': (('apple', 'orange'), (995, 1019, 266, 248)),
+    'summer2winter_yosemite': (('summer', 'winter'), (1231, 962, 309, 238)),
+    'horse2zebra': (('horse', 'zebra'), (1067, 1334, 120, 140)),
+    'monet2photo': (('monet', 'photo'), (1072, 6287, 121, 751)),
+    'cezanne2photo': (('cezanne', 'photo'), (525, 6287, 58, 751)),
+    'ukiyoe2photo': (('ukiyoe', 'photo'), (562, 6287, 263, 751)),
+    'vangogh2photo': (('vangogh', 'photo'), (400, 6287, 400, 751)),
+    'iphone2dslr_flower': (('iphone', 'dslr'), (1812, 3325, 569, 480)),
+}
+LICENCE = 'ImageNet, Flickr and WikiArt pictures; research use'
+
+
+def find(name: str, data_dir: str | None) -> str | None:
+  """The folder with trainA, trainB, testA and testB of a set, or None."""
+  root = os.path.expanduser(data_dir or network.default_data_dir())
+  for folder in (
+      os.path.join(root, 'cycle_gan', name),
+      os.path.join(root, name),
+      os.path.join(root, 'downloads', 'manual', name),
+  ):
+    if all(os.path.isdir(os.path.join(folder, s + side))
+           for s in ('train', 'test') for side in 'AB'):
+      return folder
+  return None
+
+
+def domains(
+    name: str,
+    *,
+    data_dir: str | None,
+    download: bool,
+    recipe: Recipe,
+    cache: str,
+    cache_dir: str | None,
+    skip_unreadable: bool,
+    max_pixels: int,
+) -> list[Domain]:
+  """Both domains of an unpaired set; see `paired.domains`."""
+  names, published = SOURCES[name]
+  info: dict[str, Any] = {
+      'source': f'TFDS cycle_gan/{name} ({URL})',
+      'licence': LICENCE,
+  }
+  folder = find(name, data_dir)
+  root = os.path.expanduser(data_dir or network.default_data_dir())
+  if folder and not records.find(root, f'cycle_gan/{name}'):
+    return [
+        _from_folder(d, folder, side, recipe, cache, cache_dir, info,
+                     skip_unreadable, max_pixels)
+        for d, side in zip(names, 'AB')
+    ]
+
+  def make_builder(root: str) -> Any:
+    import tensorflow_datasets as tfds  # pylint: disable=import-outside-toplevel
+    return tfds.builder(f'cycle_gan/{name}', data_dir=root)
+
+  folder = records.ensure(
+      f'cycle_gan/{name}', data_dir, download, URL, make_builder,
+      also=f' (or the unpacked archive, {name}/trainA and so on, in it)')
+  records.refuse_streaming(cache, folder)
+  found = records.Records(folder, f'cycle_gan/{name}')
+  return [
+      _from_records(d, found, side, recipe, cache, cache_dir, {
+          **info, 'published': {
+              'train': published[i], 'test': published[i + 2]}})
+      for i, (d, side) in enumerate(zip(names, 'AB'))
+  ]
+
+
+def _from_records(
+    name: str,
+    found: records.Records,
+    side: str,
+    recipe: Recipe,
+    cache: str,
+    cache_dir: str | None,
+    info: dict[str, Any],
+) -> Domain:
+  splits = ('train' + side, 'test' + side)
+  if not all(found.counts.get(s) for s in splits):
+    raise DataError(
+        f'{found.folder} should hold the splits {splits}; it holds '
+        f'{found.counts}. Remove it and prepare it again.')
+
+  def read(split: str) -> caching.Cached:
+    result = caching.read(
+        lambda: found.batches(
+            split, recipe.size, recipe.channels, recipe.apply),
+        found.counts[split], (*recipe.size, recipe.channels), cache,
+        cache_dir, [found.identity(split), dataclasses.asdict(recipe)],
+        found.folder)
+    # TFDS labels these images with the letter of their domain, no class.
+    return dataclasses.replace(result, labels=None)
+
+  return records.held_out_domain(
+      name, found.counts, read, labelled=False, grey_copied=False,
+      source_splits=splits, info={
+          **info, 'read_from': found.folder, 'resizing': recipe.rule(),
+          'channels': 'RGB' if recipe.channels == 3 else 'grey (luma)'})
+
+
+def _from_folder(
+    name: str,
+    folder: str,
+    side: str,
+    recipe: Recipe,
+    cache: str,
+    cache_dir: str | None,
+    info: dict[str, Any],
+    skip_unreadable: bool,
+    max_pixels: int,
+) -> Domain:
+  groups, skipped, ignored = {}, [], 0
+  what = f'Domain {name!r} ({folder}/{{train,test}}{side})'
+  for split in ('train', 'test'):
+    sub = split + side
+    files, other = pictures_lib.find(os.path.join(folder, sub))
+    result = pictures_lib.scan(
+        folder, [f'{sub}/{f}' for f in files], what=what,
+        skip_unreadable=skip_unreadable, max_pixels=max_pixels)
+    groups[split] = result.pictures
+    skipped += result.skipped
+    ignored += len(other)
+  parts, rule = folders.complete_splits(groups, what)
+  assert set(parts) == set(splits_lib.SPLITS)
+  return folders.to_domain(
+      folders.Folder(name, folder, parts, rule, skipped, ignored), recipe,
+      cache=cache, cache_dir=cache_dir, info=info)

@@ -1,0 +1,198 @@
+"""`maps`, `facades` and `cityscapes`: trained unpaired, evaluated in pairs."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+
+from alignflow_tf.data import caching
+from alignflow_tf.data import folders
+from alignflow_tf.data import network
+from alignflow_tf.data import pictures as pictures_lib
+from alignflow_tf.data import records
+from alignflow_tf.data import splits as splits_lib
+from alignflow_tf.data.domain_set import Domain
+from alignflow_tf.data.errors import DataError
+from alignflow_tf.data.pictures import Recipe
+from alignflow_tf.data.stores import Store
+
+URL = 'http://efrosgans.eecs.berkeley.edu/pix2pix/datasets/'
+_SIDES = ('left', 'right')
+_FOLDERS = {'train': 'train', 'val': 'validation', 'test': 'test'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """A set of the pix2pix archives: A is the left half, B the right."""
+
+  domains: tuple[str, str]
+  image_size: int
+  published: str
+  licence: str
+
+
+SOURCES = {
+    'maps': Source(
+        ('aerial', 'map'), 64, '1,096 train / 1,098 val',
+        "imagery and maps are Google's; research use"),
+    'facades': Source(
+        ('photo', 'label'), 128, '400 train / 100 val / 106 test',
+        "CMP Facade Database: see its authors' page; research use"),
+    'cityscapes': Source(
+        ('photo', 'label'), 64, '2,975 train / 500 val',
+        'Cityscapes: non-commercial, registration at cityscapes-dataset.com'),
+}
+
+
+def find(name: str, data_dir: str | None) -> str | None:
+  """The folder that holds `train` of a set in the pix2pix layout, or None.
+
+  Looked for in data_dir/pix2pix/NAME, data_dir/NAME, data_dir/../pix2pix/NAME
+  and data_dir/downloads/manual/NAME.
+  """
+  root = os.path.abspath(
+      os.path.expanduser(data_dir or network.default_data_dir()))
+  for folder in (
+      os.path.join(root, 'pix2pix', name),
+      os.path.join(root, name),
+      os.path.join(os.path.dirname(root), 'pix2pix', name),
+      os.path.join(root, 'downloads', 'manual', name),
+  ):
+    if os.path.isdir(os.path.join(folder, 'train')):
+      return folder
+  return None
+
+
+def domains(
+    name: str,
+    *,
+    data_dir: str | None,
+    download: bool,
+    recipe: Recipe,
+    cache: str,
+    cache_dir: str | None,
+    skip_unreadable: bool,
+    max_pixels: int,
+) -> list[Domain]:
+  """Both domains of a paired set.
+
+  Args:
+    name: One of `SOURCES`.
+    data_dir: Data folder or None.
+    download: Whether downloading is allowed.
+    recipe: How a half becomes an image.
+    cache: 'memory', 'file' or 'none' (pictures only).
+    cache_dir: Folder of cache files or None.
+    skip_unreadable: Leave out bad files, both halves of them.
+    max_pixels: Largest accepted width * height.
+
+  Returns:
+    The domains A and B; images of equal keys are a pair.
+
+  Raises:
+    DataError: If the data are not there, or bad.
+  """
+  source = SOURCES[name]
+  info: dict[str, Any] = {
+      'source': f'pix2pix archive {name}.tar.gz ({URL})',
+      'published': source.published,
+      'licence': source.licence,
+  }
+  root = os.path.expanduser(data_dir or network.default_data_dir())
+  folder = None if records.find(root, f'pix2pix/{name}') else (
+      find(name, data_dir))
+  if folder is None:
+    return _from_records(
+        name, data_dir, download, recipe, cache, cache_dir, info)
+  what = f'{name} ({folder})'
+  groups, skipped = {}, []
+  for sub, split in _FOLDERS.items():
+    if not os.path.isdir(os.path.join(folder, sub)):
+      continue
+    names, _ = pictures_lib.find(os.path.join(folder, sub))
+    result = pictures_lib.scan(
+        folder, [f'{sub}/{n}' for n in names], what=what,
+        skip_unreadable=skip_unreadable, max_pixels=max_pixels, halves=True)
+    groups[split] = result.pictures
+    skipped += result.skipped
+  if not groups.get('train'):
+    raise DataError(
+        f'{what}: no usable picture in {os.path.join(folder, "train")}; '
+        '`data_dir` must lead to side-by-side A|B pictures in '
+        f'{name}/train and {name}/val or {name}/test.')
+  parts, rule = folders.complete_splits(groups, what)
+  info.update(read_from=folder, splits=rule)
+  if skipped:
+    info.update(skipped_unreadable=len(skipped), skipped_first=skipped[:5])
+  return [
+      pictures_lib.domain(
+          d, parts, dataclasses.replace(recipe, side=side), cache=cache,
+          cache_dir=cache_dir, info={**info, 'side': side}, what=what)
+      for d, side in zip(source.domains, _SIDES)
+  ]
+
+
+def _make_builder(name: str, data_dir: str) -> Any:
+  from alignflow_tf.data.builders import pix2pix  # pylint: disable=import-outside-toplevel
+  return pix2pix.Pix2pix(config=name, data_dir=data_dir)
+
+
+def _from_records(
+    name: str,
+    data_dir: str | None,
+    download: bool,
+    recipe: Recipe,
+    cache: str,
+    cache_dir: str | None,
+    info: dict[str, Any],
+) -> list[Domain]:
+  """The same from records of our TFDS builder."""
+  folder = records.ensure(
+      f'pix2pix/{name}', data_dir, download, f'{URL}{name}.tar.gz',
+      lambda root: _make_builder(name, root),
+      also=(f' (or side-by-side pictures in pix2pix/{name}/train and '
+            f'pix2pix/{name}/val or test, in it or beside it)'))
+  records.refuse_streaming(cache, folder)
+  found = records.Records(folder, f'pix2pix/{name}')
+  keys = {s: found.column(s, 'id') for s in found.counts}
+  located = {k: (s, i) for s, ks in keys.items() for i, k in enumerate(ks)}
+  parts, rule = folders.complete_splits(
+      {s: [_Named(k) for k in ks] for s, ks in keys.items()}, folder)
+  shape = (*recipe.size, recipe.channels)
+
+  def make(index: int) -> Domain:
+    cached: dict[str, caching.Cached] = {}
+    feature = ('image_a', 'image_b')[index]
+
+    def open_split(split: str) -> Store:
+      members = [p.key for p in parts[split]]
+      origin = located[members[0]][0]
+      if origin not in cached:
+        cached[origin] = caching.read(
+            lambda: found.batches(
+                origin, recipe.size, recipe.channels, recipe.apply, feature),
+            found.counts[origin], shape, cache, cache_dir,
+            [found.identity(origin), dataclasses.asdict(recipe), feature],
+            folder)
+      rows = np.array([located[k][1] for k in members])
+      return cached[origin].store(rows, members)
+
+    return Domain(
+        name=SOURCES[name].domains[index],
+        sizes={s: len(parts[s]) for s in splits_lib.SPLITS},
+        open_split=open_split, labelled=False, grey_copied=False,
+        info={**info, 'read_from': folder, 'splits': rule,
+              'side': _SIDES[index], 'resizing': recipe.rule(),
+              'channels': 'RGB' if recipe.channels == 3 else 'grey (luma)'})
+
+  return [make(0), make(1)]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Named:
+  """Stands for a picture where only its key is known."""
+
+  key: str
