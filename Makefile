@@ -1,0 +1,86 @@
+# One command each; all but `clean` work in a virtual environment of their own.
+#
+#   make demo    train, evaluate and export AlignFlow on the embedded digits
+#   make test    the tests                       (PYTEST_ARGS=... adds options)
+#   make lint    ruff                            (make fix mends what it can)
+#   make types   mypy
+#   make bench   the benchmarks
+#   make wheel   a wheel and a source archive, in dist/
+#   make clean   remove what building and testing left (not runs, not .venv)
+#
+# Another Python, environment or place: make demo PYTHON=python3.12 VENV=/tmp/v
+# RUN_DIR=runs/other SERVING=serving/other.
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN_DIR ?= runs/demo
+SERVING ?= serving/demo
+TRAIN_ARGS ?=
+PYTEST_ARGS ?=
+# Processes that share the tests. Each loads TensorFlow: about 1 GB.
+PYTEST_WORKERS ?= 2
+
+SHELL := /bin/sh
+VENV_PYTHON := $(VENV)/bin/python
+BENCHMARKS = $(sort $(wildcard benchmarks/*_benchmark.py))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test lint fix types bench wheel clean
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+# The environment, and a stamp for each extra installed into it. An unchanged
+# setup.py needs no second installation.
+$(VENV)/.created:
+	@$(PYTHON) -c \
+	  'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo 'alignflow_tf needs Python 3.10 to 3.13, but "$(PYTHON)" is' \
+	       "$$($(PYTHON) --version 2>&1). Name another:" \
+	       'make ... PYTHON=python3.12' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed-%: setup.py $(VENV)/.created
+	$(VENV_PYTHON) -m pip install --editable '.[$*]'
+	@touch $@
+
+demo: $(VENV)/.installed-demo
+	$(VENV_PYTHON) -m alignflow_tf.train --run_dir=$(RUN_DIR) $(TRAIN_ARGS)
+	$(VENV_PYTHON) -m alignflow_tf.evaluate --run=$(RUN_DIR)
+	$(VENV_PYTHON) -m alignflow_tf.export --run=$(RUN_DIR) --output=$(SERVING)
+	@echo
+	@echo 'Pictures:'
+	@find $(RUN_DIR) -name '*.png' | sort | sed 's/^/  /'
+	@echo 'Translators for TF Serving:'
+	@find $(SERVING) -name saved_model.pb | sort | sed 's/^/  /'
+
+test: $(VENV)/.installed-test
+	$(VENV_PYTHON) -m pytest --numprocesses=$(PYTEST_WORKERS) --dist=loadfile \
+	  $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check .
+
+fix: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check --fix .
+
+types: $(VENV)/.installed-dev
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/.installed-demo
+	@test -n '$(BENCHMARKS)' || echo 'No benchmarks/*_benchmark.py here.'
+	@set -e; for file in $(BENCHMARKS); do \
+	  echo "== $$file"; $(VENV_PYTHON) $$file; \
+	done
+
+wheel: $(VENV)/.installed-dev
+	$(VENV_PYTHON) -m build
+
+clean:
+	rm -rf build dist alignflow_tf.egg-info
+	rm -rf .mypy_cache .pytest_cache .ruff_cache
+	find . -name .venv -prune -o -name __pycache__ -type d -prune \
+	  -exec rm -rf {} +

@@ -1,0 +1,89 @@
+"""Set-up that all tests share: devices, options, markers, the data folder.
+
+Two logical CPU devices stand in for two accelerators, so that tests of
+`tf.distribute.MirroredStrategy` run on any machine. TensorFlow fixes its
+devices at first use, therefore this happens when pytest loads this file, before
+any test module is imported.
+"""
+
+import os
+import pathlib
+
+# TensorFlow reads these when it is imported. `setdefault`: the caller may ask
+# for the full log, or hide or show accelerators, from outside.
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+os.environ.setdefault('TF_FORCE_GPU_ALLOW_GROWTH', 'true')
+
+import keras
+import pytest
+import tensorflow as tf
+
+NUM_LOGICAL_CPUS = 2
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+_DATA_VARIABLE = 'ALIGNFLOW_DATA'
+
+
+def _make_logical_cpus() -> None:
+  """Splits the first CPU into `NUM_LOGICAL_CPUS` logical devices."""
+  cpu = tf.config.list_physical_devices('CPU')[0]
+  tf.config.set_logical_device_configuration(
+      cpu, [tf.config.LogicalDeviceConfiguration()] * NUM_LOGICAL_CPUS
+  )
+
+
+_make_logical_cpus()
+
+
+def real_data_root() -> pathlib.Path:
+  """Returns the folder of real data, which may be missing.
+
+  It is the one that the environment variable `ALIGNFLOW_DATA` names, else
+  `../shared/data` beside the checkout.
+  """
+  named = os.environ.get(_DATA_VARIABLE)
+  return pathlib.Path(named) if named else _ROOT.parent / 'shared' / 'data'
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+  """Adds `--run-slow`."""
+  parser.addoption(
+      '--run-slow',
+      action='store_true',
+      default=False,
+      help='run the tests marked `slow` too',
+  )
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+  """Skips `slow` and `real_data` tests where they cannot or should not run."""
+  root = real_data_root()
+  skip_slow = pytest.mark.skip(reason='slow: run with --run-slow')
+  skip_real_data = pytest.mark.skip(
+      reason=f'no real data: {_DATA_VARIABLE} names no existing folder'
+  )
+  for item in items:
+    if 'slow' in item.keywords and not config.getoption('--run-slow'):
+      item.add_marker(skip_slow)
+    if 'real_data' in item.keywords and not root.is_dir():
+      item.add_marker(skip_real_data)
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seeds():
+  """Seeds Python, NumPy and TensorFlow, so that no test hangs on its order."""
+  keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope='session')
+def repo_root() -> pathlib.Path:
+  """The root of the checkout."""
+  return _ROOT
+
+
+@pytest.fixture(scope='session')
+def real_data() -> pathlib.Path:
+  """The folder of real data, for tests marked `real_data`."""
+  return real_data_root()
