@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+import functools
 from typing import Any
 
 import keras
@@ -122,43 +124,17 @@ class ConditionerResNet(keras.layers.Layer):
 
   def call(self, inputs: tf.Tensor) -> tf.Tensor:
     """Maps `[B, H, W, C]` to `[B, H, W, output_channels]`."""
-    dtype = self.compute_dtype
-
-    def scales(magnitude: keras.Variable,
-               kernels: keras.Variable) -> tf.Tensor:
-      # Norms in the variables' own type, whatever the compute type.
-      v = kernels.value
-      norm2 = tf.reduce_sum(tf.square(v), axis=[-4, -3, -2])
-      return tf.cast(magnitude.value * tf.math.rsqrt(norm2 + 1e-12), dtype)
-
-    def cast(variable: keras.Variable) -> tf.Tensor:
-      return tf.cast(variable.value, dtype)
-
-    def conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-      return tf.nn.conv2d(x, kernel, strides=1, padding='SAME')
-
-    block_kernels = tf.unstack(cast(self.block_kernels))
-    block_scales = tf.unstack(scales(self.block_magnitudes, self.block_kernels))
-    block_biases = tf.unstack(cast(self.block_biases))
-    # The skip convolutions' scales fold into their small 1x1 kernels.
-    skip_scales = scales(self.skip_magnitudes, self.skip_kernels)
-    skip_kernels = tf.unstack(
-        cast(self.skip_kernels) * skip_scales[:, tf.newaxis, tf.newaxis,
-                                              tf.newaxis])
-
-    h = conv(inputs, cast(self.input_kernel))
-    h = h * scales(self.input_magnitude, self.input_kernel) + cast(
-        self.input_bias)
-    skip = conv(h, skip_kernels[0])
-    for block in range(self.num_blocks):
-      residual = h
-      for i in (2 * block, 2 * block + 1):
-        residual = conv(tf.nn.relu(residual), block_kernels[i])
-        residual = residual * block_scales[i] + block_biases[i]
-      h = h + residual
-      skip = skip + conv(h, skip_kernels[block + 1])
-    skip = tf.nn.relu(skip + cast(self.skip_bias))
-    return conv(skip, cast(self.output_kernel)) + cast(self.output_bias)
+    weights = [
+        self.input_kernel, self.input_magnitude, self.input_bias,
+        self.block_kernels, self.block_magnitudes, self.block_biases,
+        self.skip_kernels, self.skip_magnitudes, self.skip_bias,
+        self.output_kernel, self.output_bias
+    ]
+    inputs = tf.cast(inputs, self.compute_dtype)
+    network = _traced_network(
+        (self.compute_dtype, self.num_blocks, self.filters,
+         self.output_channels, *inputs.shape))
+    return network(inputs, *[w.value for w in weights])
 
   def compute_output_shape(
       self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -174,3 +150,70 @@ class ConditionerResNet(keras.layers.Layer):
         'num_blocks': self.num_blocks,
         'seed': self.seed,
     }
+
+
+@functools.cache
+def _traced_network(key: tuple[Any, ...]) -> Callable[..., tf.Tensor]:
+  """The network as a `tf.function` of inputs and weights.
+
+  All networks of a flow that have one shape are one function, so that it is
+  traced, differentiated and optimized once and not for each coupling and
+  direction: of the time to the first step, that is the larger part.
+
+  Args:
+    key: What tells functions apart; one trace each.
+
+  Returns:
+    A function of the inputs and of the weights in the order of `call`.
+  """
+  return tf.function(_network, autograph=False)
+
+
+def _network(
+    inputs: tf.Tensor,
+    input_kernel: tf.Tensor,
+    input_magnitude: tf.Tensor,
+    input_bias: tf.Tensor,
+    block_kernels: tf.Tensor,
+    block_magnitudes: tf.Tensor,
+    block_biases: tf.Tensor,
+    skip_kernels: tf.Tensor,
+    skip_magnitudes: tf.Tensor,
+    skip_bias: tf.Tensor,
+    output_kernel: tf.Tensor,
+    output_bias: tf.Tensor,
+) -> tf.Tensor:
+  """`ConditionerResNet` as a pure function, in the type of `inputs`."""
+  dtype = inputs.dtype
+
+  def scales(magnitude: tf.Tensor, kernels: tf.Tensor) -> tf.Tensor:
+    # Norms in the variables' own type, whatever the compute type.
+    norm2 = tf.reduce_sum(tf.square(kernels), axis=[-4, -3, -2])
+    return tf.cast(magnitude * tf.math.rsqrt(norm2 + 1e-12), dtype)
+
+  def cast(weights: tf.Tensor) -> tf.Tensor:
+    return tf.cast(weights, dtype)
+
+  def conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    return tf.nn.conv2d(x, kernel, strides=1, padding='SAME')
+
+  kernels = tf.unstack(cast(block_kernels))
+  block_scales = tf.unstack(scales(block_magnitudes, block_kernels))
+  biases = tf.unstack(cast(block_biases))
+  # The skip convolutions' scales fold into their small 1x1 kernels.
+  skip_scales = scales(skip_magnitudes, skip_kernels)
+  skips = tf.unstack(
+      cast(skip_kernels) * skip_scales[:, tf.newaxis, tf.newaxis, tf.newaxis])
+
+  h = conv(inputs, cast(input_kernel))
+  h = h * scales(input_magnitude, input_kernel) + cast(input_bias)
+  skip = conv(h, skips[0])
+  for block in range(len(kernels) // 2):
+    residual = h
+    for i in (2 * block, 2 * block + 1):
+      residual = conv(tf.nn.relu(residual), kernels[i])
+      residual = residual * block_scales[i] + biases[i]
+    h = h + residual
+    skip = skip + conv(h, skips[block + 1])
+  skip = tf.nn.relu(skip + cast(skip_bias))
+  return conv(skip, cast(output_kernel)) + cast(output_bias)

@@ -1,0 +1,49 @@
+"""Trains AlignFlow: python -m alignflow_tf.train [--dataset=svhn_mnist].
+
+With no flag it trains on two small sets of handwritten digits that come with
+packages. The same command goes on with a run that was stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import os
+import sys
+
+from absl import app
+from absl import flags
+
+from alignflow_tf import data
+from alignflow_tf.export import export as export_lib
+from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import flags as flags_lib
+from alignflow_tf.train import loop
+from alignflow_tf.train import runs
+
+flags_lib.define()
+
+
+def main(argv: Sequence[str]) -> None:
+  """Trains, then exports."""
+  if len(argv) > 1:
+    raise app.UsageError(f'Unknown argument {argv[1]!r}: flags begin with --.')
+  if flags.FLAGS.list_datasets:
+    print(data.list_datasets())
+    return
+  try:
+    config, run_dir = flags_lib.resolve(flags.FLAGS)
+    loop.train(config, run_dir)
+    if flags.FLAGS.export:
+      paths = export_lib.export_run(run_dir, os.path.join(run_dir, 'export'))
+      print('Exported ' + ', '.join(paths))
+  except (config_lib.ConfigError, data.DataError, runs.RunError) as e:
+    sys.exit(f'alignflow_tf.train: {e}')
+  except loop.Stopped as e:
+    print(e)
+    sys.exit(128 + e.signum)
+  print(f'Done. Figures and pictures: python -m alignflow_tf.evaluate '
+        f'--run={run_dir}')
+
+
+if __name__ == '__main__':
+  app.run(main)

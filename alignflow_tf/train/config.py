@@ -1,0 +1,301 @@
+"""The configuration of a training run, and its presets."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from typing import Any
+
+from alignflow_tf.train import objectives
+
+__all__ = ['Config', 'ConfigError', 'PRESETS', 'resolve']
+
+
+class ConfigError(ValueError):
+  """A configuration that cannot be trained; says which argument and why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """All that a run depends on. Checked when made; saved as `config.json`.
+
+  Attributes:
+    dataset: Name of the pair or set of domains; see `--list_datasets`.
+    data_dir: Directory of TFDS data, or None for TFDS's own.
+    domain: `name:DIR` for each domain of `--dataset=folders`.
+    image_size: Height and width of the images; None for the dataset's own.
+    channels: 1 (grey) or 3 (colour); None for the dataset's own.
+    cache: Where decoded images stay: 'memory', 'file' or 'none'.
+    skip_unreadable: Whether unreadable pictures are counted and left out.
+    data_service: Address of a tf.data service that reads in place of this
+      process, or None.
+    preset: Name of the preset that the rest started from.
+    flow: 'real_nvp' or 'glow'.
+    num_scales: Scales of the flow.
+    width: Hidden channels of the networks at the finest scale.
+    num_blocks: Residual blocks a network.
+    share: Parameters that the flows share: 'none', 'all', or scales such as
+      '2,3' (0 is the finest).
+    objective: 'hybrid' (equation 7), 'adversarial' (lambda 0) or 'mle'.
+    gan_loss: One of `objectives.GAN_LOSSES`.
+    lambda_a: Weight of the first domain's likelihood in nats an image.
+    lambda_b: Weight of the other domains' likelihoods.
+    steps: Number of generator updates.
+    batch_size: Images a domain a step.
+    learning_rate: Adam's rate for the flows.
+    critic_learning_rate: Adam's rate for the critics.
+    beta_1: Adam's first decay.
+    beta_2: Adam's second decay.
+    decay_from: Share of the steps after which rates fall linearly to 0.
+    clip_norm: Largest global norm of the flows' gradient; 0 for none.
+    magnitude_l2: L2 penalty on the weight-norm magnitudes.
+    ema_decay: Decay of the moving average of the flows' weights.
+    critic_steps: Critic updates a generator update.
+    critic_width: Channels of the critics' first layer.
+    critic_layers: Strided convolutions of the critics.
+    pool_size: Past translations kept for the critics; 0 for none.
+    precision: 'float32', 'mixed_bfloat16' or 'mixed_float16', of the networks;
+      flows and log-determinants stay float32.
+    xla: Whether steps are compiled with XLA.
+    deterministic: Whether a run gives bit for bit the same weights again.
+    seed: Non-negative integer that all randomness comes from.
+    log_every: Steps between lines of `metrics.jsonl`.
+    eval_every: Steps between evaluations on validation data and picture sheets.
+    checkpoint_every: Steps between checkpoints.
+    keep_checkpoints: How many of the newest checkpoints are kept.
+  """
+  dataset: str = 'digits'
+  data_dir: str | None = None
+  domain: tuple[str, ...] = ()
+  image_size: int | None = None
+  channels: int | None = None
+  cache: str = 'memory'
+  skip_unreadable: bool = False
+  data_service: str | None = None
+  preset: str = 'cpu'
+  flow: str = 'real_nvp'
+  num_scales: int = 4
+  width: int = 32
+  num_blocks: int = 4
+  share: str = 'none'
+  objective: str = 'hybrid'
+  gan_loss: str = 'least_squares'
+  lambda_a: float = 1e-5
+  lambda_b: float = 1e-5
+  steps: int = 14_000
+  batch_size: int = 16
+  learning_rate: float = 2e-4
+  critic_learning_rate: float = 2e-4
+  beta_1: float = 0.5
+  beta_2: float = 0.999
+  decay_from: float = 0.5
+  clip_norm: float = 10.
+  magnitude_l2: float = 5e-5
+  ema_decay: float = 0.999
+  critic_steps: int = 1
+  critic_width: int = 64
+  critic_layers: int = 3
+  pool_size: int = 50
+  precision: str = 'float32'
+  xla: bool = False
+  deterministic: bool = False
+  seed: int = 0
+  log_every: int = 50
+  eval_every: int = 1000
+  checkpoint_every: int = 500
+  keep_checkpoints: int = 3
+
+  def __post_init__(self) -> None:
+    for field in dataclasses.fields(self):
+      _check_type(field.name, field.type, getattr(self, field.name))
+    positive = ('num_scales', 'width', 'num_blocks', 'steps', 'batch_size',
+                'critic_steps', 'critic_width', 'critic_layers', 'log_every',
+                'eval_every', 'checkpoint_every', 'keep_checkpoints')
+    for name in positive:
+      _check(getattr(self, name) >= 1, name, getattr(self, name),
+             'a positive integer')
+    for name in ('pool_size', 'seed'):
+      _check(getattr(self, name) >= 0, name, getattr(self, name),
+             'a non-negative integer')
+    _check(self.seed < 2**31, 'seed', self.seed, 'below 2**31')
+    for name in ('learning_rate', 'critic_learning_rate'):
+      value = getattr(self, name)
+      _check(0. < value <= 1., name, value, 'above 0 and at most 1')
+    for name in ('lambda_a', 'lambda_b', 'clip_norm', 'magnitude_l2'):
+      value = getattr(self, name)
+      _check(0. <= value < math.inf, name, value, 'finite and not negative')
+    for name in ('beta_1', 'beta_2', 'ema_decay'):
+      value = getattr(self, name)
+      _check(0. <= value < 1., name, value, 'at least 0 and below 1')
+    _check(0. <= self.decay_from <= 1., 'decay_from', self.decay_from,
+           'between 0 and 1')
+    if self.image_size is not None:
+      _check(8 <= self.image_size <= 4096, 'image_size', self.image_size,
+             'between 8 and 4096 pixels')
+    _check(self.channels in (None, 1, 3), 'channels', self.channels, '1 or 3')
+    choices = {
+        'objective': ('hybrid', 'adversarial', 'mle'),
+        'gan_loss': tuple(objectives.GAN_LOSSES),
+        'precision': ('float32', 'mixed_bfloat16', 'mixed_float16'),
+        'cache': ('memory', 'file', 'none'),
+        'flow': ('real_nvp', 'glow'),
+        'preset': tuple(PRESETS),
+    }
+    for name, allowed in choices.items():
+      value = getattr(self, name)
+      _check(value in allowed, name, value, 'one of ' + ', '.join(allowed))
+    self.shared_scales()
+    if self.objective == 'hybrid' and not self.lambda_a + self.lambda_b:
+      raise ConfigError(
+          '`objective=hybrid` needs `lambda_a` or `lambda_b` above 0, got 0 for'
+          ' both: use `objective=adversarial`.')
+
+  def shared_scales(self) -> tuple[int, ...] | None:
+    """The scales to share: all for None, by index otherwise."""
+    if self.share in ('none', ''):
+      return ()
+    if self.share == 'all':
+      return None
+    try:
+      scales = tuple(int(s) for s in self.share.split(','))
+    except ValueError:
+      scales = (-1,)
+    _check(all(0 <= s < self.num_scales for s in scales), 'share', self.share,
+           "'none', 'all', or scales below `num_scales` such as '1,2'")
+    return scales
+
+  def likelihood_weights(self, domains: tuple[str, ...]) -> dict[str, float]:
+    """lambda for each domain (equation 7)."""
+    if self.objective == 'adversarial':
+      return dict.fromkeys(domains, 0.)
+    return {d: self.lambda_a if i == 0 else self.lambda_b
+            for i, d in enumerate(domains)}
+
+  def learning_rate_multiplier(self, step: int) -> float:
+    """The factor of both rates at a step: constant, then linear to 0."""
+    start = self.decay_from * self.steps
+    if step <= start:
+      return 1.
+    return max(0., (self.steps - step) / (self.steps - start))
+
+  def to_json(self) -> dict[str, Any]:
+    """The configuration as JSON values."""
+    return dataclasses.asdict(self) | {'domain': list(self.domain)}
+
+  @classmethod
+  def from_json(cls, values: dict[str, Any]) -> Config:
+    """The configuration of `to_json`.
+
+    Raises:
+      ConfigError: If a name is unknown or a value is out of range.
+    """
+    known = {f.name for f in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+      raise ConfigError(
+          f'`{unknown[0]}` is no setting of this version of alignflow_tf; the '
+          'run was made by another one.')
+    values = dict(values)
+    if 'domain' in values:
+      values['domain'] = tuple(values['domain'])
+    return cls(**values)
+
+  def flag_lines(self) -> str:
+    """The configuration as a file for `--flagfile`."""
+    lines = []
+    for name, value in self.to_json().items():
+      if value is None:
+        continue
+      for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, bool):
+          lines.append(f'--{name}' if item else f'--no{name}')
+        else:
+          lines.append(f'--{name}={item}')
+    return '\n'.join(lines) + '\n'
+
+
+def _check(good: bool, name: str, value: Any, expected: str) -> None:
+  if not good:
+    raise ConfigError(f'`{name}` must be {expected}, got {value!r}.')
+
+
+def _check_type(name: str, annotation: Any, value: Any) -> None:
+  """Checks a value against the simple annotations of `Config`."""
+  optional = 'None' in annotation
+  if value is None and optional:
+    return
+  if annotation.startswith('tuple'):
+    good = isinstance(value, tuple) and all(isinstance(v, str) for v in value)
+    _check(good, name, value, 'a tuple of strings')
+  elif annotation.startswith('bool'):
+    _check(isinstance(value, bool), name, value, 'True or False')
+  elif annotation.startswith('int'):
+    _check(isinstance(value, int) and not isinstance(value, bool), name, value,
+           'an integer')
+  elif annotation.startswith('float'):
+    _check(isinstance(value, (int, float)) and not isinstance(value, bool),
+           name, value, 'a number')
+  else:
+    _check(isinstance(value, str), name, value, 'a string')
+
+
+# Names of presets and what they change. `paper` is appendix B.1: Adam 2e-4
+# (0.5, 0.999), 200 epochs, the second half of them decaying, batches of 16,
+# clipping at 10, 5e-5 on weight norms, four scales from width 32, four blocks.
+# The released code trains with least squares. Steps are 200 epochs of Maps.
+PRESETS: dict[str, dict[str, Any]] = {
+    'paper': {'steps': 13_800, 'image_size': None},
+    'paper_facades': {'steps': 4_100, 'image_size': 128},
+    'cpu': {
+        'num_scales': 2, 'width': 16, 'num_blocks': 1, 'batch_size': 32,
+        'lambda_a': 1e-4, 'lambda_b': 1e-4, 'learning_rate': 1e-3,
+        'critic_learning_rate': 1e-3, 'critic_width': 32, 'critic_layers': 2,
+        'steps': 3_000, 'decay_from': 0.3, 'ema_decay': 0.995,
+        'checkpoint_every': 500, 'eval_every': 500,
+    },
+}
+
+
+def resolve(preset: str | None = None, **overrides: Any) -> Config:
+  """Makes a configuration from a preset and what is given beside it.
+
+  Args:
+    preset: A name of `PRESETS`; None for `cpu`.
+    **overrides: Attributes of `Config`; those that are None are left alone.
+
+  Returns:
+    The configuration.
+
+  Raises:
+    ConfigError: If the preset is unknown or a value is out of range.
+  """
+  preset = preset or 'cpu'
+  if preset not in PRESETS:
+    raise ConfigError(
+        f'`preset` must be one of {", ".join(PRESETS)}, got {preset!r}.')
+  values = dict(PRESETS[preset], preset=preset)
+  values.update({k: v for k, v in overrides.items() if v is not None})
+  if values.get('objective') == 'adversarial':
+    # A preset's lambda belongs to its hybrid objective.
+    for name in ('lambda_a', 'lambda_b'):
+      if overrides.get(name) is None:
+        values[name] = 0.
+  for name in ('learning_rate', 'critic_learning_rate', 'lambda_a', 'lambda_b',
+               'clip_norm', 'magnitude_l2', 'beta_1', 'beta_2', 'decay_from',
+               'ema_decay'):
+    if isinstance(values.get(name), int):
+      values[name] = float(values[name])
+  if values.get('data_dir'):
+    values['data_dir'] = os.path.expanduser(values['data_dir'])
+  return Config(**values)
+
+
+def dump(path: str, values: dict[str, Any]) -> None:
+  """Writes JSON aside, then renames."""
+  partial = f'{path}.partial'
+  with open(partial, 'w', encoding='utf-8') as f:
+    json.dump(values, f, indent=2)
+    f.write('\n')
+  os.replace(partial, path)

@@ -1,0 +1,125 @@
+"""Command-line flags of a configuration, made from `Config` itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import re
+from typing import Any
+
+from absl import flags
+
+from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import runs
+
+__all__ = ['define', 'resolve']
+
+# Other names by which a flag may be called for.
+_EXTRA_HELP = {
+    'preset': 'Starting point: ' + ', '.join(config_lib.PRESETS),
+    'dataset': "Name of the data; '--list_datasets' prints them.",
+    'domain': 'name:DIR of one domain of --dataset=folders; repeat the flag.',
+}
+
+
+def _help_texts() -> dict[str, str]:
+  """The `Attributes` of `Config`'s docstring, by name."""
+  lines = inspect.cleandoc(config_lib.Config.__doc__ or '').splitlines()
+  texts: dict[str, str] = {}
+  name = ''
+  for line in lines[lines.index('Attributes:') + 1:]:
+    match = re.match(r'  (\w+): (.*)', line)
+    if match:
+      name = match.group(1)
+      texts[name] = match.group(2)
+    elif name:
+      texts[name] += ' ' + line.strip()
+  return texts | _EXTRA_HELP
+
+
+def define() -> None:
+  """Defines a flag for each attribute of `Config`, and a few more.
+
+  All default to None, 'not given': a preset or the run decides.
+  """
+  texts = _help_texts()
+  for field in dataclasses.fields(config_lib.Config):
+    kind = str(field.type)
+    if kind.startswith('tuple'):
+      flags.DEFINE_multi_string(field.name, None, texts[field.name])
+    elif kind.startswith('bool'):
+      flags.DEFINE_bool(field.name, None, texts[field.name])
+    elif kind.startswith('int'):
+      flags.DEFINE_integer(field.name, None, texts[field.name])
+    elif kind.startswith('float'):
+      flags.DEFINE_float(field.name, None, texts[field.name])
+    else:
+      flags.DEFINE_string(field.name, None, texts[field.name])
+  flags.DEFINE_string('domain_a', None,
+                      'Directory of the first domain of --dataset=folders.')
+  flags.DEFINE_string('domain_b', None,
+                      'Directory of the second domain of --dataset=folders.')
+  flags.DEFINE_string(
+      'run_dir', None,
+      'Directory of the run; runs/<dataset> by default. A run that is there '
+      'goes on, with its own settings.')
+  flags.DEFINE_bool('list_datasets', False, 'Print the datasets and exit.')
+  flags.DEFINE_bool(
+      'export', True,
+      'Whether to export translators to <run_dir>/export at the end.')
+
+
+def resolve(values: flags.FlagValues) -> tuple[config_lib.Config, str]:
+  """The configuration and the run directory that the flags ask for.
+
+  A run that is there already has its own settings; flags that are given beside
+  it must agree with them, which `train` checks.
+
+  Args:
+    values: Parsed flags.
+
+  Returns:
+    The configuration and the run directory.
+
+  Raises:
+    ConfigError: If a flag is out of range or flags contradict each other.
+    RunError: If the run directory is damaged.
+  """
+  given: dict[str, Any] = {
+      field.name: values[field.name].value
+      for field in dataclasses.fields(config_lib.Config)
+      if values[field.name].value is not None
+  }
+  folders = {k: values[k].value for k in ('domain_a', 'domain_b')
+             if values[k].value is not None}
+  if folders:
+    if 'domain' in given:
+      raise config_lib.ConfigError(
+          '`domain` and `domain_a`/`domain_b` say the same thing in two ways, '
+          f'got {given["domain"]} and {folders}: use one of them.')
+    if len(folders) == 1:
+      missing = ({'domain_a', 'domain_b'} - set(folders)).pop()
+      raise config_lib.ConfigError(
+          f'`{missing}` is missing beside {folders}.')
+    given['domain'] = [f'{k[-1]}:{v}' for k, v in folders.items()]
+    given.setdefault('dataset', 'folders')
+  if 'domain' in given:
+    given['domain'] = tuple(given['domain'])
+    for item in given['domain']:
+      if not re.fullmatch(r'[^:]+:.+', item):
+        raise config_lib.ConfigError(
+            f'`domain` must be name:DIR, got {item!r}.')
+    if given.get('dataset', 'folders') != 'folders':
+      raise config_lib.ConfigError(
+          f'`domain` goes with `dataset=folders`, got {given["dataset"]!r}.')
+    given.setdefault('dataset', 'folders')
+  run_dir = values['run_dir'].value
+  if run_dir is None:
+    name = given.get('dataset', config_lib.Config.dataset)
+    run_dir = os.path.join('runs', re.sub(r'[^\w.-]+', '_', name))
+  run_dir = os.path.expanduser(run_dir)
+  if os.path.exists(os.path.join(run_dir, 'config.json')):
+    saved = runs.Run(run_dir).config
+    return dataclasses.replace(saved, **given), run_dir
+  return config_lib.resolve(given.pop('preset', None), **given), run_dir

@@ -1,0 +1,281 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import contextlib
+import os
+import signal
+import time
+from types import FrameType
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from alignflow_tf import data
+from alignflow_tf import images as images_lib
+from alignflow_tf import metrics as metrics_lib
+from alignflow_tf import pictures
+from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import monitor as monitor_lib
+from alignflow_tf.train import runs
+from alignflow_tf.train import trainer as trainer_lib
+
+__all__ = ['Stopped', 'load_data', 'train']
+
+# Images of each domain for the initialisation and the validation in the loop.
+_INITIALIZE = 256
+_VALIDATE = 200
+
+
+class Stopped(Exception):
+  """A run was stopped by a signal, after its checkpoint was written."""
+
+  def __init__(self, message: str, signum: int):
+    super().__init__(message)
+    self.signum = signum
+
+
+def load_data(config: config_lib.Config, **kwargs: Any) -> data.DomainSet:
+  """Loads the domains of a configuration."""
+  domain_dirs = None
+  if config.domain:
+    domain_dirs = dict(d.split(':', 1) for d in config.domain)
+  options = {
+      'cache': config.cache, 'skip_unreadable': config.skip_unreadable,
+      'data_service': config.data_service}
+  return data.load(
+      config.dataset, data_dir=config.data_dir, image_size=config.image_size,
+      channels=config.channels, seed=config.seed, domain_dirs=domain_dirs,
+      **options, **kwargs)
+
+
+def train(config: config_lib.Config, run_dir: str) -> str:
+  """Trains a model, or goes on with a run that was stopped.
+
+  The same call on a run directory that holds a checkpoint goes on from it, and
+  on one that is done returns at once.
+
+  Args:
+    config: The configuration.
+    run_dir: Where the run's files go; made where missing.
+
+  Returns:
+    The run directory.
+
+  Raises:
+    ConfigError: If the configuration does not fit the data.
+    DataError: If the data cannot be had.
+    RunError: If the directory holds a run of another configuration, or another
+      process trains in it.
+    Stopped: If the run was stopped by SIGTERM or Ctrl-C, after a checkpoint.
+  """
+  run_dir = os.path.expanduser(run_dir)
+  exists = os.path.exists(os.path.join(run_dir, 'config.json'))
+  if exists:
+    _check_same(runs.Run(run_dir), config)
+  elif os.path.isdir(run_dir) and set(os.listdir(run_dir)) - {'lock'}:
+    raise runs.RunError(
+        f'`run_dir` must be new, empty, or a run, got {run_dir!r}, which holds '
+        'other files.')
+  domains = load_data(config)
+  _check_data(config, domains)
+  keras.utils.set_random_seed(config.seed)
+  if config.deterministic:
+    tf.config.experimental.enable_op_determinism()
+  with _without_graph_optimizer():
+    trainer = trainer_lib.Trainer(
+        config, domains.domains, domains.event_shape, domains.grey_copied)
+    # Nothing stands in the run directory before all the above went well.
+    if not exists:
+      runs.Run.create(run_dir, config, domains.domains, domains.event_shape,
+                      domains.grey_copied)
+      config_lib.dump(os.path.join(run_dir, 'data.json'), domains.describe())
+    with runs.lock(run_dir):
+      _train(config, run_dir, domains, trainer)
+  return run_dir
+
+
+def _check_same(run: runs.Run, config: config_lib.Config) -> None:
+  differences = run.differences(config)
+  if differences:
+    lines = '\n'.join(f'  {name}: {saved!r} in the run, {given!r} given'
+                      for name, (saved, given) in differences.items())
+    raise runs.RunError(
+        f'`run_dir` {run.directory!r} holds a run of another configuration:\n'
+        f'{lines}\nUse another --run_dir, or leave those flags away to go on.')
+
+
+def _check_data(config: config_lib.Config, domains: data.DomainSet) -> None:
+  for domain, sizes in domains.sizes.items():
+    if sizes.get('train', 0) < config.batch_size:
+      raise config_lib.ConfigError(
+          f'`batch_size` must be at most the {sizes.get("train", 0)} training '
+          f'images of domain {domain!r}, got {config.batch_size}.')
+
+
+@contextlib.contextmanager
+def _without_graph_optimizer() -> Iterator[None]:
+  """Turns grappler off: it costs seconds at the first step and gains nothing.
+
+  Measured: see docs/performance.md.
+  """
+  before = tf.config.optimizer.get_experimental_options()
+  tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': True})
+  try:
+    yield
+  finally:
+    tf.config.optimizer.set_experimental_options(
+        {'disable_meta_optimizer': before.get('disable_meta_optimizer', False)})
+
+
+class _Signals:
+  """Turns the first SIGTERM or Ctrl-C into a flag; a second one ends at once."""
+
+  def __init__(self) -> None:
+    self.received: int | None = None
+    self._before: dict[int, Any] = {}
+
+  def _handle(self, signum: int, frame: FrameType | None) -> None:
+    del frame
+    self.received = signum
+    self._restore()
+
+  def _restore(self) -> None:
+    for signum, handler in self._before.items():
+      signal.signal(signum, handler)
+
+  def __enter__(self) -> _Signals:
+    with contextlib.suppress(ValueError):  # Not in the main thread.
+      for signum in (signal.SIGTERM, signal.SIGINT):
+        self._before[signum] = signal.signal(signum, self._handle)
+    return self
+
+  def __exit__(self, *unused: object) -> None:
+    self._restore()
+
+
+def _train(config: config_lib.Config, run_dir: str, domains: data.DomainSet,
+           trainer: trainer_lib.Trainer) -> None:
+  manager = tf.train.CheckpointManager(
+      trainer.checkpoint(), os.path.join(run_dir, 'checkpoints'),
+      max_to_keep=config.keep_checkpoints, step_counter=trainer.step)
+  batches = config.batch_size * config.critic_steps
+  with monitor_lib.Monitor(
+      run_dir, config.steps, batches * len(domains.domains)) as monitor:
+    if manager.latest_checkpoint:
+      manager.checkpoint.restore(manager.latest_checkpoint).assert_consumed()
+      monitor.say(f'Going on from step {int(trainer.step)} in {run_dir}.')
+    else:
+      first = next(iter(domains.train_batches(
+          min(_INITIALIZE, *(s['train'] for s in domains.sizes.values())),
+          seed=config.seed)))
+      trainer.initialize({d: first[d]['image'] for d in domains.domains})
+    start = int(trainer.step)
+    if start >= config.steps:
+      monitor.say(f'{run_dir} is done: {start} steps.')
+      return
+    stream = iter(domains.train_batches(
+        batches, seed=config.seed, start_step=start))
+    validation = _Validation(domains, trainer, run_dir)
+    monitor.say(
+        f'Training {config.dataset} for {config.steps} steps in {run_dir}; '
+        'the first step takes a while.')
+    with _Signals() as signals:
+      _steps(config, trainer, stream, manager, monitor, validation, signals)
+    if signals.received is not None:
+      raise Stopped(
+          f'Stopped at step {int(trainer.step)}, which is saved. Go on with: '
+          f'python -m alignflow_tf.train --run_dir={run_dir}',
+          signals.received)
+
+
+def _steps(config: config_lib.Config, trainer: trainer_lib.Trainer,
+           stream: Iterator[Any], manager: tf.train.CheckpointManager,
+           monitor: monitor_lib.Monitor, validation: _Validation,
+           signals: _Signals) -> None:
+  begin = time.monotonic()
+  recent: list[dict[str, tf.Tensor]] = []
+  first = True
+  for step in range(int(trainer.step) + 1, config.steps + 1):
+    batch = next(stream)
+    recent.append(trainer.train_step({d: b['image'] for d, b in batch.items()}))
+    if first:
+      monitor.say(f'First step after {time.monotonic() - begin:.1f} s.')
+      monitor.start(step)
+      first = False
+    last = step == config.steps or signals.received is not None
+    if step % config.log_every == 0 or last:
+      values = _mean(recent)
+      recent = []
+      values |= monitor.progress(step, values)
+      values['skipped_steps'] = float(trainer.skipped)
+      values['learning_rate'] = (
+          config.learning_rate * config.learning_rate_multiplier(step) *
+          float(trainer.rate_scale))
+      monitor.scalars(step, values)
+    if step % config.eval_every == 0 and not signals.received or (
+        step == config.steps):
+      monitor.done()
+      monitor.scalars(step, validation(step, monitor))
+      monitor.start(step)
+    if step % config.checkpoint_every == 0 or last:
+      manager.save(checkpoint_number=step)
+      monitor.start(step)
+    if last:
+      monitor.done()
+      return
+
+
+def _mean(values: list[dict[str, tf.Tensor]]) -> dict[str, float]:
+  """Means over steps, of finite values where there are some."""
+  result = {}
+  for name in values[0]:
+    numbers = np.asarray([float(v[name]) for v in values])
+    finite = numbers[np.isfinite(numbers)]
+    result[name] = float(finite.mean()) if finite.size else float('nan')
+  return result
+
+
+class _Validation:
+  """Figures and sheets of the averaged model on validation images."""
+
+  def __init__(self, domains: data.DomainSet, trainer: trainer_lib.Trainer,
+               run_dir: str):
+    self._domains = domains
+    self._evaluator = metrics_lib.Evaluator(trainer.average)
+    self._sheets = os.path.join(run_dir, 'sheets')
+    self._levels: dict[str, np.ndarray] = {}
+
+  def __call__(self, step: int, monitor: monitor_lib.Monitor
+              ) -> dict[str, float]:
+    os.makedirs(self._sheets, exist_ok=True)
+    names = self._domains.domains
+    if not self._levels:
+      self._levels = {
+          d: self._domains.arrays(d, 'validation', limit=_VALIDATE)['image']
+          for d in names}
+    images = {d: images_lib.from_uint8(x).numpy()
+              for d, x in self._levels.items()}
+    values = {}
+    for d in names:
+      values[f'validation/bits_per_dim/{d}'] = float(
+          self._evaluator.bits_per_dim(self._levels[d], d).mean())
+    for s in names:
+      for t in names:
+        if s != t:
+          trip = self._evaluator.round_trip(images[s], s, t)
+          values[f'validation/round_trip_max/{s}_to_{t}'] = trip['max']
+          values[f'validation/outside/{s}_to_{t}'] = trip['outside']
+          sheet = pictures.translations(self._evaluator, images[s][:16], s, t)
+          monitor.picture(step, f'{s}_to_{t}', sheet)
+          pictures.write_png(
+              os.path.join(self._sheets, f'{step:07d}_{s}_to_{t}.png'), sheet)
+    bits = ' '.join(f'{d} {values[f"validation/bits_per_dim/{d}"]:.3f}'
+                    for d in names)
+    trips = max(v for k, v in values.items() if 'round_trip' in k)
+    monitor.say(f'step {step}  validation: bits/dim {bits}, round trip at most '
+                f'{trips:.1e}')
+    return values

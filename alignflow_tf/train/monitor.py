@@ -1,0 +1,116 @@
+"""What a person sees of a run: progress, metrics, summaries."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ['Monitor']
+
+
+class Monitor:
+  """Writes `metrics.jsonl`, TensorBoard summaries and a progress line."""
+
+  def __init__(self, directory: str, total: int, images_per_step: int):
+    """Opens the files for appending.
+
+    Args:
+      directory: The run directory.
+      total: Number of steps of the run.
+      images_per_step: Number of images of a step, all domains together.
+    """
+    self._total = total
+    self._images = images_per_step
+    self._file = open(
+        os.path.join(directory, 'metrics.jsonl'), 'a', encoding='utf-8')
+    self._writer = tf.summary.create_file_writer(
+        os.path.join(directory, 'summaries'))
+    self._live = sys.stdout.isatty()
+    self._since = time.monotonic()
+    self._since_step: int | None = None
+    self._speed = 0.
+
+  def __enter__(self) -> Monitor:
+    return self
+
+  def __exit__(self, *unused: object) -> None:
+    self._file.close()
+    self._writer.close()
+
+  def say(self, text: str) -> None:
+    """Prints a line of its own."""
+    end = '\x1b[K\n' if self._live else '\n'
+    print(('\r' if self._live else '') + text, end=end, flush=True)
+
+  def start(self, step: int) -> None:
+    """Starts the clock anew: what came before is not training."""
+    self._since, self._since_step = time.monotonic(), step
+
+  def scalars(self, step: int, values: dict[str, float]) -> None:
+    """Writes scalars of a step; those that are not finite become null."""
+    line: dict[str, float | int | None] = {'step': step}
+    line.update({k: float(v) if math.isfinite(v) else None
+                 for k, v in values.items()})
+    self._file.write(json.dumps(line) + '\n')
+    self._file.flush()
+    with self._writer.as_default(step=step):
+      for name, value in values.items():
+        tf.summary.scalar(name, value)
+
+  def picture(self, step: int, name: str, picture: np.ndarray) -> None:
+    """Writes a picture to the summaries."""
+    with self._writer.as_default(step=step):
+      tf.summary.image(name, picture[np.newaxis])
+
+  def progress(self, step: int, values: dict[str, float]) -> dict[str, float]:
+    """Shows a progress line.
+
+    Args:
+      step: The step just done.
+      values: Scalars of the steps since the last line.
+
+    Returns:
+      Speed figures, to go with the scalars.
+    """
+    now = time.monotonic()
+    steps = step - (self._since_step or 0)
+    if self._since_step is not None and steps > 0 and now > self._since:
+      speed = steps / (now - self._since)
+      self._speed = speed if not self._speed else (
+          0.7 * self._speed + 0.3 * speed)
+    self._since, self._since_step = now, step
+    left = (self._total - step) / self._speed if self._speed else math.nan
+    bits = [v for k, v in values.items() if k.startswith('bits_per_dim/')]
+    critics = [v for k, v in values.items() if k.startswith('critic_loss/')]
+    text = f'step {step}/{self._total}  loss {values.get("loss", math.nan):.3f}'
+    if critics:
+      text += '  critics ' + ' '.join(f'{v:.3f}' for v in critics)
+    if bits:
+      text += '  bits/dim ' + ' '.join(f'{v:.2f}' for v in bits)
+    text += f'  {self._speed * self._images:.0f} images/s'
+    if not math.isnan(left):
+      text += f'  {_duration(left)} left'
+    if self._live:
+      print(f'\r{text}\x1b[K', end='', flush=True)
+    else:
+      print(text, flush=True)
+    return {'steps_per_second': self._speed}
+
+  def done(self) -> None:
+    """Ends the progress line."""
+    if self._live:
+      print(flush=True)
+
+
+def _duration(seconds: float) -> str:
+  minutes, seconds = divmod(int(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  if hours:
+    return f'{hours}h{minutes:02d}m'
+  return f'{minutes}m{seconds:02d}s'

@@ -1,0 +1,81 @@
+"""A pool of past translations for the critics."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+__all__ = ['ImagePool']
+
+
+class ImagePool(tf.Module):
+  """Keeps past translations, so that critics do not forget.
+
+  While it fills, images pass through and are kept. After that, each image is
+  handed on itself with probability 0.5; otherwise a kept one is handed on in
+  its place and it is kept instead. The images are in variables, so that
+  checkpoints hold them.
+
+  #### References
+
+  [1]: Ashish Shrivastava et al. Learning from Simulated and Unsupervised Images
+       through Adversarial Training. In _CVPR_, 2017, section 2.3.
+       https://arxiv.org/abs/1612.07828
+  """
+
+  def __init__(self, size: int, image_shape: tuple[int, int, int],
+               name: str = 'image_pool'):
+    """Makes an empty pool.
+
+    Args:
+      size: Number of images kept; 0 turns the pool off.
+      image_shape: `(height, width, channels)`.
+      name: Name of the module.
+
+    Raises:
+      ValueError: If `size` is negative.
+    """
+    super().__init__(name=name)
+    if not isinstance(size, int) or size < 0:
+      raise ValueError(f'`size` must be a non-negative integer, got {size!r}.')
+    self._size = size
+    self._images = tf.Variable(
+        tf.zeros([size, *image_shape]), trainable=False, name='images')
+    self._count = tf.Variable(
+        tf.zeros([], tf.int32), trainable=False, name='count')
+
+  def query(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Exchanges images with the pool.
+
+    Args:
+      images: `[B, H, W, C]`.
+      seed: Stateless seed, two integers.
+
+    Returns:
+      As many images, some of them from earlier calls.
+    """
+    if not self._size:
+      return images
+    batch = tf.shape(images)[0]
+    used = tf.minimum(batch, self._size)
+    seeds = tf.random.split(seed, 2)
+    kept = self._count
+    filling = kept < self._size
+    # Different places for the images of a batch: the order in which they are
+    # written does not matter then.
+    order = tf.random.experimental.stateless_shuffle(
+        tf.range(self._size), seeds[0])
+    fill = tf.range(used) + kept
+    places = tf.where(filling, fill % self._size, order[:used])
+    candidates = images[:used]
+    stored = tf.gather(self._images, places)
+    coin = tf.random.stateless_uniform([used, 1, 1, 1], seeds[1]) < 0.5
+    swap = tf.logical_and(coin, tf.logical_not(filling))
+    store = tf.logical_or(
+        swap,
+        tf.logical_and(filling, fill < self._size)[:, tf.newaxis, tf.newaxis,
+                                                   tf.newaxis])
+    out = tf.where(swap, stored, candidates)
+    self._images.scatter_update(
+        tf.IndexedSlices(tf.where(store, candidates, stored), places))
+    self._count.assign(tf.minimum(kept + used, self._size))
+    return tf.concat([out, images[used:]], axis=0)

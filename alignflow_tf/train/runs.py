@@ -1,0 +1,176 @@
+"""Run directories: what is in one, and loading a model from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import contextlib
+import fcntl
+import json
+import os
+from typing import Any
+
+import tensorflow as tf
+
+from alignflow_tf import alignflow
+from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import trainer as trainer_lib
+
+__all__ = ['Run', 'RunError', 'load', 'lock']
+
+FORMAT = 1
+
+
+class RunError(ValueError):
+  """A run directory that cannot be used; says why and what would do."""
+
+
+class Run:
+  """A run directory.
+
+  ```
+  config.json     the resolved configuration, domains and image shape
+  flags.txt       the configuration for --flagfile
+  data.json       what the data are, how they are split and brought to size
+  checkpoints/    the newest ones
+  metrics.jsonl   one JSON object a line
+  summaries/      TensorBoard
+  sheets/         pictures on validation data
+  ```
+
+  Attributes:
+    directory: Path of the directory.
+    config: The configuration.
+    domains: Names of the domains.
+    event_shape: `(height, width, channels)`.
+    copied_channels: By domain, whether channels are copies of one another.
+  """
+
+  def __init__(self, directory: str):
+    """Reads `config.json`.
+
+    Args:
+      directory: A run directory.
+
+    Raises:
+      RunError: If it is none, or from another version.
+    """
+    self.directory = os.path.expanduser(directory)
+    path = os.path.join(self.directory, 'config.json')
+    if not os.path.isfile(path):
+      raise RunError(
+          f'`run` must be a directory made by `python -m alignflow_tf.train`, '
+          f'got {directory!r}, which has no config.json.')
+    try:
+      with open(path, encoding='utf-8') as f:
+        saved = json.load(f)
+      version = saved['format']
+      if version == FORMAT:
+        self.config = config_lib.Config.from_json(saved['config'])
+        self.domains = tuple(saved['domains'])
+        self.event_shape = tuple(saved['event_shape'])
+        self.copied_channels = dict(saved['copied_channels'])
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as e:
+      raise RunError(f'`run`: {path} is damaged or of another version: {e}'
+                    ) from e
+    if version != FORMAT:
+      raise RunError(
+          f'`run`: {path} has format {version}; this version of alignflow_tf '
+          f'reads format {FORMAT}.')
+
+  @property
+  def checkpoints(self) -> str:
+    """Path of the checkpoints."""
+    return os.path.join(self.directory, 'checkpoints')
+
+  @classmethod
+  def create(cls, directory: str, config: config_lib.Config,
+             domains: tuple[str, ...], event_shape: tuple[int, int, int],
+             copied_channels: dict[str, bool]) -> Run:
+    """Makes a run directory, whole or not at all."""
+    os.makedirs(directory, exist_ok=True)
+    with open(os.path.join(directory, 'flags.txt'), 'w', encoding='utf-8') as f:
+      f.write(config.flag_lines())
+    config_lib.dump(os.path.join(directory, 'config.json'), {
+        'format': FORMAT,
+        'config': config.to_json(),
+        'domains': list(domains),
+        'event_shape': list(event_shape),
+        'copied_channels': copied_channels,
+    })
+    return cls(directory)
+
+  def differences(self, config: config_lib.Config) -> dict[str, Any]:
+    """Settings that differ and would make it another run, (saved, given)."""
+    free = {'data_dir', 'cache', 'data_service', 'log_every', 'eval_every',
+            'checkpoint_every', 'keep_checkpoints', 'preset'}
+    saved, given = self.config.to_json(), config.to_json()
+    return {k: (saved[k], given[k])
+            for k in saved if k not in free and saved[k] != given[k]}
+
+  def latest(self) -> str:
+    """Path of the newest checkpoint.
+
+    Raises:
+      RunError: If there is none.
+    """
+    path = tf.train.latest_checkpoint(self.checkpoints)
+    if path is None:
+      raise RunError(
+          f'`run`: {self.directory!r} has no checkpoint yet; go on with '
+          f'`python -m alignflow_tf.train --run_dir={self.directory}`.')
+    return path
+
+
+def load(run_dir: str, average: bool = True) -> alignflow.AlignFlow:
+  """Loads the model of a run.
+
+  Args:
+    run_dir: The run directory of `python -m alignflow_tf.train`.
+    average: Whether to load the moving average of the weights, which is what
+      is evaluated and exported, or the newest weights.
+
+  Returns:
+    The model.
+
+  Raises:
+    RunError: If there is no run or no checkpoint in the directory, or its
+      weights are not finite.
+  """
+  run = Run(run_dir)
+  path = run.latest()
+  model = trainer_lib.build_model(run.config, run.domains, run.event_shape)
+  part = {'average' if average else 'model': model}
+  status = tf.train.Checkpoint(**part).restore(path)
+  status.expect_partial()
+  try:
+    status.assert_existing_objects_matched()
+  except AssertionError as e:
+    raise RunError(f'`run_dir`: {path} does not hold this model: {e}') from e
+  for variable in model.variables:
+    if variable.dtype.is_floating and not bool(
+        tf.reduce_all(tf.math.is_finite(variable))):
+      raise RunError(
+          f'`run_dir`: weights of {path} are not finite, at {variable.name}.')
+  return model
+
+
+@contextlib.contextmanager
+def lock(directory: str) -> Iterator[None]:
+  """Keeps a run directory to one process.
+
+  Raises:
+    RunError: If another process trains in it.
+  """
+  path = os.path.join(directory, 'lock')
+  with open(path, 'a+', encoding='utf-8') as f:
+    try:
+      fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+      f.seek(0)
+      raise RunError(
+          f'`run_dir`: process {f.read().strip() or "?"} is training in '
+          f'{directory!r}; choose another directory or stop it.') from None
+    f.truncate(0)
+    f.write(f'{os.getpid()}\n')
+    f.flush()
+    yield

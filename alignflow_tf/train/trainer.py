@@ -1,0 +1,381 @@
+"""What is trained, and one step of training it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import functools
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tf_keras
+
+from alignflow_tf import alignflow
+from alignflow_tf import flows
+from alignflow_tf import images as images_lib
+from alignflow_tf import networks
+from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import objectives
+from alignflow_tf.train import pool as pool_lib
+
+__all__ = ['Trainer', 'build_model']
+
+# Levels of dequantisation noise where channels are copies of one another: see
+# `images.dequantize`.
+COPIED_CHANNELS_NOISE = 8.
+
+
+def build_model(
+    config: config_lib.Config,
+    domains: tuple[str, ...],
+    event_shape: tuple[int, int, int],
+) -> alignflow.AlignFlow:
+  """Builds the model of a configuration.
+
+  Args:
+    config: The configuration.
+    domains: Names of the domains.
+    event_shape: `(height, width, channels)`.
+
+  Returns:
+    The model, with initial weights.
+
+  Raises:
+    ConfigError: If the architecture does not fit the images.
+  """
+  scales = config.shared_scales()
+  make = {'real_nvp': flows.real_nvp, 'glow': flows.glow}[config.flow]
+  network_dtype = None if config.precision == 'float32' else config.precision
+  flow = functools.partial(
+      make, num_scales=config.num_scales, channels=config.width,
+      num_blocks=config.num_blocks, network_dtype=network_dtype,
+      shared=flows.SharedScales(scales or ()), seed=config.seed)
+  try:
+    return alignflow.AlignFlow(
+        domains, event_shape, flow=flow, share=scales is None)
+  except ValueError as e:
+    raise config_lib.ConfigError(str(e)) from e
+
+
+class _Average(tf.Module):
+  """Exponential moving average of a model's weights, held by a second model."""
+
+  def __init__(self, model: alignflow.AlignFlow, average: alignflow.AlignFlow,
+               decay: float):
+    super().__init__(name='average')
+    self._pairs = [tuple(pair) for pair in zip(
+        average.variables, model.variables, strict=True)]
+    self._decay = decay
+
+  def reset(self) -> None:
+    for average, variable in self._pairs:
+      average.assign(variable)
+
+  def update(self, step: tf.Tensor) -> None:
+    """`average += (1 - decay) * (variable - average)`; quicker at first."""
+    step = tf.cast(step, tf.float32)
+    rate = 1. - tf.minimum(self._decay, (1. + step) / (10. + step))
+    for average, variable in self._pairs:
+      # One fused op less than `assign_sub` and its product, for each variable.
+      tf.raw_ops.ResourceApplyGradientDescent(
+          var=average.handle, alpha=rate, delta=average - variable)
+
+
+class Trainer(tf.Module):
+  """Model, critics, optimizers, averages and pools of a run; and its step.
+
+  Attributes:
+    model: The flows that are trained.
+    average: The model whose weights are the moving average of `model`'s; what
+      is evaluated and exported.
+    step: Number of steps done.
+    skipped: Number of steps left out because a loss or gradient was not finite.
+    rate_scale: Factor of both learning rates, 1 unless a run was rolled back.
+  """
+
+  def __init__(
+      self,
+      config: config_lib.Config,
+      domains: tuple[str, ...],
+      event_shape: tuple[int, int, int],
+      copied_channels: Mapping[str, bool] | None = None,
+  ):
+    """Builds everything, with initial weights.
+
+    Args:
+      config: The configuration.
+      domains: Names of the domains.
+      event_shape: `(height, width, channels)`.
+      copied_channels: Domains whose channels are copies of one another.
+
+    Raises:
+      ConfigError: If the architecture does not fit the images.
+    """
+    super().__init__(name='trainer')
+    self._config = config
+    self._noise = {d: COPIED_CHANNELS_NOISE
+                   if (copied_channels or {}).get(d) else 1. for d in domains}
+    self._weights = config.likelihood_weights(domains)
+    self._adversarial = config.objective != 'mle'
+    self._gan = objectives.GAN_LOSSES[config.gan_loss]
+    self.model = build_model(config, domains, event_shape)
+    self.average = build_model(config, domains, event_shape)
+    self._averaging = _Average(self.model, self.average, config.ema_decay)
+    self._magnitudes = _magnitudes(self.model)
+    self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
+    self.skipped = tf.Variable(
+        0, dtype=tf.int64, trainable=False, name='skipped')
+    self.rate_scale = tf.Variable(1., trainable=False, name='rate_scale')
+    # float16 gradients are scaled out of its narrow range, by trial.
+    self._scaled = config.precision == 'mixed_float16'
+    self._loss_scale = tf.Variable(
+        2.**13 if self._scaled else 1., trainable=False, name='loss_scale')
+    self._good_steps = tf.Variable(
+        0, dtype=tf.int64, trainable=False, name='good_steps')
+
+    self._critics: dict[str, keras.Model] = {}
+    self._pools: dict[str, pool_lib.ImagePool] = {}
+    if self._adversarial:
+      try:
+        critics = {
+            d: networks.patch_critic(
+                event_shape, filters=config.critic_width,
+                num_layers=config.critic_layers, seed=config.seed + i,
+                dtype=config.precision) for i, d in enumerate(domains)
+        }
+      except ValueError as e:
+        raise config_lib.ConfigError(
+            f'`critic_layers`, `image_size`: {e}') from e
+      # Keras 3 objects hold their variables in wrappers: track the raw ones.
+      self._critics = self._no_dependency(critics)
+      self._critic_variables = {
+          d: [v.value for v in critic.variables]
+          for d, critic in critics.items()}
+      for source, target in self._directions():
+        self._pools[f'{source}_to_{target}'] = pool_lib.ImagePool(
+            config.pool_size, event_shape)
+    self.flow_optimizer = self._adam(config.learning_rate)
+    self.critic_optimizer = self._adam(config.critic_learning_rate)
+    self._flow_variables = list(self.model.trainable_variables)
+    self._critic_weights = [
+        v.value for critic in self._critics.values()
+        for v in critic.trainable_variables]
+    # Slots exist before a checkpoint is read.
+    self.flow_optimizer._create_all_weights(self._flow_variables)
+    if self._critic_weights:
+      self.critic_optimizer._create_all_weights(self._critic_weights)
+    self.train_step = tf.function(
+        self._train_step, jit_compile=config.xla or None, autograph=False)
+
+  def _adam(self, rate: float) -> tf_keras.optimizers.legacy.Optimizer:
+    # Keras 3's Adam is a dozen ops a variable in Python; this one is TF's fused
+    # kernel, and comes with TFP's own dependency.
+    return tf_keras.optimizers.legacy.Adam(
+        lambda: rate * self._rate_multiplier(), self._config.beta_1,
+        self._config.beta_2, epsilon=1e-8)
+
+  def _rate_multiplier(self) -> tf.Tensor:
+    """`Config.learning_rate_multiplier` at the current step, as ops."""
+    steps = float(self._config.steps)
+    start = self._config.decay_from * steps
+    left = (steps - tf.cast(self.step, tf.float32)) / max(steps - start, 1e-6)
+    return self.rate_scale * tf.clip_by_value(left, 0., 1.)
+
+  def _directions(self) -> list[tuple[str, str]]:
+    domains = self.model.domains
+    return [(s, t) for s in domains for t in domains if s != t]
+
+  def initialize(self, images: Mapping[str, tf.Tensor]) -> None:
+    """Initialises the activation normalisations from uint8 images."""
+    self.model.initialize({
+        d: images_lib.dequantize(x, [self._config.seed, 1], self._noise[d])
+        for d, x in images.items()})
+    self._averaging.reset()
+
+  def _train_step(
+      self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """One generator update and `critic_steps` critic updates.
+
+    Args:
+      batch: uint8 images of each domain, `critic_steps * batch_size` of them.
+
+    Returns:
+      Scalars by name.
+    """
+    config = self._config
+    seed = tf.random.experimental.stateless_fold_in(
+        tf.constant([config.seed, 2], tf.int32), self.step)
+    seeds = tf.random.split(seed, 2 * config.critic_steps + 1)
+    chunks = {
+        d: tf.split(
+            images_lib.dequantize(x, seeds[-1], self._noise[d]),
+            config.critic_steps) for d, x in batch.items()
+    }
+    last = config.critic_steps - 1
+    for i in range(last if self._adversarial else 0):
+      real = {d: chunks[d][i] for d in chunks}
+      fakes = {(s, t): self.model.translator(s, t).forward(real[s])
+               for s, t in self._directions()}
+      self._update_critics(real, fakes, seeds[2 * i], seeds[2 * i + 1])
+    real = {d: chunks[d][last] for d in chunks}
+    fakes, gradients, metrics = self._flow_gradients(real)
+
+    norm = tf.linalg.global_norm(gradients)
+    finite = tf.math.is_finite(norm)
+    metrics['gradient_norm'] = norm
+
+    def update() -> dict[str, tf.Tensor]:
+      clipped = gradients
+      if config.clip_norm:
+        clipped, _ = tf.clip_by_global_norm(
+            gradients, config.clip_norm, use_norm=norm)
+      self.flow_optimizer.apply_gradients(
+          zip(clipped, self._flow_variables, strict=True))
+      self._averaging.update(self.step)
+      if not self._adversarial:
+        return {}
+      return self._update_critics(
+          real, fakes, seeds[2 * last], seeds[2 * last + 1])
+
+    def skip() -> dict[str, tf.Tensor]:
+      self.skipped.assign_add(1)
+      if not self._adversarial:
+        return {}
+      return {f'critic_loss/{d}': tf.constant(float('nan'))
+              for d in self.model.domains}
+
+    metrics.update(tf.cond(finite, update, skip))
+    if self._scaled:
+      self._adjust_loss_scale(finite)
+    self.step.assign_add(1)
+    return metrics
+
+  def _flow_gradients(
+      self, real: dict[str, tf.Tensor]
+  ) -> tuple[dict[tuple[str, str], tf.Tensor], list[tf.Tensor],
+             dict[str, tf.Tensor]]:
+    """Translations, the gradient of equation 7, and what it is made of."""
+    model, metrics = self.model, {}
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+      tape.watch(self._flow_variables)
+      latents = {d: model.flow(d).inverse(x) for d, x in real.items()}
+      # The log-determinants come out of TFP's cache: one pass a network.
+      nll = {d: objectives.negative_log_likelihood(model[d].log_prob(x))
+             for d, x in real.items()}
+      fakes, adversarial = {}, {}
+      if self._adversarial:
+        for s, t in self._directions():
+          fakes[s, t] = model.flow(t).forward(latents[s])
+          logits = self._critics[t](images_lib.to_critic(fakes[s, t]))
+          adversarial[s, t] = self._gan.generator(logits)
+      loss = self._objective(adversarial, nll)
+      if self._config.magnitude_l2:
+        loss += self._config.magnitude_l2 * tf.add_n(
+            [tf.nn.l2_loss(g) for g in self._magnitudes])
+      scaled = loss * self._loss_scale if self._scaled else loss
+    gradients = tape.gradient(
+        scaled, self._flow_variables,
+        unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    if self._scaled:
+      gradients = [g / self._loss_scale for g in gradients]
+    metrics['loss'] = loss
+    for (s, t), value in adversarial.items():
+      metrics[f'adversarial_loss/{s}_to_{t}'] = value
+    for d, value in nll.items():
+      metrics[f'bits_per_dim/{d}'] = images_lib.bits_per_dim(
+          -value, model.event_size)
+    return fakes, gradients, metrics
+
+  def _objective(
+      self, adversarial: dict[tuple[str, str], tf.Tensor],
+      nll: dict[str, tf.Tensor]) -> tf.Tensor:
+    weights = self._weights
+    if not self._adversarial:
+      # lambda -> infinity: only the ratio counts, and nats a dimension keep the
+      # gradient's norm within `clip_norm` at any image size.
+      size = self.model.event_size
+      weights = {d: 1. / size for d in nll}
+    return objectives.alignflow_loss(adversarial, nll, weights)
+
+  def _update_critics(
+      self,
+      real: dict[str, tf.Tensor],
+      fakes: dict[tuple[str, str], tf.Tensor],
+      pool_seed: tf.Tensor,
+      penalty_seed: tf.Tensor,
+  ) -> dict[str, tf.Tensor]:
+    """One update of all critics, on real images and on the pools' images."""
+    directions = self._directions()
+    pool_seeds = tf.random.split(pool_seed, len(directions))
+    pooled = {}
+    for i, (s, t) in enumerate(directions):
+      pooled[s, t] = self._pools[f'{s}_to_{t}'].query(
+          tf.stop_gradient(fakes[s, t]), pool_seeds[i])
+    losses = {}
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+      tape.watch(self._critic_weights)
+      for t, critic in self._critics.items():
+        sources = [s for s in real if s != t]
+        inputs = images_lib.to_critic(
+            tf.concat([real[t]] + [pooled[s, t] for s in sources], axis=0))
+        size = tf.shape(real[t])[0]
+        logits = critic(inputs)
+        losses[t] = self._gan.critic(logits[:size], logits[size:])
+        if self._gan.gradient_penalty:
+          losses[t] += self._gan.gradient_penalty * objectives.gradient_penalty(
+              critic, inputs[:size], inputs[size:2 * size], penalty_seed)
+      total = tf.add_n(list(losses.values()))
+      if self._scaled:
+        total *= self._loss_scale
+    gradients = tape.gradient(total, self._critic_weights)
+    if self._scaled:
+      gradients = [g / self._loss_scale for g in gradients]
+    finite = tf.math.is_finite(tf.linalg.global_norm(gradients))
+
+    def update() -> tf.Tensor:
+      self.critic_optimizer.apply_gradients(
+          zip(gradients, self._critic_weights, strict=True))
+      return tf.constant(0)
+
+    tf.cond(finite, update, lambda: tf.constant(0))
+    return {f'critic_loss/{d}': value for d, value in losses.items()}
+
+  def _adjust_loss_scale(self, finite: tf.Tensor) -> None:
+    self._good_steps.assign(
+        tf.where(finite, self._good_steps + 1, tf.zeros([], tf.int64)))
+    grow = tf.equal(self._good_steps % 1000, 999)
+    factor = tf.where(finite, tf.where(grow, 2., 1.), 0.5)
+    self._loss_scale.assign(
+        tf.clip_by_value(self._loss_scale * factor, 1., 2.**15))
+
+  def checkpoint(self) -> tf.train.Checkpoint:
+    """What a run is saved as and goes on from."""
+    parts: dict[str, Any] = {
+        'model': self.model, 'average': self.average, 'step': self.step,
+        'skipped': self.skipped, 'rate_scale': self.rate_scale,
+        'loss_scale': self._loss_scale, 'good_steps': self._good_steps,
+        'flow_optimizer': self.flow_optimizer,
+    }
+    if self._adversarial:
+      parts |= {'critics': _Holder(self._critic_variables),
+                'critic_optimizer': self.critic_optimizer,
+                'pools': _Holder(self._pools)}
+    return tf.train.Checkpoint(**parts)
+
+
+class _Holder(tf.Module):
+  """Gives a dictionary of trackable things a place in a checkpoint."""
+
+  def __init__(self, items: Mapping[str, Any]):
+    super().__init__(name='holder')
+    self.items = dict(items)
+
+
+def _magnitudes(model: alignflow.AlignFlow) -> list[tf.Variable]:
+  """The weight-norm magnitudes of all conditioners of a model."""
+  found = {}
+  for module in model.submodules:
+    network = getattr(module, 'network', None)
+    for variable in getattr(network, 'magnitudes', ()):
+      found[id(variable)] = variable
+  return list(found.values())
