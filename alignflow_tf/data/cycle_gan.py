@@ -68,7 +68,7 @@ def domains(
     return [
         _from_folder(d, folder, side, recipe, cache, cache_dir, info,
                      skip_unreadable, max_pixels)
-        for d, side in zip(names, 'AB')
+        for d, side in zip(names, 'AB', strict=True)
     ]
 
   def make_builder(root: str) -> Any:
@@ -84,7 +84,7 @@ def domains(
       _from_records(d, found, side, recipe, cache, cache_dir, {
           **info, 'published': {
               'train': published[i], 'test': published[i + 2]}})
-      for i, (d, side) in enumerate(zip(names, 'AB'))
+      for i, (d, side) in enumerate(zip(names, 'AB', strict=True))
   ]
 
 

@@ -174,10 +174,10 @@ class DomainSet:
       positions = step * batch_size + tf.range(batch_size, dtype=tf.int64)
       result = {}
       for domain, store in stores.items():
-        index = shuffled = streams.shuffled_indices(
+        index = streams.shuffled_indices(
             positions, store.size, streams.stream_key(seed, 'order', domain)
         )
-        index = tf.ensure_shape(shuffled, [batch_size])
+        index = tf.ensure_shape(index, [batch_size])
         image = self._augment(store.images(index), seed, step, domain)
         result[domain] = {'image': image}
         if domain in labels:
@@ -383,6 +383,9 @@ class DomainSet:
 def _options() -> tf.data.Options:
   options = tf.data.Options()
   options.deterministic = True
+  # Grappler's rewriting copies every captured tensor, that is, the data set,
+  # once more into memory (measured on TF 2.21) and finds nothing to fuse here.
+  options.experimental_optimization.apply_default_optimizations = False
   # Batches are made from step numbers; cutting up the source by files, as
   # distribution strategies do by default, would only repeat steps.
   options.experimental_distribute.auto_shard_policy = (

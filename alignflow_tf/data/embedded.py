@@ -69,7 +69,7 @@ def domains(size: tuple[int, int], channels: int) -> list[Domain]:
     method = 'bicubic' if name == 'optical' else 'bilinear'
     small = pixels.resize_array(images, size, channels, method)
     parts = dict(zip(splits_lib.SPLITS, splits_lib.stratified(
-        labels, [sizes[s] for s in splits_lib.SPLITS])))
+        labels, [sizes[s] for s in splits_lib.SPLITS]), strict=True))
 
     def open_split(split: str, name: str = name, small: np.ndarray = small,
                    labels: np.ndarray = labels,

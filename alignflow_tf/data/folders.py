@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import dataclasses
 import os
 import re
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from alignflow_tf.data import pictures as pictures_lib
 from alignflow_tf.data import splits as splits_lib
@@ -123,9 +123,20 @@ def open_folder(
   return Folder(name, path, parts, rule, result.skipped, len(other), cut)
 
 
+class Keyed(Protocol):
+  """Whatever has a key to be split by."""
+
+  @property
+  def key(self) -> str:
+    """Its name in the set."""
+
+
+_K = TypeVar('_K', bound=Keyed)
+
+
 def complete_splits(
-    groups: dict[str, list[Picture]], what: str
-) -> tuple[dict[str, list[Picture]], str]:
+    groups: Mapping[str, list[_K]], what: str
+) -> tuple[dict[str, list[_K]], str]:
   """Cuts the splits that a source lacks out of its training split.
 
   Args:

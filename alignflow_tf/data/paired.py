@@ -131,7 +131,7 @@ def domains(
       pictures_lib.domain(
           d, parts, dataclasses.replace(recipe, side=side), cache=cache,
           cache_dir=cache_dir, info={**info, 'side': side}, what=what)
-      for d, side in zip(source.domains, _SIDES)
+      for d, side in zip(source.domains, _SIDES, strict=True)
   ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent import futures
 import dataclasses
 import logging
@@ -179,25 +179,48 @@ class PathStore(Store):
       self._paths = tf.constant([p.path for p in pictures])
       self._codes = tf.constant([_code(p.header) for p in pictures])
 
-  def image(self, index: tf.Tensor) -> tf.Tensor:
-    """One image, uint8 [H, W, C]; a file that went bad is named."""
-    path = tf.gather(self._paths, index)
-    code = tf.gather(self._codes, index)
-    good = tf.data.Dataset.from_tensors((path, code)).map(
-        lambda p, c: (self._recipe.apply(_decode(p), c), True)
-    ).ignore_errors()
-    bad = tf.data.Dataset.from_tensors((tf.zeros(self.shape, tf.uint8), False))
-    image, fine = good.concatenate(bad).take(1).get_single_element()
-    check = tf.debugging.Assert(fine, [
-        'This picture can no longer be read or decoded; remove it, or load '
-        'with `skip_unreadable=True`:', path])
-    with tf.control_dependencies([check] if check is not None else []):
-      return tf.identity(image)
-
   def images(self, indices: tf.Tensor) -> tf.Tensor:
-    return tf.map_fn(
-        self.image, indices, parallel_iterations=4,
-        fn_output_signature=tf.TensorSpec(self.shape, tf.uint8))
+    paths = tf.gather(self._paths, indices)
+    codes = tf.gather(self._codes, indices)
+
+    def decode(paths: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
+      return tf.map_fn(
+          lambda x: self._recipe.apply(_decode(x[0]), x[1]), (paths, codes),
+          parallel_iterations=4,
+          fn_output_signature=tf.TensorSpec(self.shape, tf.uint8))
+
+    # A decoder's error does not say which file it was about, and a graph
+    # cannot catch it, but a dataset can: one element, none after an error.
+    batch, fine = _or_else((paths, codes), decode, self.shape)
+
+    def name_it() -> tf.Tensor:
+      good = tf.map_fn(
+          lambda x: _or_else(
+              (x[0][None], x[1][None]), decode, self.shape)[1],
+          (paths, codes), fn_output_signature=tf.bool)
+      check = tf.debugging.Assert(tf.reduce_all(good), [
+          'These pictures can no longer be read or decoded; remove them, or '
+          'load with `skip_unreadable=True`:',
+          tf.boolean_mask(paths, tf.logical_not(good))], summarize=5)
+      with tf.control_dependencies([check] if check is not None else []):
+        return tf.identity(batch)
+
+    batch = tf.cond(fine, lambda: batch, name_it)
+    return tf.ensure_shape(batch, (*indices.shape, *self.shape))
+
+
+def _or_else(
+    inputs: tuple[tf.Tensor, tf.Tensor],
+    decode: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    shape: tuple[int, int, int],
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """`decode(*inputs)` and True, or an empty batch and False if it fails."""
+  good = tf.data.Dataset.from_tensors(inputs).map(
+      lambda *x: (tf.ensure_shape(decode(*x), (None, *shape)), True)
+  ).ignore_errors()
+  bad = tf.data.Dataset.from_tensors(
+      (tf.zeros((0, *shape), tf.uint8), False))
+  return good.concatenate(bad).take(1).get_single_element()
 
 
 def _labels(pictures: Sequence[Picture]) -> np.ndarray | None:
@@ -219,7 +242,9 @@ def find(folder: str) -> tuple[list[str], list[str]]:
     Paths of pictures by their extension, and of all other files, relative to
     the folder, with `/`, sorted.
   """
-  found, other, seen = [], [], set()
+  found: list[str] = []
+  other: list[str] = []
+  seen: set[str] = set()
   for root, dirs, files in os.walk(folder, followlinks=True):
     real = os.path.realpath(root)
     if real in seen:  # A link that leads back up.

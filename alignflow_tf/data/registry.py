@@ -61,7 +61,7 @@ def _table() -> dict[str, DatasetInfo]:
     found = {d: digits.SOURCES[d] for d in names}
     entries.append(DatasetInfo(
         '_'.join(names), names, 32, 3 if 'svhn' in names else 1,
-        '; '.join(f'{d} {s.published["train"]:,} / {s.published["test"]:,}'
+        '; '.join('{} {train:,} / {test:,}'.format(d, **s.published)
                   for d, s in found.items()),
         '; '.join(s.source for s in found.values()),
         '; '.join(f'{d}: {s.licence}' for d, s in found.items()), 'digits'))
@@ -93,7 +93,8 @@ def list_datasets() -> str:
   """
   groups: dict[tuple[Any, ...], list[DatasetInfo]] = {}
   for info in DATASETS.values():
-    key = (info.kind, tuple(sorted(info.domains)), info.image_size)
+    key: tuple[Any, ...] = (
+        info.kind, tuple(sorted(info.domains)), info.image_size)
     if info.kind in ('paired', 'unpaired'):
       key = (info.name,)
     groups.setdefault(key, []).append(info)
@@ -185,8 +186,9 @@ def load(
   count = info.channels if channels is None else channels
   classes: int | None = None
   facts: dict[str, Any] = {}
-  reading = {'cache': cache, 'cache_dir': cache_dir}
-  bad = {'skip_unreadable': skip_unreadable, 'max_pixels': max_pixels}
+  reading: dict[str, Any] = {'cache': cache, 'cache_dir': cache_dir}
+  bad: dict[str, Any] = {
+      'skip_unreadable': skip_unreadable, 'max_pixels': max_pixels}
   if info.kind == 'embedded':
     assert count is not None
     domains = embedded.domains(size, count)

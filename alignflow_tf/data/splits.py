@@ -61,7 +61,7 @@ def stratified(
   Raises:
     ValueError: If the sizes do not sum to n.
   """
-  n = int(total if labels is None else len(labels))
+  n = total if labels is None else len(labels)
   if sum(sizes) != n:
     raise ValueError(f'`sizes` {list(sizes)} must sum to {n}.')
   random = np.random.RandomState(SPLIT_SEED)

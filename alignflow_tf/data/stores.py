@@ -54,7 +54,8 @@ class ArrayStore(Store):
   ):
     super().__init__(tuple(images.shape[1:]), labels, keys)
     with tf.device('/CPU:0'):
-      self._images = tf.constant(images, tf.uint8)
+      # Not `tf.constant`, which makes a second copy on its way.
+      self._images = tf.convert_to_tensor(images, tf.uint8)
 
   def images(self, indices: tf.Tensor) -> tf.Tensor:
     return tf.gather(self._images, indices)

@@ -27,7 +27,8 @@ scenes and label maps.
 _CITATION = """
 @inproceedings{isola2017image,
   title={Image-to-Image Translation with Conditional Adversarial Networks},
-  author={Isola, Phillip and Zhu, Jun-Yan and Zhou, Tinghui and Efros, Alexei A},
+  author={Isola, Phillip and Zhu, Jun-Yan and Zhou, Tinghui and
+          Efros, Alexei A},
   booktitle={CVPR}, year={2017}
 }
 """

@@ -76,7 +76,7 @@ class Usps(tfds.core.GeneratorBasedBuilder):
       raise ValueError(
           f'{path} holds {len(images)} images; the {split} split of USPS has '
           f'{self.COUNTS[split]}.')
-    for row, (image, label) in enumerate(zip(images, labels)):
+    for row, (image, label) in enumerate(zip(images, labels, strict=True)):
       yield row, {'image': image, 'label': int(np.int64(label))}
 
 
