@@ -1,0 +1,178 @@
+"""Every bijector of the library in every mode, for tests of what all share.
+
+`ENTRIES` maps a name to an `Entry`. `Entry.make(dtype)` builds the bijector as a
+user gets it, `Entry.make_random(dtype)` with randomised variables, so that
+nothing is trivially the identity. A new bijector is tested by adding it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import dataclasses
+import functools
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import alignflow_tf as af
+
+tfb = tfp.bijectors
+
+__all__ = ['ENTRIES', 'Entry', 'randomize']
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """A bijector and what tests must know of it.
+
+  Attributes:
+    make: Builds it for a floating type.
+    event_shape: Shape of what `forward` takes.
+    output_shape: Shape of what `forward` gives, by hand; as `event_shape` if
+      not given.
+    networks: How many networks one pass evaluates, each of them once.
+    takes_images: Whether `forward` takes images and not latents.
+    traced: Whether to trace graphs of it. Without, its smaller sister stands for
+      it in the tests that take seconds.
+    variables: Number of variables.
+  """
+  make: Callable[[tf.DType], tfb.Bijector]
+  event_shape: tuple[int, int, int]
+  variables: int
+  output_shape: tuple[int, ...] = ()
+  networks: int = 0
+  takes_images: bool = False
+  traced: bool = True
+
+  def __post_init__(self):
+    if not self.output_shape:
+      object.__setattr__(self, 'output_shape', self.event_shape)
+
+  def make_random(self, dtype: tf.DType = tf.float32) -> tfb.Bijector:
+    """Builds the bijector and randomises its variables."""
+    bijector = self.make(dtype)
+    randomize(bijector)
+    return bijector
+
+  def inputs(self, batch: int, dtype: tf.DType, seed: int = 1) -> np.ndarray:
+    """Draws what `forward` takes, of shape `[batch, *event_shape]`."""
+    return self._draw(self.event_shape, self.takes_images, batch, dtype, seed)
+
+  def outputs(self, batch: int, dtype: tf.DType, seed: int = 2) -> np.ndarray:
+    """Draws what `inverse` takes, of shape `[batch, *output_shape]`."""
+    return self._draw(self.output_shape, True, batch, dtype, seed)
+
+  def _draw(self, shape, images, batch, dtype, seed):
+    rng = np.random.RandomState(seed)
+    values = rng.uniform(size=(batch, *shape)) if images else (
+        rng.standard_normal((batch, *shape)))
+    return values.astype(dtype.as_numpy_dtype)
+
+
+def randomize(module: tf.Module, seed: int = 0, stddev: float = 0.1) -> None:
+  """Adds fixed noise to every trainable variable."""
+  rng = np.random.RandomState(seed)
+  for variable in module.trainable_variables:
+    noise = stddev * rng.standard_normal(variable.shape)
+    variable.assign_add(tf.constant(noise, variable.dtype))
+
+
+# One block makes six convolutions a network.
+_network = functools.partial(
+    af.networks.ConditionerResNet, filters=3, num_blocks=1)
+_NETWORK_VARIABLES = 11
+_COUPLING = _NETWORK_VARIABLES + 1
+
+
+def _coupling(channels, mask, dtype):
+  return af.bijectors.AffineCoupling(
+      channels, mask, functools.partial(_network, dtype=dtype.name),
+      dtype=dtype)
+
+
+def _real_nvp(event_shape, num_scales, dtype, **kwargs):
+  return af.flows.real_nvp(
+      event_shape, num_scales, channels=3, num_blocks=1, dtype=dtype, **kwargs)
+
+
+def _glow(event_shape, num_scales, dtype, **kwargs):
+  return af.flows.glow(
+      event_shape, num_scales, channels=3, num_blocks=1, steps_per_scale=2,
+      dtype=dtype, **kwargs)
+
+
+def _shared(dtype):
+  """The second of two flows that share a scale."""
+  shared = af.flows.SharedScales([1])
+  _glow((4, 4, 1), 2, dtype, shared=shared)
+  return _glow((4, 4, 1), 2, dtype, shared=shared, seed=1)
+
+
+def _translator(dtype):
+  model = af.AlignFlow(('a', 'b'), (4, 2, 1), dtype=dtype, flow={
+      'a': _real_nvp((4, 2, 1), 1, dtype), 'b': _glow((4, 2, 1), 1, dtype)})
+  return model.translator('a', 'b')
+
+
+def _factor_out(dtype):
+  inner = tfb.Chain([
+      af.bijectors.ActNorm(2, dtype=dtype),
+      _coupling(2, af.bijectors.CheckerboardMask(), dtype)])
+  return af.bijectors.FactorOut(inner)
+
+
+ENTRIES: dict[str, Entry] = {
+    'act_norm': Entry(
+        lambda dtype: af.bijectors.ActNorm(2, dtype=dtype), (4, 3, 2), 2),
+    'invertible_conv': Entry(
+        lambda dtype: af.bijectors.InvertibleConv1x1(3, seed=5, dtype=dtype),
+        (2, 3, 3), 3),
+    'factor_out': Entry(_factor_out, (3, 4, 4), 2 + _COUPLING, networks=1),
+    'factor_out_scalar': Entry(
+        # An inner bijector whose log-determinant must be summed over an image.
+        lambda dtype: af.bijectors.FactorOut(
+            af.bijectors.ImagePreprocess(dtype=dtype)), (3, 4, 4), 0),
+    'real_nvp_1_scale': Entry(
+        lambda dtype: _real_nvp((3, 4, 2), 1, dtype),
+        (3, 4, 2), 4 * (2 + _COUPLING), networks=4, traced=False),
+    'real_nvp_2_scales': Entry(
+        lambda dtype: _real_nvp((4, 6, 3), 2, dtype, alpha=1e-3),
+        (4, 6, 3), 10 * (2 + _COUPLING), networks=10),
+    'real_nvp_3_scales': Entry(
+        lambda dtype: _real_nvp((8, 8, 1), 3, dtype),
+        (8, 8, 1), 16 * (2 + _COUPLING), networks=16, traced=False),
+    'glow_1_scale': Entry(
+        lambda dtype: _glow((2, 4, 1), 1, dtype),
+        (2, 4, 1), 2 * (2 + 3 + _COUPLING), networks=2, traced=False),
+    'glow_2_scales': Entry(
+        lambda dtype: _glow((4, 4, 3), 2, dtype),
+        (4, 4, 3), 4 * (2 + 3 + _COUPLING), networks=4),
+    'glow_shared': Entry(_shared, (4, 4, 1), 4 * (2 + 3 + _COUPLING),
+                         networks=4, traced=False),
+    'translator': Entry(
+        _translator, (4, 2, 1), 4 * (2 + _COUPLING) + 2 * (2 + 3 + _COUPLING),
+        networks=6, takes_images=True),
+}
+
+for _alpha in (1e-6, 0.05, 0.3):
+  ENTRIES[f'image_preprocess_{_alpha}'] = Entry(
+      lambda dtype, alpha=_alpha: af.bijectors.ImagePreprocess(
+          alpha, dtype=dtype), (2, 3, 2), 0)
+
+for _name, _mask, _shape in (
+    ('checkerboard', af.bijectors.CheckerboardMask(), (3, 4, 3)),
+    ('checkerboard_reverse', af.bijectors.CheckerboardMask(True), (4, 4, 1)),
+    ('channel', af.bijectors.ChannelMask(), (3, 4, 2)),
+    ('channel_reverse', af.bijectors.ChannelMask(True), (2, 2, 6))):
+  ENTRIES[f'coupling_{_name}'] = Entry(
+      lambda dtype, mask=_mask, shape=_shape: _coupling(shape[-1], mask, dtype),
+      _shape, _COUPLING, networks=1)
+
+for _order in ('channel', 'raster', 'alternate'):
+  ENTRIES[f'squeeze_{_order}'] = Entry(
+      lambda dtype, order=_order: af.bijectors.Squeeze(order),
+      (4, 6, 2), 0, output_shape=(2, 3, 8))
+  ENTRIES[f'unsqueeze_{_order}'] = Entry(
+      lambda dtype, order=_order: tfb.Invert(af.bijectors.Squeeze(order)),
+      (2, 3, 8), 0, output_shape=(4, 6, 2))
