@@ -1,0 +1,41 @@
+"""Evaluates a run: python -m alignflow_tf.evaluate --run=runs/digits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import sys
+
+from absl import app
+from absl import flags
+
+from alignflow_tf import data
+from alignflow_tf.evaluate import evaluation
+from alignflow_tf.train import runs
+
+_RUN = flags.DEFINE_string('run', None, 'The run directory.', required=True)
+_OUTPUT = flags.DEFINE_string(
+    'output', None, 'Where pictures and figures go; RUN/evaluation by default.')
+_LIMIT = flags.DEFINE_integer(
+    'limit', None, 'Number of test images a domain at most.', lower_bound=2)
+_CLASSIFY = flags.DEFINE_bool(
+    'classify', True,
+    'Whether to train classifiers on translated images, where data have '
+    'labels.')
+_SEED = flags.DEFINE_integer(
+    'seed', 0, 'Seed of dequantisation and classifiers.', lower_bound=0)
+
+
+def main(argv: Sequence[str]) -> None:
+  """Evaluates and prints."""
+  if len(argv) > 1:
+    raise app.UsageError(f'Unknown argument {argv[1]!r}: flags begin with --.')
+  try:
+    result = evaluation.evaluate(
+        _RUN.value, _OUTPUT.value, _LIMIT.value, _CLASSIFY.value, _SEED.value)
+  except (data.DataError, runs.RunError) as e:
+    sys.exit(f'alignflow_tf.evaluate: {e}')
+  print(evaluation.table(result))
+
+
+if __name__ == '__main__':
+  app.run(main)
