@@ -133,8 +133,8 @@ def test_round_trips_in_float64(case64):
 def _log_det_by_autodiff(fn, value):
   """`slogdet` of the Jacobian of `fn` at an event, by one backward pass.
 
-  Row `i` of the Jacobian is the gradient of output `i`, for a batch that repeats
-  the event as often as it has dimensions.
+  Row `i` of the Jacobian is the gradient of output `i`, for a batch that
+  repeats the event as often as it has dimensions.
   """
   size = value.size
   batch = tf.constant(np.repeat(value[np.newaxis], size, axis=0))

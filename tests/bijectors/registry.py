@@ -1,7 +1,7 @@
 """Every bijector of the library in every mode, for tests of what all share.
 
-`ENTRIES` maps a name to an `Entry`. `Entry.make(dtype)` builds the bijector as a
-user gets it, `Entry.make_random(dtype)` with randomised variables, so that
+`ENTRIES` maps a name to an `Entry`. `Entry.make(dtype)` builds the bijector as
+a user gets it, `Entry.make_random(dtype)` with randomised variables, so that
 nothing is trivially the identity. A new bijector is tested by adding it here.
 """
 
@@ -33,8 +33,8 @@ class Entry:
       not given.
     networks: How many networks one pass evaluates, each of them once.
     takes_images: Whether `forward` takes images and not latents.
-    traced: Whether to trace graphs of it. Without, its smaller sister stands for
-      it in the tests that take seconds.
+    traced: Whether to trace graphs of it. Without, another entry stands for it in
+      the tests that take seconds.
     variables: Number of variables.
   """
   make: Callable[[tf.DType], tfb.Bijector]

@@ -1,0 +1,186 @@
+"""Masks and couplings against values written out by hand."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import alignflow_tf as af
+
+_network = functools.partial(
+    af.networks.ConditionerResNet, filters=2, num_blocks=1)
+
+
+class _Constant(keras.layers.Layer):
+  """Puts out the same `[raw log-scales, shifts]` at every pixel."""
+
+  def __init__(self, values):
+    super().__init__()
+    self.values = tf.constant(values)
+
+  def build(self, input_shape):
+    self.built = True
+
+  def call(self, inputs):
+    return tf.ones_like(inputs[..., :1]) * self.values
+
+
+def _constant_coupling(channels, mask, values):
+  return af.bijectors.AffineCoupling(
+      channels, mask, lambda _: _Constant(values))
+
+
+def test_checkerboard_keeps_odd_pixels():
+  expected = [[0, 1, 0], [1, 0, 1]]
+  mask = af.bijectors.masks.checkerboard(2, 3)
+  np.testing.assert_array_equal(mask[..., 0], expected)
+  assert mask.dtype == tf.float32
+  reverse = af.bijectors.masks.checkerboard(2, 3, True, tf.float64)
+  np.testing.assert_array_equal(reverse[..., 0], 1 - np.array(expected))
+  assert reverse.dtype == tf.float64
+
+
+def test_checkerboard_of_unknown_size():
+  dynamic = af.bijectors.masks.checkerboard(tf.constant(5), tf.constant(4))
+  np.testing.assert_array_equal(
+      dynamic, af.bijectors.masks.checkerboard(5, 4))
+
+
+@pytest.mark.parametrize('reverse', [False, True])
+def test_checkerboard_coupling_changes_one_colour(reverse):
+  coupling = _constant_coupling(
+      1, af.bijectors.CheckerboardMask(reverse), [0.3, 10.])
+  x = np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1)
+  y = coupling.forward(x).numpy()
+  # The top-left pixel is changed unless reversed.
+  changed = np.array([[1, 0, 1], [0, 1, 0]], bool) ^ reverse
+  scale = np.exp(np.tanh(0.3))
+  expected = np.where(changed, x[0, ..., 0] * scale + 10., x[0, ..., 0])
+  np.testing.assert_allclose(y[0, ..., 0], expected, rtol=1e-6)
+  np.testing.assert_allclose(
+      coupling.forward_log_det_jacobian(x), [3 * np.tanh(0.3)], rtol=1e-6)
+
+
+@pytest.mark.parametrize('reverse', [False, True])
+def test_channel_coupling_changes_one_half(reverse):
+  coupling = _constant_coupling(
+      4, af.bijectors.ChannelMask(reverse), [0.3, -0.2, 10., 20.])
+  x = np.array([1., 2., 3., 4.], np.float32).reshape(1, 1, 1, 4)
+  s, t = np.exp(np.tanh([0.3, -0.2])), np.array([10., 20.])
+  # The first half is changed unless reversed.
+  expected = ([1, 2, 3 * s[0] + t[0], 4 * s[1] + t[1]] if reverse else
+              [1 * s[0] + t[0], 2 * s[1] + t[1], 3, 4])
+  np.testing.assert_allclose(
+      coupling.forward(x)[0, 0, 0], expected, rtol=1e-6)
+  np.testing.assert_allclose(
+      coupling.forward_log_det_jacobian(x),
+      [np.tanh(0.3) + np.tanh(-0.2)], rtol=1e-6)
+
+
+def test_log_scale_is_bounded_by_a_learned_scale_a_channel():
+  coupling = _constant_coupling(
+      4, af.bijectors.ChannelMask(), [1e4, 1e4, 0., 0.])
+  (bound,) = coupling.trainable_variables
+  assert bound.shape == [2]
+  bound.assign([0.5, 2.])
+  y = coupling.forward(np.ones([1, 1, 1, 4], np.float32))[0, 0, 0]
+  np.testing.assert_allclose(y, [np.exp(0.5), np.exp(2.), 1, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize('mask_class', [
+    af.bijectors.CheckerboardMask, af.bijectors.ChannelMask])
+def test_parts_add_up_and_the_network_sees_the_kept_part_alone(mask_class):
+  x = tf.random.normal([2, 3, 4, 2])
+  for reverse in (False, True):
+    mask = mask_class(reverse)
+    kept, changed = mask.split(x)
+    np.testing.assert_array_equal(mask.join(kept, changed), x)
+    inputs = mask.network_input(kept)
+    assert inputs.shape[-1] == mask.network_channels(2)
+    # What the coupling changes does not reach the network.
+    other, _ = mask.split(mask.join(kept, changed + mask.restrict(
+        tf.ones_like(changed))))
+    np.testing.assert_array_equal(mask.network_input(other), inputs)
+
+
+def test_checkerboard_network_input_holds_the_mask():
+  mask = af.bijectors.CheckerboardMask()
+  kept, _ = mask.split(tf.zeros([2, 2, 2, 3]))
+  inputs = mask.network_input(kept)
+  for image in inputs[..., 3]:
+    np.testing.assert_array_equal(image, [[0, 1], [1, 0]])
+
+
+@pytest.mark.parametrize('mask', [
+    af.bijectors.CheckerboardMask(), af.bijectors.ChannelMask(True)], ids=repr)
+def test_coupling_starts_as_the_identity(mask):
+  coupling = af.bijectors.AffineCoupling(2, mask, _network)
+  x = tf.random.normal([2, 4, 4, 2])
+  np.testing.assert_array_equal(coupling.forward(x), x)
+  np.testing.assert_array_equal(coupling.inverse(tf.identity(x)), x)
+  np.testing.assert_array_equal(coupling.forward_log_det_jacobian(x), [0, 0])
+
+
+@pytest.mark.parametrize('policy', ['mixed_bfloat16', 'mixed_float16'])
+def test_network_in_lower_precision_inverts_as_exactly(policy):
+  coupling = af.bijectors.AffineCoupling(
+      2, af.bijectors.CheckerboardMask(),
+      functools.partial(_network, dtype=policy))
+  for variable in coupling.trainable_variables:
+    assert variable.dtype == tf.float32
+    variable.assign_add(0.3 * tf.random.normal(variable.shape, seed=1))
+  x = tf.random.normal([2, 4, 4, 2])
+  y = coupling.forward(x)
+  assert y.dtype == tf.float32
+  assert np.abs(y - x).max() > 0.01
+  np.testing.assert_allclose(
+      coupling.inverse(tf.identity(y)), x, rtol=1e-5, atol=1e-6)
+
+
+def test_constructor_errors():
+  with pytest.raises(ValueError, match='`reverse` must be True or False.*1'):
+    af.bijectors.ChannelMask(1)
+  with pytest.raises(ValueError, match='even number of channels, got 3'):
+    af.bijectors.AffineCoupling(3, af.bijectors.ChannelMask(), _network)
+  with pytest.raises(ValueError, match="`mask` must be .*'checkerboard'"):
+    af.bijectors.AffineCoupling(3, 'checkerboard', _network)
+  for channels in (0, 2.):
+    with pytest.raises(
+        ValueError, match=f'`channels` must be a positive.*{channels}'):
+      af.bijectors.AffineCoupling(
+          channels, af.bijectors.CheckerboardMask(), _network)
+
+
+def test_network_variables_need_different_names():
+
+  class Twins(keras.layers.Layer):
+
+    def build(self, input_shape):
+      self.one = self.add_weight(shape=[1], name='same')
+      self.other = self.add_weight(shape=[1], name='same')
+      self.built = True
+
+    def call(self, inputs):
+      return inputs
+
+  with pytest.raises(ValueError, match="`network` must.*'same', 'same'"):
+    af.bijectors.AffineCoupling(
+        2, af.bijectors.ChannelMask(), lambda n: Twins())
+
+
+@pytest.mark.parametrize('shape', [(2, 4, 4, 3), (4, 2)])
+@pytest.mark.parametrize('direction', ['forward', 'inverse'])
+def test_input_shape_errors(shape, direction):
+  coupling = af.bijectors.AffineCoupling(
+      2, af.bijectors.ChannelMask(), _network)
+  with pytest.raises(ValueError, match=r'`affine_coupling.*`.*width, 2\]'):
+    getattr(coupling, direction)(tf.zeros(shape))
+
+
+def test_input_dtype_error():
+  coupling = af.bijectors.AffineCoupling(
+      2, af.bijectors.ChannelMask(), _network)
+  with pytest.raises((TypeError, ValueError), match='float'):
+    coupling.forward(tf.zeros([1, 2, 2, 2], tf.float64))
