@@ -14,6 +14,9 @@ from alignflow_tf.data import streams
 from alignflow_tf.data.errors import DataError
 from alignflow_tf.data.stores import Store
 
+# These functions are graph operations as they stand. AutoGraph would re-read
+# their source, to no use, and warns where it cannot.
+_plain = tf.autograph.experimental.do_not_convert
 _ENDLESS = np.iinfo(np.int64).max
 
 
@@ -95,7 +98,8 @@ class DomainSet:
     """
     self.name = name
     self.domains = tuple(d.name for d in domains)
-    self.event_shape = tuple(int(v) for v in event_shape)
+    height, width, channels = event_shape
+    self.event_shape = (int(height), int(width), int(channels))
     self.sizes = {d.name: dict(d.sizes) for d in domains}
     self.num_classes = num_classes
     self.paired = paired
@@ -170,6 +174,7 @@ class DomainSet:
         )
     stores = {d: self._domains[d].store('train') for d in self.domains}
 
+    @_plain
     def make_batch(step: tf.Tensor) -> dict[str, dict[str, tf.Tensor]]:
       positions = step * batch_size + tf.range(batch_size, dtype=tf.int64)
       result = {}
@@ -252,6 +257,7 @@ class DomainSet:
     batch_size = _positive('batch_size', batch_size)
     store = self._store(domain, split)
 
+    @_plain
     def element(index: tf.Tensor) -> dict[str, tf.Tensor]:
       result = {'image': self._middle(store.images(index))}
       if store.labels is not None:
@@ -308,6 +314,7 @@ class DomainSet:
     with tf.device('/CPU:0'):
       tables = {d: tf.constant(r, tf.int64) for d, r in rows.items()}
 
+    @_plain
     def element(index: tf.Tensor) -> dict[str, tf.Tensor]:
       result = {
           d: self._middle(
@@ -400,8 +407,8 @@ def _pass(
 ) -> tf.data.Dataset:
   starts = tf.data.Dataset.range(0, count, batch_size)
   return starts.map(
-      lambda start: element(
-          tf.range(start, tf.minimum(start + batch_size, count))),
+      _plain(lambda start: element(
+          tf.range(start, tf.minimum(start + batch_size, count)))),
       num_parallel_calls=tf.data.AUTOTUNE,
       deterministic=True,
   ).prefetch(tf.data.AUTOTUNE).with_options(_options())

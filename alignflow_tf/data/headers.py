@@ -212,6 +212,12 @@ def _webp(start: bytes, size: int) -> Header:
   whole = struct.unpack('<I', start[4:8])[0] + 8 <= size
   kind = start[12:16]
   if kind == b'VP8X':
+    if start[20] & 2:
+      # Asked for the first frame, TF 2.21 decodes all of them into the memory
+      # of one and kills the process.
+      raise UnreadableError(
+          'it is an animated WebP, which TensorFlow cannot read; save one '
+          'frame as PNG')
     width = int.from_bytes(start[24:27], 'little') + 1
     height = int.from_bytes(start[27:30], 'little') + 1
   elif kind == b'VP8L':

@@ -216,7 +216,8 @@ def _or_else(
 ) -> tuple[tf.Tensor, tf.Tensor]:
   """`decode(*inputs)` and True, or an empty batch and False if it fails."""
   good = tf.data.Dataset.from_tensors(inputs).map(
-      lambda *x: (tf.ensure_shape(decode(*x), (None, *shape)), True)
+      tf.autograph.experimental.do_not_convert(
+          lambda *x: (tf.ensure_shape(decode(*x), (None, *shape)), True))
   ).ignore_errors()
   bad = tf.data.Dataset.from_tensors(
       (tf.zeros((0, *shape), tf.uint8), False))
@@ -341,7 +342,8 @@ def _read_batches(
     dataset = tf.data.Dataset.from_tensor_slices((
         [p.path for p in pictures], [_code(p.header) for p in pictures]))
     dataset = dataset.map(
-        lambda path, code: recipe.apply(_decode(path), code),
+        tf.autograph.experimental.do_not_convert(
+            lambda path, code: recipe.apply(_decode(path), code)),
         num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     start = 0
     try:

@@ -212,6 +212,7 @@ class Records:
     with reading(self.folder):
       dataset = self.dataset(split)
 
+      @tf.autograph.experimental.do_not_convert
       def pick(example: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         image = example[image_key]
         label = example['label'] if labelled else tf.constant(0, tf.int64)

@@ -48,6 +48,10 @@ class Pix2pix(tfds.core.GeneratorBasedBuilder):
 
   VERSION = tfds.core.Version('1.0.0')
   RELEASE_NOTES = {'1.0.0': 'Pairs with their file names as ids.'}
+  # TFDS gives no access to the manual folder without it.
+  MANUAL_DOWNLOAD_INSTRUCTIONS = (
+      'Optional: the unpacked archive, as maps/train and maps/val, where it '
+      'cannot be downloaded.')
   BUILDER_CONFIGS = [
       Pix2pixConfig(name=n, description=f'The pix2pix set {n}.')
       for n in NAMES

@@ -38,6 +38,10 @@ class Usps(tfds.core.GeneratorBasedBuilder):
 
   VERSION = tfds.core.Version('1.0.0')
   RELEASE_NOTES = {'1.0.0': 'LIBSVM files, rounded to uint8.'}
+  # TFDS gives no access to the manual folder without it.
+  MANUAL_DOWNLOAD_INSTRUCTIONS = (
+      'Optional: usps.bz2 and usps.t.bz2 of LIBSVM, where they cannot be '
+      'downloaded.')
   # What the published files hold; a test with a small file overrides it.
   COUNTS: dict[str, int] | None = {'train': 7291, 'test': 2007}
 

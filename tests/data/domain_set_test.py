@@ -1,0 +1,300 @@
+"""`DomainSet` on the embedded digits, and the checks of `load`."""
+
+import builtins
+import json
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from alignflow_tf import data
+from alignflow_tf.data import caching
+from alignflow_tf.data import domain_set
+from alignflow_tf.data import stores
+
+
+@pytest.fixture(scope='module')
+def digits():
+  return data.load('digits')
+
+
+def test_attributes(digits):
+  assert digits.name == 'digits'
+  assert digits.domains == ('optical', 'mnist')
+  assert digits.event_shape == (16, 16, 1)
+  assert digits.sizes == {
+      'optical': {'train': 1097, 'validation': 200, 'test': 500},
+      'mnist': {'train': 3500, 'validation': 500, 'test': 1000}}
+  assert digits.num_classes == 10
+  assert not digits.paired
+  assert digits.grey_copied == {'optical': False, 'mnist': False}
+  text = json.dumps(digits.describe())
+  for word in ('licence', 'source', 'stratified', 'antialiasing', 'grey'):
+    assert word in text
+
+
+def test_splits_are_disjoint_and_whole(digits):
+  for domain, total in (('optical', 1797), ('mnist', 5000)):
+    keys = [k for s in ('train', 'validation', 'test')
+            for k in digits.arrays(domain, s)['key']]
+    assert len(keys) == len(set(keys)) == total
+
+
+def test_arrays_and_batches_agree(digits):
+  arrays = digits.arrays('mnist', 'validation')
+  assert arrays['image'].dtype == np.uint8
+  assert arrays['image'].shape == (500, 16, 16, 1)
+  assert arrays['label'].dtype == np.int64
+  assert np.abs(np.bincount(arrays['label']) - 50).max() <= 1
+  batches = list(digits.batches('mnist', 'validation', 64))
+  assert int(digits.batches('mnist', 'validation', 64).cardinality()) == 8
+  assert [len(b['key']) for b in batches] == [64] * 7 + [52]
+  np.testing.assert_array_equal(
+      np.concatenate([b['image'] for b in batches]), arrays['image'])
+  few = digits.arrays('mnist', 'validation', limit=10)
+  np.testing.assert_array_equal(few['key'], arrays['key'][:10])
+  assert len(set(few['label'])) > 3
+
+
+def test_images_are_white_on_black_and_use_the_range(digits):
+  for domain in digits.domains:
+    images = digits.arrays(domain, 'validation')['image']
+    assert images.min() == 0
+    assert images.max() >= 250
+    assert images.mean() < 128
+
+
+def test_train_element(digits):
+  dataset = digits.train_batches(7, seed=3, labels=['mnist'])
+  spec = dataset.element_spec
+  assert set(spec) == {'optical', 'mnist'}
+  assert set(spec['optical']) == {'image'}
+  assert spec['mnist'] == {
+      'image': tf.TensorSpec((7, 16, 16, 1), tf.uint8),
+      'label': tf.TensorSpec((7,), tf.int64)}
+
+
+def _stream(dataset, steps):
+  return [
+      {d: v['image'] for d, v in e.items()}
+      for e in dataset.take(steps).as_numpy_iterator()]
+
+
+def test_start_step_is_the_tail(digits):
+  whole = _stream(digits.train_batches(50, seed=5), 30)
+  tail = _stream(digits.train_batches(50, seed=5, start_step=21), 9)
+  for a, b in zip(whole[21:], tail, strict=True):
+    for domain in digits.domains:
+      np.testing.assert_array_equal(a[domain], b[domain])
+  start = time.time()
+  _stream(digits.train_batches(50, seed=5, start_step=10**12), 1)
+  assert time.time() - start < 5
+
+
+def test_seeds_and_epochs_differ(digits):
+  one = _stream(digits.train_batches(50, seed=0), 1)[0]
+  default = _stream(digits.train_batches(50), 1)[0]
+  two = _stream(digits.train_batches(50, seed=1), 1)[0]
+  np.testing.assert_array_equal(one['mnist'], default['mnist'])
+  assert (one['mnist'] != two['mnist']).any()
+
+
+def _numbered(sizes, **kwargs):
+  """Domains whose images hold their index."""
+  def make(name, n):
+    image = np.zeros((n, 4, 4, 1), np.uint8)
+    image[:] = np.arange(n)[:, None, None, None]
+    store = stores.ArrayStore(image, np.arange(n), [str(i) for i in range(n)])
+    return domain_set.Domain(
+        name, {'train': n, 'validation': n, 'test': 0}, lambda _: store, True,
+        False, {})
+  return data.DomainSet(
+      'numbered', [make(k, n) for k, n in sizes.items()], (4, 4, 1), **kwargs)
+
+
+def test_each_index_once_an_epoch_across_batches():
+  numbered = _numbered({'a': 30, 'b': 30, 'c': 7})
+  steps = list(numbered.train_batches(
+      7, seed=2, labels=('a', 'b', 'c')).take(30).as_numpy_iterator())
+  streams = {d: np.concatenate([s[d]['label'] for s in steps]) for d in 'abc'}
+  for domain, n in (('a', 30), ('b', 30), ('c', 7)):
+    epochs = streams[domain]
+    epochs = epochs[:len(epochs) // n * n].reshape(-1, n)
+    assert len(epochs) == 210 // n
+    for epoch in epochs:
+      assert sorted(epoch) == list(range(n))
+    assert len({tuple(e) for e in epochs}) == len(epochs)
+  # Two domains of one size do not march in step, that is, are not paired.
+  assert (streams['a'] == streams['b']).mean() < 0.15
+  for step in steps:
+    np.testing.assert_array_equal(
+        step['a']['image'][:, 0, 0, 0], step['a']['label'])
+
+
+def test_random_crop_and_flip_come_from_seed_and_step():
+  image = np.zeros((8, 12, 12, 1), np.uint8)
+  image[:] = np.arange(144).reshape(12, 12, 1)
+  store = stores.ArrayStore(image, None, [str(i) for i in range(8)])
+  domains = [
+      domain_set.Domain(n, {'train': 8, 'validation': 0, 'test': 8},
+                        lambda _: store, False, False, {}) for n in 'ab']
+  crops = data.DomainSet('crops', domains, (8, 8, 1), load_shape=(12, 12),
+                         flip=True)
+  steps = _stream(crops.train_batches(8, seed=0), 40)
+  again = _stream(crops.train_batches(8, seed=0, start_step=39), 1)
+  np.testing.assert_array_equal(steps[39]['a'], again[0]['a'])
+  assert (steps[0]['a'] != steps[0]['b']).any()
+  corners, mirrored = set(), 0
+  for step in steps:
+    for picture in step['a'][..., 0].astype(int):
+      if picture[0, 1] < picture[0, 0]:
+        picture = picture[:, ::-1]
+        mirrored += 1
+      assert (np.diff(picture, axis=1) == 1).all()
+      assert (np.diff(picture, axis=0) == 12).all()
+      corners.add(divmod(picture[0, 0], 12))
+  assert corners == {(r, c) for r in range(5) for c in range(5)}
+  assert 110 < mirrored < 210
+  middle = crops.arrays('a', 'test')['image']
+  np.testing.assert_array_equal(middle, image[:, 2:10, 2:10])
+  assert 'random 8x8 crop of 12x12' in crops.describe()['augmentation']
+
+
+def test_channels_and_size_of_digits():
+  rgb = data.load('digits', image_size=(20, 12), channels=3)
+  assert rgb.event_shape == (20, 12, 3)
+  assert rgb.grey_copied == {'optical': True, 'mnist': True}
+  images = rgb.arrays('optical', 'validation')['image']
+  np.testing.assert_array_equal(images[..., 0], images[..., 2])
+
+
+def test_missing_package_names_the_extra(monkeypatch):
+  real = builtins.__import__
+
+  def without(name, *args, **kwargs):
+    if name.startswith('mlxtend'):
+      raise ModuleNotFoundError("No module named 'mlxtend'")
+    return real(name, *args, **kwargs)
+
+  monkeypatch.setattr(builtins, '__import__', without)
+  with pytest.raises(data.DataError, match=r'alignflow_tf\[demo\]'):
+    data.load('digits')
+
+
+@pytest.mark.parametrize(('call', 'message'), [
+    (lambda d: d.train_batches(2000),
+     r"`batch_size` is 2000.*'optical' has only 1097 training images"),
+    (lambda d: d.train_batches(0), r'`batch_size` is 0'),
+    (lambda d: d.train_batches(2.5), r'`batch_size` is 2\.5'),
+    (lambda d: d.train_batches(2, start_step=-1), r'`start_step` is -1'),
+    (lambda d: d.train_batches(2, labels=['usps']), r"`labels` names 'usps'"),
+    (lambda d: d.batches('usps', 'test', 2), r"`domain` names 'usps'"),
+    (lambda d: d.batches('mnist', 'eval', 2), r"`split` is 'eval'"),
+    (lambda d: d.arrays('mnist', 'test', limit=0), r'`limit` is 0'),
+    (lambda d: d.pairs('test', 2), r'unpaired.*facades'),
+])
+def test_bad_calls(digits, call, message):
+  with pytest.raises(data.DataError, match=message):
+    call(digits)
+
+
+def test_unlabelled_domain_has_no_labels():
+  store = stores.ArrayStore(
+      np.zeros((4, 4, 4, 1), np.uint8), None, list('wxyz'))
+  bare = data.DomainSet('bare', [
+      domain_set.Domain(n, {'train': 4, 'validation': 0, 'test': 0},
+                        lambda _: store, False, False, {}) for n in 'ab'],
+      (4, 4, 1))
+  assert set(bare.arrays('a', 'train')) == {'image', 'key'}
+  with pytest.raises(data.DataError, match='no labels'):
+    bare.train_batches(2, labels='a')
+  with pytest.raises(data.DataError, match='is empty'):
+    bare.arrays('a', 'test')
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    ({'name': 'svhn_minst'}, r"`dataset` is 'svhn_minst'.*mean 'svhn_mnist'"),
+    ({'name': None}, r'`dataset` is None.*Known: digits'),
+    ({'image_size': 2}, r'`image_size` is 2; .*4 to 4096'),
+    ({'image_size': (16, 'x')}, r'`image_size`'),
+    ({'image_size': 16.5}, r'`image_size` is 16\.5'),
+    ({'channels': 2}, r'`channels` is 2; it must be 1'),
+    ({'cache': 'disk'}, r"`cache` is 'disk'.*memory"),
+    ({'flip': True}, r'`flip` is True.*mirrored'),
+    ({'fit': 'crop'}, r"`fit` is 'crop'.*digits"),
+    ({'fit': 'zoom'}, r"`fit` is 'zoom'; it must be one of"),
+    ({'load_size': 20}, r'`load_size` is 20.*digits'),
+    ({'label_by_folder': True}, r'`label_by_folder` goes with'),
+    ({'domain_dirs': {'a': '.'}}, r"`domain_dirs`.*dataset='folders'"),
+    ({'data_service': 'here'}, r"`data_service` is 'here'.*grpc://host:port"),
+    ({'data_service': 'grpc://h:1', 'cache': 'file'}, r'`data_service`'),
+    ({'max_pixels': 0}, r'`max_pixels` is 0'),
+    ({'data_dir': __file__}, r'`data_dir`.*a file'),
+])
+def test_bad_arguments(arguments, message):
+  start = time.time()
+  with pytest.raises(data.DataError, match=message):
+    data.load(**arguments)
+  assert time.time() - start < 5
+
+
+def test_list_datasets_names_all():
+  text = data.list_datasets()
+  for name, info in data.DATASETS.items():
+    assert name in text
+    for part in info.licence.split('; '):
+      assert part in text
+  for name in ('svhn_mnist', 'mnist_usps', 'usps_mnist', 'svhn_usps',
+               'usps_svhn', 'mnist_svhn', 'maps', 'facades', 'cityscapes',
+               'horse2zebra', 'folders'):
+    assert name in data.DATASETS
+
+
+def test_too_large_for_memory(monkeypatch):
+  monkeypatch.setattr(caching, 'free_memory', lambda: 1000)
+  with pytest.raises(data.DataError, match=r"`cache` is 'memory'.*'file'"):
+    caching.check_memory(100, (8, 8, 3), 'x')
+
+
+def test_data_service_gives_the_same_stream():
+  service = tf.data.experimental.service
+  dispatcher = service.DispatchServer()
+  worker = service.WorkerServer(service.WorkerConfig(
+      dispatcher_address=dispatcher.target.split('//')[1]))
+  here = _stream(_numbered({'a': 30, 'b': 9}).train_batches(
+      5, seed=1, start_step=4), 6)
+  there = _stream(_numbered(
+      {'a': 30, 'b': 9}, data_service=dispatcher.target).train_batches(
+          5, seed=1, start_step=4), 6)
+  for a, b in zip(here, there, strict=True):
+    for domain in 'ab':
+      np.testing.assert_array_equal(a[domain], b[domain])
+  del worker
+
+
+def test_cache_file_is_complete_or_absent(tmp_path):
+  def good():
+    yield np.full((2, 4, 4, 1), 7, np.uint8), np.array([1, 2])
+    yield np.full((1, 4, 4, 1), 9, np.uint8), np.array([3])
+
+  def broken():
+    yield np.zeros((2, 4, 4, 1), np.uint8), None
+    raise data.DataError('the source broke')
+
+  arguments = (3, (4, 4, 1), 'file', str(tmp_path), ['id'], 'x')
+  with pytest.raises(data.DataError, match='the source broke'):
+    caching.read(broken, *arguments)
+  assert list(tmp_path.iterdir()) == []
+  first = caching.read(good, *arguments)
+  assert len(list(tmp_path.iterdir())) == 1
+  second = caching.read(broken, *arguments)  # Not read again.
+  store = second.store(np.array([2, 0]), ['c', 'a'])
+  assert store.images(tf.constant([0, 1], tf.int64)).numpy()[
+      :, 0, 0, 0].tolist() == [9, 7]
+  assert first.labels.tolist() == second.labels.tolist() == [1, 2, 3]
+  with pytest.raises(data.DataError, match='should hold 4 images, but 3'):
+    caching.read(good, 4, (4, 4, 1), 'memory', None, ['id'], 'x')
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(data.DataError, match='`cache_dir`'):
+    caching.read(good, 3, (4, 4, 1), 'file', str(tmp_path / 'file'), [], 'x')

@@ -1,0 +1,204 @@
+"""What headers say, for every format, and what decoding makes of it."""
+
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+import pytest
+import tensorflow as tf
+
+from alignflow_tf.data import headers
+from alignflow_tf.data import pictures
+from alignflow_tf.data import pixels
+from tests.data import fakes
+
+_RGB = fakes.colour(20, 24)
+_GREY = _RGB[..., 0]
+
+
+def _decoded(path, channels=3, size=(20, 24), fit='stretch', side='whole'):
+  header = headers.read(str(path))
+  store = pictures.PathStore(
+      [pictures.Picture(str(path), 'k', header)],
+      pictures.Recipe(size, channels, fit, side))
+  return store.images(tf.constant([0], tf.int64)).numpy()[0]
+
+
+@pytest.mark.parametrize(('file', 'array', 'kind', 'grey', 'exact'), [
+    ('a.png', _RGB, 'PNG', False, True),
+    ('a.png', _GREY, 'PNG', True, True),
+    ('a.jpg', _RGB, 'JPEG', False, False),
+    ('a.JPEG', _GREY, 'JPEG', True, False),
+    ('a.bmp', _RGB, 'BMP', False, True),
+    ('a.bmp', _GREY, 'BMP', True, True),
+    ('a.gif', _GREY, 'GIF', True, True),
+    ('a.webp', _RGB, 'WebP', False, True),
+])
+def test_formats(tmp_path, file, array, kind, grey, exact):
+  more = {'lossless': True} if kind == 'WebP' else {}
+  path = fakes.write_picture(tmp_path / file, array, **more)
+  header = headers.read(str(path))
+  assert (header.kind, header.width, header.height, header.grey) == (
+      kind, 24, 20, grey)
+  assert header.whole
+  want = array if array.ndim == 3 else np.repeat(array[..., None], 3, -1)
+  error = np.abs(_decoded(path).astype(int) - want).max()
+  assert error <= (0 if exact else 40)
+
+
+@pytest.mark.parametrize('lossless', [True, False])
+def test_webp_with_alpha_and_without(tmp_path, lossless):
+  path = fakes.write_picture(tmp_path / 'a.webp', _RGB, lossless=lossless)
+  header = headers.read(str(path))
+  assert (header.width, header.height) == (24, 20)
+  rgba = np.dstack([_RGB, np.full((20, 24), 128, np.uint8)])
+  path = fakes.write_picture(tmp_path / 'b.webp', rgba, lossless=lossless)
+  assert (headers.read(str(path)).width, headers.read(str(path)).height) == (
+      24, 20)
+
+
+def test_animations(tmp_path):
+  frames = [Image.fromarray(np.full((6, 8, 3), v, np.uint8))
+            for v in (10, 200)]
+  for name in ('a.gif', 'a.webp'):
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+  first = _decoded(tmp_path / 'a.gif', size=(6, 8))
+  assert np.abs(first.astype(int) - 10).max() <= 2
+  # TensorFlow would crash on it, so it must not get that far.
+  with pytest.raises(headers.UnreadableError, match='animated WebP.*as PNG'):
+    headers.read(str(tmp_path / 'a.webp'))
+
+
+def test_palette(tmp_path):
+  image = Image.fromarray(_RGB).quantize(32)
+  image.save(tmp_path / 'a.png')
+  np.testing.assert_array_equal(
+      _decoded(tmp_path / 'a.png'), np.asarray(image.convert('RGB')))
+  assert not headers.read(str(tmp_path / 'a.png')).grey
+  greys = Image.fromarray(_GREY).convert('P')
+  greys.save(tmp_path / 'g.png')
+  assert headers.read(str(tmp_path / 'g.png')).grey
+  image.save(tmp_path / 'p.bmp')
+  with pytest.raises(headers.UnreadableError, match='palette.*save it as PNG'):
+    headers.read(str(tmp_path / 'p.bmp'))
+
+
+def test_alpha_is_blended_over_white(tmp_path):
+  rgba = np.zeros((4, 4, 4), np.uint8)
+  rgba[:2, :, 3] = 255
+  path = fakes.write_picture(tmp_path / 'a.png', rgba)
+  for channels in (1, 3):
+    image = _decoded(path, channels, (4, 4))
+    assert (image[:2] == 0).all()
+    assert (image[2:] == 255).all()
+  path = fakes.write_picture(tmp_path / 'b.png', rgba[..., 2:])
+  assert headers.read(str(path)).grey
+  assert _decoded(path, 1, (4, 4))[3, 3] == 255
+
+
+def test_fourth_byte_of_a_bmp_is_not_alpha(tmp_path):
+  row = b''.join(bytes((30, 20, 10, 0)) for _ in range(4))
+  body = row * 4
+  path = tmp_path / 'a.bmp'
+  path.write_bytes(
+      b'BM' + struct.pack('<IHHI', 54 + len(body), 0, 0, 54)
+      + struct.pack('<IiiHHIIiiII', 40, 4, 4, 1, 32, 0, len(body), 0, 0, 0, 0)
+      + body)
+  assert (_decoded(path, 3, (4, 4)) == (10, 20, 30)).all()
+
+
+def test_sixteen_bits_keep_the_high_byte(tmp_path):
+  values = np.array([[0, 255, 256, 65535]] * 4, np.uint16)
+  path = fakes.write_picture(tmp_path / 'a.png', values)
+  assert headers.read(str(path)).bits == 16
+  assert _decoded(path, 1, (4, 4))[0, :, 0].tolist() == [0, 0, 1, 255]
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_exif_orientation(tmp_path, orientation):
+  from PIL import ImageOps
+  big = Image.fromarray(_RGB).resize((96, 80))
+  exif = Image.Exif()
+  exif[0x0112] = orientation
+  path = tmp_path / 'a.jpg'
+  big.save(path, exif=exif, quality=95)
+  assert headers.read(str(path)).orientation == orientation
+  with Image.open(path) as opened:
+    want = np.asarray(ImageOps.exif_transpose(opened).convert('RGB'))
+  got = _decoded(path, 3, want.shape[:2])
+  assert np.abs(got.astype(int) - want).mean() < 2
+
+
+def test_luma_and_copies():
+  image = tf.constant([[[255.0, 0, 0], [0, 255.0, 0], [0, 0, 255.0]]])
+  grey = pixels.to_uint8(pixels.to_channels(image, 1)).numpy()[0, :, 0]
+  assert grey.tolist() == [76, 150, 29]
+  white = tf.fill((1, 1, 3), 255.0)
+  assert pixels.to_uint8(pixels.to_channels(white, 1)).numpy().item() == 255
+  assert pixels.to_channels(image[..., :1], 3).shape == (1, 3, 3)
+
+
+def test_shrinking_is_antialiased():
+  stripes = np.zeros((1, 32, 32, 1), np.uint8)
+  stripes[:, ::2] = 255
+  small = pixels.resize_array(stripes, (8, 8), 1)
+  assert np.abs(small[:, 1:-1].astype(int) - 127).max() <= 1
+
+
+def test_fits(tmp_path):
+  wide = np.zeros((10, 30, 3), np.uint8)
+  wide[:, 10:20] = 200
+  path = fakes.write_picture(tmp_path / 'w.png', wide)
+  assert (_decoded(path, 3, (10, 10), 'crop') == 200).all()
+  stretched = _decoded(path, 3, (10, 30), 'stretch')
+  np.testing.assert_array_equal(stretched, wide)
+  padded = _decoded(path, 3, (30, 30), 'pad')
+  np.testing.assert_array_equal(padded[10:20], wide)
+  assert padded[:10].max() == padded[20:].max() == 0
+  assert (_decoded(path, 3, (10, 15), 'stretch', 'left')[:, :9] == 0).all()
+  assert (_decoded(path, 3, (10, 15), 'stretch', 'right')[:, :4] == 200).all()
+
+
+def _png_header(width, height):
+  def chunk(name, body):
+    return (struct.pack('>I', len(body)) + name + body
+            + struct.pack('>I', zlib.crc32(name + body)))
+  return (b'\x89PNG\r\n\x1a\n'
+          + chunk(b'IHDR', struct.pack('>II5B', width, height, 8, 0, 0, 0, 0))
+          + chunk(b'IDAT', zlib.compress(b'')) + chunk(b'IEND', b''))
+
+
+@pytest.mark.parametrize(('content', 'message'), [
+    (b'', r'is empty \(0 bytes\)'),
+    (b'once upon a time', r"not JPEG.*begins with b'once upon a"),
+    (_png_header(30000, 30000),
+     r'30000x30000 = 900,000,000 pixels.*max_pixels'),
+    (_png_header(0, 5), r'0x5'),
+    (b'\x89PNG\r\n\x1a\n\x00\x00', r'damaged|cut short'),
+    (b'\xff\xd8\xff\xe0\x00\x10JF', r'cut short|damaged'),
+    (b'\xff\xd8\xff\xd9', r'names no size'),
+    (b'\xff\xd8\xff\xc0\x00\x11\x0c\x00\x04\x00\x04\x01', r'12 bits a sample'),
+    (b'GIF89a\x01', r'cut short'),
+    (b'BM123', r'cut short'),
+    (b'RIFF\x10\x00\x00\x00WEBPXXXX', r'WebP header is damaged'),
+])
+def test_bad_headers(tmp_path, content, message):
+  path = tmp_path / 'a.png'
+  path.write_bytes(content)
+  with pytest.raises(headers.UnreadableError, match=message):
+    headers.read(str(path))
+
+
+def test_cut_files_are_seen(tmp_path):
+  noise = np.random.RandomState(0).randint(0, 256, (64, 64, 3)).astype('u1')
+  for name in ('a.png', 'a.jpg', 'a.bmp', 'a.webp'):
+    path = fakes.write_picture(tmp_path / name, noise)
+    content = path.read_bytes()
+    path.write_bytes(content[:len(content) // 2])
+    assert not headers.read(str(path)).whole, name
+  # Data after the end is legal: phones append a film to a photograph.
+  path = fakes.write_picture(tmp_path / 'b.jpg', noise)
+  path.write_bytes(path.read_bytes() + b'\x00' * 10000)
+  assert not headers.read(str(path)).whole
+  assert pictures._fault(str(path)) is None
