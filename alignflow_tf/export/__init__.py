@@ -1,0 +1,1 @@
+"""SavedModels of translators and domains, for TF Serving and other runtimes."""

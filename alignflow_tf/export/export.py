@@ -1,0 +1,185 @@
+"""Writes SavedModels in the layout that TF Serving reads."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import shutil
+import tempfile
+
+import tensorflow as tf
+
+from alignflow_tf import alignflow
+from alignflow_tf.export import codec
+from alignflow_tf.export import kit
+from alignflow_tf.export import servables as servables_lib
+from alignflow_tf.train import runs
+
+__all__ = ['ExportError', 'export_model', 'export_run']
+
+
+class ExportError(ValueError):
+  """An export that cannot be made; says which argument and why."""
+
+
+def export_run(
+    run_dir: str,
+    output: str,
+    version: int | None = None,
+    average: bool = True,
+    max_batch: int = servables_lib.MAX_BATCH,
+    max_pixels: int = codec.MAX_PIXELS,
+) -> list[str]:
+  """Exports the model of a run; see `export_model`.
+
+  Pictures are brought to the model's size by the rule that the run's
+  `data.json` states.
+
+  Args:
+    run_dir: The run directory of `python -m alignflow_tf.train`.
+    output: Directory of the servables.
+    version: Version number; the next free one by default.
+    average: Whether to export the moving average of the weights, or the newest
+      weights.
+    max_batch: Largest number of rows of a request.
+    max_pixels: Largest width * height of a picture that is decoded.
+
+  Returns:
+    The directories written, `<output>/<name>/<version>`.
+
+  Raises:
+    RunError: If there is no run or no checkpoint, or its weights are not
+      finite.
+    ExportError: As in `export_model`.
+  """
+  run = runs.Run(run_dir)
+  facts = {}
+  path = os.path.join(run.directory, 'data.json')
+  if os.path.exists(path):
+    try:
+      with open(path, encoding='utf-8') as f:
+        facts = json.load(f)
+    except ValueError as e:
+      raise ExportError(f'`run`: {path} is damaged: {e}') from e
+  model = runs.load(run_dir, average)
+  return export_model(
+      model, output, version, max_batch, max_pixels,
+      {d: codec.Preparation.of(facts, d) for d in run.domains})
+
+
+def export_model(
+    model: alignflow.AlignFlow,
+    output: str,
+    version: int | None = None,
+    max_batch: int = servables_lib.MAX_BATCH,
+    max_pixels: int = codec.MAX_PIXELS,
+    preparations: dict[str, codec.Preparation] | None = None,
+) -> list[str]:
+  """Exports a model: a servable for each direction and for each domain.
+
+  All servables get the same version, so that `a_to_b` and `b_to_a` of one
+  version are each other's inverse. They are written aside and each renamed
+  whole: a server that watches the directory never sees half of one. The files
+  that a server is started with are written beside them; see `kit.write`.
+
+  Args:
+    model: The model.
+    output: Directory of the servables; made where it is missing.
+    version: Version number, which must not be there yet; by default one more
+      than the largest that is.
+    max_batch: Largest number of rows of a request.
+    max_pixels: Largest width * height of a picture that is decoded.
+    preparations: By domain, how pictures are brought to the model's size; the
+      largest middle part of the right shape, resized, by default.
+
+  Returns:
+    The directories written, `<output>/<name>/<version>`.
+
+  Raises:
+    ExportError: If an argument is out of range, the version is there already,
+      or the names of the domains cannot be names of servables.
+  """
+  output = os.path.abspath(os.path.expanduser(output))
+  try:
+    options = servables_lib.Options(
+        max_batch, max_pixels, dict(preparations or {}))
+  except ValueError as e:
+    raise ExportError(str(e)) from e
+  names = _names(model.domains)
+  version = _version(output, names, version)
+  factory = servables_lib.Factory(model, options)
+  made = [factory.translator(s, t)
+          for s, t in itertools.permutations(model.domains, 2)]
+  made += [factory.domain(d) for d in model.domains]
+
+  os.makedirs(output, exist_ok=True)
+  partial = tempfile.mkdtemp(prefix='.partial-', dir=output)
+  try:
+    os.chmod(partial, 0o755)
+    for servable in made:
+      path = os.path.join(partial, servable.name)
+      tf.saved_model.save(
+          servable.module(), path, signatures={
+              name: fn.get_concrete_function()
+              for name, fn in servable.signatures.items()})
+      kit.write_warmup(path, servable)
+    paths = []
+    for servable in made:
+      path = os.path.join(output, servable.name, str(version))
+      os.makedirs(os.path.dirname(path), exist_ok=True)
+      try:
+        os.rename(os.path.join(partial, servable.name), path)
+      except OSError as e:
+        raise ExportError(
+            f'`version` {version} of {servable.name} was written by another '
+            f'process meanwhile ({e}); export again.') from e
+      paths.append(path)
+  finally:
+    shutil.rmtree(partial, ignore_errors=True)
+  kit.write(output)
+  return paths
+
+
+def _names(domains: tuple[str, ...]) -> list[str]:
+  """Names of all servables.
+
+  Raises:
+    ExportError: If one is no name of a model, or two are equal.
+  """
+  for domain in domains:
+    # What stands in the path of a REST call and in a file name.
+    if not re.fullmatch(r'[A-Za-z0-9_][A-Za-z0-9_.-]*', domain):
+      raise ExportError(
+          f'`domains`: {domain!r} cannot be the name of a servable; use '
+          'letters, digits, "_", "-" and "."')
+  names = [f'{s}_to_{t}' for s, t in itertools.permutations(domains, 2)]
+  names += domains
+  twice = sorted({n for n in names if names.count(n) > 1})
+  if twice:
+    raise ExportError(
+        f'`domains` {domains} give two servables of the name {twice[0]!r}; '
+        'rename a domain.')
+  return names
+
+
+def _version(output: str, names: list[str], version: int | None) -> int:
+  """The version to write.
+
+  Raises:
+    ExportError: If the version asked for is there already, or no version.
+  """
+  found = {n: kit.versions(os.path.join(output, n)) for n in names}
+  if version is None:
+    return 1 + max((max(v) for v in found.values() if v), default=0)
+  if not isinstance(version, int) or isinstance(version, bool) or not (
+      1 <= version < 2**63):
+    raise ExportError(
+        f'`version` must be a positive integer, got {version!r}.')
+  for name in names:
+    if version in found[name]:
+      raise ExportError(
+          f'`version` {version} of {name} is in {output!r} already; leave it '
+          'away to get the next free one.')
+  return version

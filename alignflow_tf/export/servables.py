@@ -1,0 +1,330 @@
+"""What is served: translators and domains, with their signatures.
+
+Every input and output has the batch as its first dimension, and every row of an
+answer comes from the same row of the request alone, so that a server may batch
+requests together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+import dataclasses
+import itertools
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from alignflow_tf import alignflow
+from alignflow_tf import images as images_lib
+from alignflow_tf.export import checks
+from alignflow_tf.export import codec
+
+__all__ = ['Factory', 'MAX_BATCH', 'Options', 'Servable']
+
+# Small requests can ask for much: a PNG of one pixel becomes a whole image, and
+# a seed a whole sample.
+MAX_BATCH = 256
+MAX_TEMPERATURE = 10.
+
+Function = tf.types.experimental.PolymorphicFunction
+Outputs = dict[str, tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """Limits and rules of an export.
+
+  Attributes:
+    max_batch: Largest number of rows of a request (frames of an interpolation
+      count).
+    max_pixels: Largest width * height of a picture that is decoded.
+    preparations: By domain, how pictures are brought to the model's size.
+  """
+  max_batch: int = MAX_BATCH
+  max_pixels: int = codec.MAX_PIXELS
+  preparations: dict[str, codec.Preparation] = dataclasses.field(
+      default_factory=dict)
+
+  def __post_init__(self) -> None:
+    for name in ('max_batch', 'max_pixels'):
+      value = getattr(self, name)
+      if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(
+            f'`{name}` must be a positive integer, got {value!r}.')
+
+
+@dataclasses.dataclass(frozen=True)
+class Servable:
+  """A model to be saved.
+
+  Attributes:
+    name: Name of the servable.
+    signatures: Functions of a fixed input signature, by name.
+    variables: All variables that the functions read.
+  """
+  name: str
+  signatures: dict[str, Function]
+  variables: list[tf.Variable]
+
+  def module(self) -> tf.Module:
+    """An object that holds the variables and nothing else.
+
+    Bijectors and Keras objects do not go into the export: loading it must need
+    neither, and a Keras variable in a `tf.Module` breaks TF Serving.
+    """
+    module = tf.Module(name=self.name)
+    module.weights = self.variables
+    return module
+
+
+class Factory:
+  """Makes the servables of a model.
+
+  Each pass through a flow is traced once and called by all signatures that need
+  it, which keeps a large model's export small and quick to make and to load.
+  """
+
+  def __init__(self, model: alignflow.AlignFlow,
+               options: Options | None = None):
+    """Prepares the passes.
+
+    Args:
+      model: The model.
+      options: Limits and rules.
+    """
+    self._model = model
+    self._options = options or Options()
+    self._shape = model.event_shape
+    self._images = tf.TensorSpec([None, *model.event_shape], tf.float32)
+    self._fractions = tf.TensorSpec([None, None], tf.float32)
+    self._forward: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {}
+    self._inverse: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {}
+    self._log_prob: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {}
+    for d in model.domains:
+      self._forward[d] = self._pass(model.flow(d).forward)
+      self._inverse[d] = self._pass(model.flow(d).inverse)
+      self._log_prob[d] = self._pass(model[d].log_prob)
+
+  def translator(self, source: str, target: str) -> Servable:
+    """The servable `<source>_to_<target>`.
+
+    Signatures, for images `[B, H, W, C]`:
+
+    ```
+    serving_default    image -> image
+    translate_encoded  image_bytes -> image_bytes (PNG or JPEG in, PNG out)
+    round_trip         image -> translated, image, error
+    interpolate        image_0, image_1, fraction [B, K] -> source, target, both
+                       [B, K, H, W, C]
+    encode             image of the source -> latent
+    decode             latent -> image of the target
+    ```
+
+    `round_trip` gives the translation, the image that comes back, and its
+    largest absolute error a row, in units of [0, 1].
+
+    Args:
+      source: Domain of the images that come in.
+      target: Domain of the images that go out.
+
+    Returns:
+      The servable.
+    """
+
+    def translate(x: tf.Tensor) -> tf.Tensor:
+      return self._forward[target](self._inverse[source](x))
+
+    def serving_default(image: tf.Tensor) -> Outputs:
+      y = translate(self._check(image, 'image'))
+      return {'image': checks.finite(y, 'image')}
+
+    def translate_encoded(image_bytes: tf.Tensor) -> Outputs:
+      x = codec.decode(
+          checks.batch(image_bytes, 'image_bytes', [], self._options.max_batch),
+          self._shape,
+          self._options.preparations.get(source, codec.Preparation()),
+          self._options.max_pixels)
+      y = checks.finite(translate(x), 'image_bytes')
+      return {'image_bytes': codec.encode(y)}
+
+    def round_trip(image: tf.Tensor) -> Outputs:
+      image = self._check(image, 'image')
+      translated = checks.finite(translate(image), 'translated')
+      back = checks.finite(
+          self._forward[source](self._inverse[target](translated)), 'image')
+      return {'translated': translated, 'image': back,
+              'error': tf.reduce_max(tf.abs(back - image), axis=[1, 2, 3])}
+
+    def interpolate(image_0: tf.Tensor, image_1: tf.Tensor,
+                    fraction: tf.Tensor) -> Outputs:
+      return self._interpolate(image_0, image_1, fraction, source,
+                               {'source': source, 'target': target})
+
+    functions = {
+        'serving_default': _function(serving_default, image=self._images),
+        'round_trip': _function(round_trip, image=self._images),
+        'interpolate': self._interpolation(interpolate),
+        'encode': self._encode(source),
+        'decode': self._decode(target),
+    }
+    if self._shape[2] in (1, 3):
+      functions['translate_encoded'] = _function(
+          translate_encoded, image_bytes=tf.TensorSpec([None], tf.string))
+    return Servable(f'{source}_to_{target}', functions,
+                    self._variables([source, target]))
+
+  def domain(self, name: str) -> Servable:
+    """The servable of one domain.
+
+    Signatures, for images `[B, H, W, C]`:
+
+    ```
+    serving_default  the same as log_prob
+    log_prob         image -> log_prob (nats), bits_per_dim
+    encode           image -> latent
+    decode           latent -> image
+    sample           seed [B, 2], temperature [B] -> image, latent
+    interpolate      image_0, image_1, fraction [B, K] -> image [B, K, H, W, C]
+    ```
+
+    A row of `sample` is a function of its own seed. Domains of one model that
+    are given equal seeds give samples of one latent, that is paired samples
+    (section 3.4 of the paper).
+
+    Args:
+      name: The domain.
+
+    Returns:
+      The servable.
+    """
+
+    def log_prob(image: tf.Tensor) -> Outputs:
+      nats = checks.finite(
+          self._log_prob[name](self._check(image, 'image')), 'log_prob')
+      return {
+          'log_prob': nats,
+          'bits_per_dim': images_lib.bits_per_dim(nats, self._model.event_size)
+      }
+
+    def sample(seed: tf.Tensor, temperature: tf.Tensor) -> Outputs:
+      limit = self._options.max_batch
+      seed = checks.batch(seed, 'seed', [2], limit)
+      temperature = checks.values(
+          checks.batch(temperature, 'temperature', [], limit), 'temperature',
+          0., MAX_TEMPERATURE)
+      seed = checks.same_rows(seed, temperature, ('seed', 'temperature'))
+      # Philox by name: what 'auto' means depends on the device.
+      z = tf.map_fn(
+          lambda s: tf.random.stateless_normal(self._shape, s, alg='philox'),
+          seed, fn_output_signature=tf.TensorSpec(self._shape, tf.float32))
+      z *= temperature[:, tf.newaxis, tf.newaxis, tf.newaxis]
+      x = checks.finite(self._forward[name](z), 'image')
+      return {'image': x, 'latent': z}
+
+    def interpolate(image_0: tf.Tensor, image_1: tf.Tensor,
+                    fraction: tf.Tensor) -> Outputs:
+      return self._interpolate(
+          image_0, image_1, fraction, name, {'image': name})
+
+    density = _function(log_prob, image=self._images)
+    return Servable(name, {
+        'serving_default': density,
+        'log_prob': density,
+        'encode': self._encode(name),
+        'decode': self._decode(name),
+        'sample': _function(
+            sample, seed=tf.TensorSpec([None, 2], tf.int64),
+            temperature=tf.TensorSpec([None], tf.float32)),
+        'interpolate': self._interpolation(interpolate),
+    }, self._variables([name]))
+
+  def _pass(self, fn: Callable[[tf.Tensor], tf.Tensor]
+           ) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A pass in the model's type, traced on its own.
+
+    Tensors of different functions are different, so TFP's cache cannot hand an
+    earlier input back in place of an inverse.
+    """
+    dtype = self._model.prior.dtype
+
+    def cast(x: tf.Tensor) -> tf.Tensor:
+      return tf.cast(fn(tf.cast(x, dtype)), tf.float32)
+
+    return tf.function(
+        cast, autograph=False, input_signature=[self._images])
+
+  def _check(self, image: tf.Tensor, name: str) -> tf.Tensor:
+    return checks.images(image, name, self._shape, self._options.max_batch)
+
+  def _encode(self, domain: str) -> Function:
+    def encode(image: tf.Tensor) -> Outputs:
+      z = self._inverse[domain](self._check(image, 'image'))
+      return {'latent': checks.finite(z, 'latent')}
+
+    return _function(encode, image=self._images)
+
+  def _decode(self, domain: str) -> Function:
+    def decode(latent: tf.Tensor) -> Outputs:
+      latent = checks.latents(
+          latent, 'latent', self._shape, self._options.max_batch)
+      return {'image': checks.finite(self._forward[domain](latent), 'image')}
+
+    return _function(decode, latent=self._images)
+
+  def _interpolation(self, fn: Callable[..., Outputs]) -> Function:
+    return _function(fn, image_0=self._images, image_1=self._images,
+                     fraction=self._fractions)
+
+  def _interpolate(
+      self, image_0: tf.Tensor, image_1: tf.Tensor, fraction: tf.Tensor,
+      domain: str, outputs: dict[str, str]) -> Outputs:
+    """Frames on the polar path between images (section 5.3).
+
+    Args:
+      image_0: Images `[B, H, W, C]` where the fraction is 0.
+      image_1: Images where it is 1.
+      fraction: Fractions of the way, `[B, K]` in [0, 1].
+      domain: Domain of the images.
+      outputs: For each output, the domain that the path is decoded into.
+
+    Returns:
+      The outputs, `[B, K, H, W, C]`.
+    """
+    limit = self._options.max_batch
+    fraction = checks.values(
+        checks.batch(fraction, 'fraction', [None], limit), 'fraction', 0., 1.)
+    frames = tf.size(fraction)
+    count = tf.debugging.Assert((frames > 0) & (frames <= limit), [
+        tf.strings.join([
+            f'`fraction` must ask for 1 to {limit} frames a request, got ',
+            tf.strings.as_string(frames)])])
+    with tf.control_dependencies([count]):
+      fraction = tf.identity(fraction)
+    x0 = self._check(image_0, 'image_0')
+    x1 = self._check(image_1, 'image_1')
+    x0 = checks.same_rows(x0, x1, ('image_0', 'image_1'))
+    x0 = checks.same_rows(x0, fraction, ('image_0', 'fraction'))
+    phi = math.pi / 2. * (1. - fraction)[..., None, None, None]
+    z = (tf.sin(phi) * self._inverse[domain](x0)[:, tf.newaxis] +
+         tf.cos(phi) * self._inverse[domain](x1)[:, tf.newaxis])
+    flat = tf.reshape(z, [-1, *self._shape])
+    return {
+        output: tf.reshape(
+            checks.finite(self._forward[d](flat), output), tf.shape(z))
+        for output, d in outputs.items()
+    }
+
+  def _variables(self, domains: Sequence[str]) -> list[tf.Variable]:
+    """The variables of some domains' flows, each once."""
+    found: dict[int, Any] = {
+        id(v): v for v in itertools.chain.from_iterable(
+            self._model.flow(d).variables for d in domains)}
+    return list(found.values())
+
+
+def _function(fn: Callable[..., Outputs], **specs: tf.TensorSpec) -> Function:
+  """Makes a function whose inputs have the names that clients use."""
+  return tf.function(fn, autograph=False, input_signature=[
+      tf.TensorSpec(spec.shape, spec.dtype, name)
+      for name, spec in specs.items()])

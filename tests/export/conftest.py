@@ -1,0 +1,43 @@
+"""One tiny model, saved as a run and exported, for all export tests."""
+
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from alignflow_tf import train
+from alignflow_tf.export import export
+
+SHAPE = (8, 8, 1)
+DOMAINS = ('ink', 'chalk')
+
+
+def _make_run(directory):
+  config = train.resolve(
+      'cpu', num_scales=2, width=4, num_blocks=1, image_size=8,
+      objective='mle')
+  run = train.Run.create(
+      str(directory), config, DOMAINS, SHAPE, dict.fromkeys(DOMAINS, False))
+  trainer = train.Trainer(config, DOMAINS, SHAPE)
+  random = np.random.RandomState(0)
+  # Flows start as identities, whose translation would prove nothing. The two
+  # sets of weights differ, so that an export of the wrong one shows.
+  for model in (trainer.model, trainer.average):
+    for variable in model.trainable_variables:
+      variable.assign_add(0.1 * random.randn(*variable.shape))
+  tf.train.Checkpoint.save(
+      trainer.checkpoint(), str(directory / 'checkpoints' / 'ckpt'))
+  return run
+
+
+@pytest.fixture(scope='session')
+def exported(tmp_path_factory):
+  """A run, its model, and its exports: `run`, `model`, `base`, `paths`."""
+  directory = tmp_path_factory.mktemp('export')
+  run = _make_run(directory / 'run')
+  base = directory / 'serving'
+  paths = export.export_run(run.directory, str(base))
+  return types.SimpleNamespace(
+      run=run, model=train.load(run.directory), base=base,
+      paths={p.split('/')[-2]: p for p in paths})
