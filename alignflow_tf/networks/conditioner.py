@@ -143,8 +143,10 @@ class ConditionerResNet(keras.layers.Layer):
 
   def get_config(self) -> dict[str, Any]:
     """Constructor arguments, for Keras."""
+    config = super().get_config()
     return {
-        **super().get_config(),
+        'name': config['name'],
+        'dtype': config['dtype'],
         'output_channels': self.output_channels,
         'filters': self.filters,
         'num_blocks': self.num_blocks,

@@ -33,8 +33,8 @@ class Entry:
       not given.
     networks: How many networks one pass evaluates, each of them once.
     takes_images: Whether `forward` takes images and not latents.
-    traced: Whether to trace graphs of it. Without, another entry stands for it in
-      the tests that take seconds.
+    traced: Whether to trace graphs of it. If not, another entry stands for it
+      in the tests that take seconds.
     variables: Number of variables.
   """
   make: Callable[[tf.DType], tfb.Bijector]

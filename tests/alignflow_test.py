@@ -1,0 +1,374 @@
+"""AlignFlow against flows whose densities and maps are known in closed form."""
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import alignflow_tf as af
+from tests.bijectors import registry
+
+tfb = tfp.bijectors
+tfd = tfp.distributions
+
+_SHAPE = (4, 4, 1)
+_SIZE = 16
+
+# The domains are Gaussians: x = shift + scale * z.
+_GAUSSIANS = {'a': (0.5, 0.1), 'b': (0.3, 0.2), 'c': (-1., 2.)}
+
+
+def _affine(shift, scale):
+  return tfb.Chain([tfb.Shift(shift), tfb.Scale(scale)])
+
+
+def _gaussian(domains=('a', 'b')):
+  flow = {d: _affine(*_GAUSSIANS[d]) for d in domains}
+  return af.AlignFlow(domains, _SHAPE, flow=flow)
+
+
+def _flow(shape, seeds=None, **kwargs):
+  seed = next(seeds) if seeds else 0
+  return af.flows.real_nvp(
+      shape, 2, channels=3, num_blocks=1, seed=seed, **kwargs)
+
+
+def _trained(domains=('a', 'b'), dtype=tf.float32, **kwargs):
+  model = af.AlignFlow(
+      domains, _SHAPE, dtype=dtype,
+      flow=functools.partial(_flow, seeds=iter(range(9)), dtype=dtype),
+      **kwargs)
+  registry.randomize(model)
+  return model
+
+
+@pytest.fixture(name='trained', scope='module')
+def _trained_model():
+  return _trained()
+
+
+def _images(batch=3, seed=0, dtype=np.float32):
+  return np.random.RandomState(seed).uniform(
+      size=(batch, *_SHAPE)).astype(dtype)
+
+
+def test_attributes():
+  model = _gaussian(('b', 'a'))
+  assert model.domains == ('b', 'a')
+  assert model.event_shape == _SHAPE
+  assert model.event_size == _SIZE
+  assert model['a'].event_shape == _SHAPE
+  assert model['a'].dtype == tf.float32
+
+
+def test_all_domains_have_one_prior_object():
+  model = _gaussian(('a', 'b', 'c'))
+  for domain in model.domains:
+    assert isinstance(model[domain], tfd.Distribution)
+    assert model[domain].distribution is model.prior
+    assert model[domain].bijector is model.flow(domain)
+  np.testing.assert_allclose(
+      model.prior.log_prob(tf.zeros([1, *_SHAPE])),
+      [-0.5 * _SIZE * np.log(2 * np.pi)], rtol=1e-6)
+
+
+@pytest.mark.parametrize('domain', _GAUSSIANS)
+def test_log_prob_of_a_gaussian(domain):
+  model = _gaussian(('a', 'b', 'c'))
+  x = _images()
+  shift, scale = _GAUSSIANS[domain]
+  expected = -0.5 * np.sum(np.square((x - shift) / scale), axis=(1, 2, 3))
+  expected -= _SIZE * (np.log(scale) + 0.5 * np.log(2 * np.pi))
+  log_prob = model[domain].log_prob(x)
+  np.testing.assert_allclose(log_prob, expected, rtol=1e-5)
+  np.testing.assert_allclose(
+      model.bits_per_dim(tf.constant(x), domain),
+      -expected / (_SIZE * np.log(2.)) + 8, rtol=1e-5)
+
+
+def test_bits_per_dim_of_a_uniform_density_is_8():
+  # x = cdf(z) is uniform on [0, 1] for z normal.
+  flow = {d: tfb.NormalCDF() for d in 'ab'}
+  model = af.AlignFlow(('a', 'b'), _SHAPE, flow=flow)
+  np.testing.assert_allclose(
+      model.bits_per_dim(tf.constant(_images()), 'a'), [8.] * 3, rtol=1e-5)
+
+
+def test_samples_have_the_gaussians_moments():
+  x = _gaussian()['b'].sample(2000, seed=(0, 1))
+  assert x.shape == [2000, *_SHAPE]
+  assert np.mean(x) == pytest.approx(0.3, abs=5e-3)
+  assert np.std(x) == pytest.approx(0.2, abs=5e-3)
+
+
+def test_translator_of_gaussians():
+  translator = _gaussian().translator('a', 'b')
+  x = _images()
+  np.testing.assert_allclose(
+      translator.forward(x), (x - 0.5) / 0.1 * 0.2 + 0.3, rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(
+      tf.broadcast_to(
+          translator.forward_log_det_jacobian(x, event_ndims=3), [3]),
+      [_SIZE * np.log(2.)] * 3, rtol=1e-5)
+
+
+def test_translator_and_its_reverse_are_inverses(trained):
+  there, back = trained.translator('a', 'b'), trained.translator('b', 'a')
+  x = tf.constant(_images())
+  y = there.forward(x)
+  assert np.abs(y - x).max() > 0.01
+  # Lemma 1 of the paper: the cycle is the identity, both ways, untrained.
+  np.testing.assert_allclose(back.forward(tf.identity(y)), x, atol=1e-4)
+  np.testing.assert_allclose(
+      there.forward(tf.identity(back.forward(x))), x, atol=1e-4)
+  np.testing.assert_allclose(
+      tfb.Invert(there).forward(tf.identity(y)), x, atol=1e-4)
+  np.testing.assert_allclose(
+      there.inverse(tf.identity(x)), back.forward(tf.identity(x)), atol=1e-5)
+  np.testing.assert_allclose(
+      there.forward_log_det_jacobian(x),
+      -back.forward_log_det_jacobian(tf.identity(y)), atol=1e-3)
+
+
+def test_translator_is_made_once_and_keeps_latents(trained):
+  assert trained.translator('a', 'b') is trained.translator('a', 'b')
+  x = tf.constant(_images())
+  y = trained.translator('a', 'b').forward(x)
+  np.testing.assert_allclose(
+      trained.flow('b').inverse(tf.identity(y)),
+      trained.flow('a').inverse(tf.identity(x)), atol=1e-3)
+  np.testing.assert_allclose(
+      trained.translator('a', 'a').forward(x), x, atol=1e-5)
+
+
+def test_pushing_one_domain_through_the_translator_gives_the_other(trained):
+  """p_B is the density of G_{A->B}(x) for x ~ p_A."""
+  pushed = tfd.TransformedDistribution(
+      trained['a'], trained.translator('a', 'b'))
+  x = tf.constant(_images())
+  np.testing.assert_allclose(
+      pushed.log_prob(x), trained['b'].log_prob(tf.identity(x)), rtol=1e-4)
+
+
+def test_two_domains_on_the_same_tensor(trained):
+  """TFP's cache must not hand one domain's values to the other."""
+  x = tf.constant(_images())
+  z = [trained.flow(d).inverse(x) for d in 'ab']
+  for domain, latent in zip('ab', z, strict=True):
+    np.testing.assert_allclose(
+        latent, trained.flow(domain).inverse(tf.identity(x)), atol=1e-6)
+  log_probs = [trained[d].log_prob(x) for d in 'ab']
+  for domain, log_prob in zip('ab', log_probs, strict=True):
+    np.testing.assert_allclose(
+        log_prob, trained[domain].log_prob(tf.identity(x)), rtol=1e-6)
+  assert np.abs(z[0] - z[1]).max() > 0.01
+
+
+def test_three_domains():
+  model = _trained(('a', 'b', 'c'))
+  x = tf.constant(_images())
+  through = model.translator('b', 'c').forward(
+      tf.identity(model.translator('a', 'b').forward(x)))
+  np.testing.assert_allclose(
+      through, model.translator('a', 'c').forward(tf.identity(x)), atol=1e-3)
+  back = model.translator('c', 'a').forward(tf.identity(through))
+  np.testing.assert_allclose(back, x, atol=1e-3)
+  assert set(model.sample_joint(2, seed=(0, 1))) == {'a', 'b', 'c'}
+
+
+def test_sample_joint_shares_latents(trained):
+  joint = trained.sample_joint(5, seed=(0, 1))
+  z = trained.prior.sample(5, seed=(0, 1))
+  for domain in 'ab':
+    assert joint[domain].shape == [5, *_SHAPE]
+    np.testing.assert_allclose(
+        joint[domain], trained.flow(domain).forward(tf.identity(z)), atol=1e-6)
+  np.testing.assert_allclose(
+      trained.translator('a', 'b').forward(tf.identity(joint['a'])),
+      joint['b'], atol=1e-3)
+  again = trained.sample_joint(5, seed=(0, 1))
+  np.testing.assert_array_equal(again['b'], joint['b'])
+  assert trained.sample_joint([2, 3], seed=(0, 1))['a'].shape == [2, 3, *_SHAPE]
+
+
+def test_interpolate_runs_from_one_image_to_the_other(trained):
+  x0, x1 = tf.constant(_images(2)), tf.constant(_images(2, seed=1))
+  frames = trained.interpolate(x0, x1, source='a', num=5)
+  assert frames['a'].shape == frames['b'].shape == [2, 5, *_SHAPE]
+  np.testing.assert_allclose(frames['a'][:, 0], x0, atol=1e-5)
+  np.testing.assert_allclose(frames['a'][:, -1], x1, atol=1e-5)
+  translator = trained.translator('a', 'b')
+  np.testing.assert_allclose(
+      frames['b'][:, 0], translator.forward(tf.identity(x0)), atol=1e-4)
+  np.testing.assert_allclose(
+      frames['b'][:, 2], translator.forward(tf.identity(frames['a'][:, 2])),
+      atol=1e-3)
+
+
+def test_interpolate_takes_the_polar_path():
+  model = _gaussian()
+  x0, x1 = _images(1), _images(1, seed=1)
+  frames = model.interpolate(x0, x1, source='a', num=3)
+  z0, z1 = (x0 - 0.5) / 0.1, (x1 - 0.5) / 0.1
+  middle = np.sqrt(0.5) * (z0 + z1)
+  np.testing.assert_allclose(
+      frames['a'][:, 1], 0.5 + 0.1 * middle, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(
+      frames['b'][:, 1], 0.3 + 0.2 * middle, rtol=1e-4, atol=1e-5)
+
+
+def test_shared_flow_translates_to_itself():
+  model = _trained(share=True)
+  assert model.flow('a') is model.flow('b')
+  assert len(model.trainable_variables) == 10 * 14
+  x = tf.constant(_images())
+  np.testing.assert_allclose(
+      model.translator('a', 'b').forward(x), x, atol=1e-5)
+
+
+def test_shared_scales_count_once():
+  shared = af.flows.SharedScales([1])
+  model = af.AlignFlow(
+      ('a', 'b'), _SHAPE, flow=functools.partial(_flow, shared=shared))
+  # Of 10 couplings with an actnorm each, the last scale's 4 are shared.
+  assert len(model.trainable_variables) == (6 + 6 + 4) * 14
+  assert len({v.ref() for v in model.trainable_variables}) == 16 * 14
+  separate = af.AlignFlow(('a', 'b'), _SHAPE, flow=_flow)
+  assert len(separate.trainable_variables) == 20 * 14
+  one = af.flows.num_parameters(separate.flow('a'))
+  assert af.flows.num_parameters(separate) == 2 * one
+  assert one < af.flows.num_parameters(model) < 2 * one
+
+
+def test_custom_flow_function_gets_the_event_shape():
+  shapes = []
+
+  def flow(shape):
+    shapes.append(shape)
+    return tfb.Scale(tf.Variable(2.))
+
+  model = af.AlignFlow(('a', 'b'), [2, 3, 1], flow=flow)
+  assert shapes == [(2, 3, 1)] * 2
+  assert len(model.trainable_variables) == 2
+
+
+def test_gradients_reach_both_flows_and_only_those_concerned(trained):
+  x = tf.constant(_images())
+
+  def missing(function):
+    with tf.GradientTape() as tape:
+      loss = tf.reduce_sum(function(x))
+    return [g is None for g in tape.gradient(
+        loss, trained.trainable_variables)]
+
+  assert not any(missing(trained.translator('a', 'b').forward))
+  assert sum(missing(trained['a'].log_prob)) == 10 * 14
+
+
+def test_values_follow_the_variables(trained):
+  """A cached value must not outlive an update between two calls."""
+  x = tf.constant(_images())
+  before = trained['a'].log_prob(x).numpy()
+  act_norm = next(m for m in trained.flow('a').submodules
+                  if isinstance(m, af.bijectors.ActNorm))
+  act_norm.loc.assign_add(tf.ones_like(act_norm.loc))
+  assert np.abs(trained['a'].log_prob(x) - before).min() > 1e-3
+  act_norm.loc.assign_sub(tf.ones_like(act_norm.loc))
+
+
+def test_initialize_sets_each_domain_from_its_own_images():
+  model = af.AlignFlow(('a', 'b'), _SHAPE, flow=_flow)
+  images = {'a': _images(64), 'b': _images(64, seed=1)**3}
+  model.initialize(images)
+  for domain in 'ab':
+    z = model.flow(domain).inverse(tf.constant(images[domain])).numpy()
+    assert abs(z.mean()) < 0.05
+    assert z.std() == pytest.approx(1., abs=0.05)
+
+
+@pytest.mark.parametrize('share', [False, True])
+def test_checkpoint(tmp_path, share):
+  model = _trained(share=share)
+  path = tf.train.Checkpoint(model=model).write(str(tmp_path / 'model'))
+  restored = af.AlignFlow(('a', 'b'), _SHAPE, flow=_flow, share=share)
+  # Ready-made translators are no part of a checkpoint.
+  restored.translator('a', 'b')
+  tf.train.Checkpoint(model=restored).read(path).assert_consumed()
+  x = tf.constant(_images())
+  for domain in 'ab':
+    np.testing.assert_allclose(
+        restored[domain].log_prob(x), model[domain].log_prob(tf.identity(x)),
+        rtol=1e-6)
+  np.testing.assert_allclose(
+      restored.translator('a', 'b').forward(tf.identity(x)),
+      model.translator('a', 'b').forward(tf.identity(x)), atol=1e-6)
+
+
+def test_float64():
+  model = _trained(dtype=tf.float64)
+  x = tf.constant(_images(dtype=np.float64))
+  y = model.translator('a', 'b').forward(x)
+  assert y.dtype == model.sample_joint(2, seed=(0, 1))['a'].dtype == tf.float64
+  back = model.translator('b', 'a').forward(tf.identity(y))
+  np.testing.assert_allclose(back, x, atol=1e-11)
+
+
+@pytest.mark.parametrize(('arguments', 'pattern'), [
+    ({'domains': ('a',)}, r"`domains` must be two or more names.*'a'"),
+    ({'domains': 'ab'}, "`domains` must be two or more names, got 'ab'"),
+    ({'domains': ('a', '')}, r"`domains` must be two or more.*'a', ''"),
+    ({'domains': ('a', 1)}, r"`domains` must be two or more.*'a', 1"),
+    ({'domains': ('a', 'a')}, r"`domains` must be different.*'a', 'a'"),
+    ({'event_shape': (4, 4)}, r'`event_shape` must be.*\(4, 4\)'),
+    ({'event_shape': (4, None, 1)}, '`event_shape` must be.*None'),
+    ({'event_shape': (4, 0, 1)}, r'`event_shape` must be.*\(4, 0, 1\)'),
+    ({'flow': lambda shape: None}, "`flow` must give a tfb.Bijector, got None.*"
+     "'a'"),
+    ({'flow': {'a': tfb.Identity()}}, r"`flow` must have one.*'a', 'b'.*'a',"),
+    ({'flow': {'a': tfb.Identity(), 'b': 3}}, "`flow` must give.*got 3.*'b'"),
+    ({'flow': lambda shape: af.bijectors.Squeeze()},
+     r"`flow` of domain 'a' takes.*\(2, 2, 4\); it must keep"),
+])
+def test_constructor_errors(arguments, pattern):
+  arguments = {'domains': ('a', 'b'), 'event_shape': _SHAPE,
+               'flow': lambda shape: tfb.Identity(), **arguments}
+  with pytest.raises(ValueError, match=pattern):
+    af.AlignFlow(**arguments)
+
+
+def test_unknown_domain_errors():
+  model = _gaussian()
+  x = _images(1)
+  for call, argument in (
+      (lambda: model['x'], 'domain'),
+      (lambda: model.flow('x'), 'domain'),
+      (lambda: model.translator('x', 'a'), 'source'),
+      (lambda: model.translator('a', 'x'), 'target'),
+      (lambda: model.interpolate(x, x, 'x'), 'source'),
+      (lambda: model.bits_per_dim(x, 'x'), 'domain')):
+    with pytest.raises(KeyError, match=f"`{argument}` must be.*'a', 'b'.*'x'"):
+      call()
+
+
+def test_initialize_errors():
+  model = _gaussian()
+  with pytest.raises(ValueError, match=r"`images` must.*'a', 'b'.*\('a',\)"):
+    model.initialize({'a': _images()})
+  with pytest.raises(ValueError, match='`images` must be finite'):
+    model.initialize({'a': _images(), 'b': _images() * np.nan})
+
+
+@pytest.mark.parametrize(('arguments', 'pattern'), [
+    ({'num': 1}, '`num` must be an integer of 2 or more, got 1'),
+    ({'num': 2.5}, '`num` must be an integer of 2 or more, got 2.5'),
+    ({'x0': np.zeros([4, 4, 1])}, r'`x0` must have shape.*\(4, 4, 1\)'),
+    ({'x1': np.zeros([2, 4, 4, 3])}, r'`x1` must have shape.*\(2, 4, 4, 3\)'),
+    ({'x1': np.zeros([3, 4, 4, 1])}, '`x0` and `x1` must have one shape'),
+])
+def test_interpolate_errors(arguments, pattern):
+  x = np.zeros([2, *_SHAPE])
+  arguments = {'x0': x, 'x1': x, 'source': 'a', 'num': 3, **arguments}
+  with pytest.raises(ValueError, match=pattern):
+    _gaussian().interpolate(**arguments)
