@@ -11,5 +11,6 @@ from alignflow_tf import flows  # noqa: E402
 from alignflow_tf import images  # noqa: E402
 from alignflow_tf import networks  # noqa: E402
 from alignflow_tf.alignflow import AlignFlow  # noqa: E402
+from alignflow_tf.train.runs import load  # noqa: E402
 
-__all__ = ['AlignFlow', 'bijectors', 'flows', 'images', 'networks']
+__all__ = ['AlignFlow', 'bijectors', 'flows', 'images', 'load', 'networks']

@@ -117,7 +117,7 @@ def table(result: dict[str, Any]) -> str:
       name = f'{direction} and back, {title}'
       lines.append(f'  {name:<48} {value["max"]:8.1e}  {value["mean"]:8.1e}')
   if result['accuracy']:
-    lines += ['', 'accuracy on the target\'s test images of a classifier '
+    lines += ['', "accuracy on the target's test images of a classifier "
               'trained on', f'  {"":<24} {"source images":>14} '
               f'{"translated":>12}']
     for direction, value in result['accuracy'].items():

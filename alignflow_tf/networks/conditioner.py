@@ -86,6 +86,10 @@ class ConditionerResNet(keras.layers.Layer):
   def build(self, input_shape: tuple[int | None, ...]) -> None:
     """Creates the weights for `[B, H, W, C]` inputs of `C` channels."""
     n, m, c = self.num_blocks, self.filters, input_shape[-1]
+    if c is None:
+      raise ValueError(
+          f'`input_shape` must have a known number of channels, got '
+          f'{input_shape}.')
     seeds = iter(range(self.seed * 8, self.seed * 8 + 8))
 
     def kernel(name: str, shape: tuple[int, ...]) -> keras.Variable:

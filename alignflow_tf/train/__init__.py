@@ -1,4 +1,4 @@
-"""Training: objectives, the two updates of a step, the loop, run directories."""
+"""Training: objectives, a step's two updates, the loop, run directories."""
 
 from alignflow_tf.train.config import Config
 from alignflow_tf.train.config import ConfigError

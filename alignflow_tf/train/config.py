@@ -167,7 +167,7 @@ class Config:
     return scales
 
   def likelihood_weights(self, domains: tuple[str, ...]) -> dict[str, float]:
-    """lambda for each domain (equation 7)."""
+    """Lambda for each domain (equation 7)."""
     if self.objective == 'adversarial':
       return dict.fromkeys(domains, 0.)
     return {d: self.lambda_a if i == 0 else self.lambda_b
@@ -287,7 +287,7 @@ def resolve(preset: str | None = None, **overrides: Any) -> Config:
                'ema_decay'):
     if isinstance(values.get(name), int):
       values[name] = float(values[name])
-  if values.get('data_dir'):
+  if isinstance(values.get('data_dir'), str):
     values['data_dir'] = os.path.expanduser(values['data_dir'])
   return Config(**values)
 

@@ -43,13 +43,11 @@ def load_data(config: config_lib.Config, **kwargs: Any) -> data.DomainSet:
   domain_dirs = None
   if config.domain:
     domain_dirs = dict(d.split(':', 1) for d in config.domain)
-  options = {
-      'cache': config.cache, 'skip_unreadable': config.skip_unreadable,
-      'data_service': config.data_service}
   return data.load(
       config.dataset, data_dir=config.data_dir, image_size=config.image_size,
       channels=config.channels, seed=config.seed, domain_dirs=domain_dirs,
-      **options, **kwargs)
+      cache=config.cache, skip_unreadable=config.skip_unreadable,
+      data_service=config.data_service, **kwargs)
 
 
 def train(config: config_lib.Config, run_dir: str) -> str:
@@ -87,7 +85,8 @@ def train(config: config_lib.Config, run_dir: str) -> str:
     tf.config.experimental.enable_op_determinism()
   with _without_graph_optimizer():
     trainer = trainer_lib.Trainer(
-        config, domains.domains, domains.event_shape, domains.grey_copied)
+        config, domains.domains, domains.event_shape,
+        domains.grey_copied)
     # Nothing stands in the run directory before all the above went well.
     if not exists:
       runs.Run.create(run_dir, config, domains.domains, domains.event_shape,
@@ -132,7 +131,7 @@ def _without_graph_optimizer() -> Iterator[None]:
 
 
 class _Signals:
-  """Turns the first SIGTERM or Ctrl-C into a flag; a second one ends at once."""
+  """Turns the first SIGTERM or Ctrl-C into a flag; a second ends at once."""
 
   def __init__(self) -> None:
     self.received: int | None = None

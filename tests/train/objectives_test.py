@@ -1,0 +1,121 @@
+"""Objectives against values computed by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from alignflow_tf.train import objectives
+
+REAL = tf.constant([[2.], [-1.]])
+FAKE = tf.constant([[0.5], [3.]])
+
+
+def _log_sigmoid(x):
+  return -math.log(1. + math.exp(-x))
+
+
+def test_cross_entropy_is_equation_6():
+  # E log C(a) + E log(1 - C(G(b))), which the critic maximises.
+  equation = (
+      (_log_sigmoid(2.) + _log_sigmoid(-1.)) / 2.
+      + (_log_sigmoid(-0.5) + _log_sigmoid(-3.)) / 2.)
+  np.testing.assert_allclose(
+      objectives.cross_entropy.critic(REAL, FAKE), -equation, rtol=1e-6)
+  # The generator minimises its part of the same expression.
+  np.testing.assert_allclose(
+      objectives.cross_entropy.generator(FAKE),
+      (_log_sigmoid(-0.5) + _log_sigmoid(-3.)) / 2., rtol=1e-6)
+
+
+def test_non_saturating_generator_maximises_log_c():
+  np.testing.assert_allclose(
+      objectives.non_saturating.generator(FAKE),
+      -(_log_sigmoid(0.5) + _log_sigmoid(3.)) / 2., rtol=1e-6)
+  np.testing.assert_allclose(
+      objectives.non_saturating.critic(REAL, FAKE),
+      objectives.cross_entropy.critic(REAL, FAKE))
+
+
+def test_least_squares():
+  # ((2-1)^2 + (-1-1)^2) / 2 = 2.5; (0.5^2 + 3^2) / 2 = 4.625; halved.
+  np.testing.assert_allclose(
+      objectives.least_squares.critic(REAL, FAKE), 0.5 * (2.5 + 4.625))
+  # ((0.5-1)^2 + (3-1)^2) / 2.
+  np.testing.assert_allclose(objectives.least_squares.generator(FAKE), 2.125)
+
+
+def test_hinge():
+  # relu(1-2)=0, relu(1+1)=2: mean 1; relu(1.5)=1.5, relu(4)=4: mean 2.75.
+  np.testing.assert_allclose(objectives.hinge.critic(REAL, FAKE), 3.75)
+  np.testing.assert_allclose(objectives.hinge.generator(FAKE), -1.75)
+
+
+def test_wasserstein():
+  np.testing.assert_allclose(objectives.wasserstein.critic(REAL, FAKE), 1.25)
+  np.testing.assert_allclose(objectives.wasserstein.generator(FAKE), -1.75)
+  assert objectives.wasserstein.gradient_penalty == 10.
+
+
+@pytest.mark.parametrize('name', sorted(objectives.GAN_LOSSES))
+def test_losses_pull_in_the_right_direction(name):
+  gan = objectives.GAN_LOSSES[name]
+  logit = tf.Variable([[0.1]])
+  with tf.GradientTape(persistent=True) as tape:
+    generator = gan.generator(logit)
+    real = gan.critic(logit, tf.constant([[0.]]))
+    fake = gan.critic(tf.constant([[0.]]), logit)
+  # Descent raises the logit of translated images for the generator and of real
+  # images for the critic, and lowers that of translated images for the critic.
+  assert tape.gradient(generator, logit).numpy() < 0.
+  assert tape.gradient(real, logit).numpy() < 0.
+  assert tape.gradient(fake, logit).numpy() > 0.
+
+
+def test_gradient_penalty_of_a_linear_critic():
+  # critic(x) = sum(w * x) with ||w|| = 3: (3 - 1)^2 everywhere.
+  w = tf.constant([1., 2., 2., 0.], shape=[1, 2, 2, 1])
+
+  def critic(x):
+    return tf.reduce_sum(w * x, axis=[1, 2, 3], keepdims=True)
+
+  images = tf.random.stateless_normal([5, 2, 2, 1], [0, 1])
+  penalty = objectives.gradient_penalty(critic, images, -images, [1, 2])
+  np.testing.assert_allclose(penalty, 4., rtol=1e-5)
+
+
+def test_gradient_penalty_looks_between_real_and_translated():
+  # critic(x) = x^2 / 2 has gradient x: at weight w, |w * 1 + (1 - w) * 3|.
+  def critic(x):
+    return 0.5 * tf.square(x)
+
+  real, fake = tf.ones([4, 1, 1, 1]), 3. * tf.ones([4, 1, 1, 1])
+  w = tf.random.stateless_uniform([4, 1, 1, 1], [3, 4])
+  want = tf.reduce_mean(tf.square(w + (1. - w) * 3. - 1.))
+  got = objectives.gradient_penalty(critic, real, fake, [3, 4])
+  np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_negative_log_likelihood_is_the_mean_in_nats():
+  np.testing.assert_allclose(
+      objectives.negative_log_likelihood(tf.constant([-3., -5.])), 4.)
+
+
+def test_alignflow_loss_is_equation_7():
+  adversarial = {('b', 'a'): tf.constant(0.5), ('a', 'b'): tf.constant(0.25)}
+  nll = {'a': tf.constant(100.), 'b': tf.constant(200.)}
+  loss = objectives.alignflow_loss(adversarial, nll, {'a': 1e-2, 'b': 1e-3})
+  np.testing.assert_allclose(loss, 0.5 + 0.25 + 1. + 0.2, rtol=1e-6)
+
+
+def test_lambda_zero_leaves_the_likelihood_out():
+  nan = tf.constant(float('nan'))
+  loss = objectives.alignflow_loss(
+      {('a', 'b'): tf.constant(2.)}, {'a': nan, 'b': nan}, {'a': 0., 'b': 0.})
+  np.testing.assert_allclose(loss, 2.)
+
+
+def test_alignflow_loss_needs_a_term():
+  with pytest.raises(ValueError, match='`weights` are all 0'):
+    objectives.alignflow_loss({}, {'a': tf.constant(1.)}, {'a': 0.})

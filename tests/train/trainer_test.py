@@ -1,0 +1,212 @@
+"""One step of training."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from alignflow_tf import images as images_lib
+from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import trainer as trainer_lib
+
+SHAPE = (8, 8, 1)
+TINY = dict(num_scales=2, width=4, num_blocks=1, critic_width=4,
+            critic_layers=1, batch_size=4, pool_size=4, steps=10)
+
+
+def _config(**overrides):
+  return config_lib.resolve('cpu', **(TINY | overrides))
+
+
+def _batch(seed=0, size=4, domains=('a', 'b'), shape=SHAPE):
+  random = np.random.RandomState(seed)
+  return {d: tf.constant(random.randint(0, 256, (size, *shape)), tf.uint8)
+          for d in domains}
+
+
+def _trainer(domains=('a', 'b'), shape=SHAPE, **overrides):
+  trainer = trainer_lib.Trainer(_config(**overrides), domains, shape)
+  trainer.initialize(_batch(9, 32, domains, shape))
+  return trainer
+
+
+def _copy(variables):
+  return [v.numpy() for v in variables]
+
+
+@pytest.fixture(scope='module')
+def trained():
+  """A trainer, its weights before three steps, and the metrics of the last."""
+  trainer = _trainer()
+  before = {
+      'flows': _copy(trainer.model.trainable_variables),
+      'critics': _copy(trainer._critic_weights)}
+  for step in range(3):
+    metrics = trainer.train_step(_batch(step))
+  return trainer, before, {k: float(v) for k, v in metrics.items()}
+
+
+def test_a_step_trains_every_variable(trained):
+  trainer, before, _ = trained
+  for variable, old in zip(trainer.model.trainable_variables, before['flows'],
+                           strict=True):
+    assert np.any(variable.numpy() != old), variable.name
+  for variable, old in zip(trainer._critic_weights, before['critics'],
+                           strict=True):
+    if variable.shape.rank > 1:
+      assert np.any(variable.numpy() != old), variable.name
+
+
+def test_metrics_are_finite_and_named(trained):
+  _, _, metrics = trained
+  assert set(metrics) == {
+      'loss', 'gradient_norm', 'adversarial_loss/a_to_b',
+      'adversarial_loss/b_to_a', 'bits_per_dim/a', 'bits_per_dim/b',
+      'critic_loss/a', 'critic_loss/b'}
+  assert all(np.isfinite(v) for v in metrics.values())
+
+
+def test_steps_are_counted(trained):
+  trainer, _, _ = trained
+  assert int(trainer.step) == 3
+  assert int(trainer.skipped) == 0
+  assert trainer.train_step.experimental_get_tracing_count() == 1
+
+
+def test_the_average_follows_the_weights(trained):
+  trainer, _, _ = trained
+  far = near = 0.
+  for average, variable in zip(trainer.average.variables,
+                               trainer.model.variables, strict=True):
+    assert average is not variable
+    far += float(tf.reduce_sum(tf.abs(average - variable)))
+    near += float(tf.reduce_sum(tf.abs(variable)))
+  assert 0. < far < near
+
+
+def test_a_step_that_is_not_finite_changes_nothing_but_the_count():
+  trainer = _trainer()
+  trainer.train_step(_batch(0))
+  flow = trainer.model.trainable_variables[0]
+  good = flow.numpy()
+  flow.assign(good * np.nan)
+  watched = (trainer.model.trainable_variables[1:] + tuple(
+      trainer._critic_weights) + trainer.average.variables + tuple(
+          v for p in trainer._pools.values() for v in p.variables))
+  before = _copy(watched)
+  trainer.train_step(_batch(1))
+  for variable, old in zip(watched, before, strict=True):
+    np.testing.assert_array_equal(variable, old, err_msg=variable.name)
+  assert int(trainer.skipped) == 1
+  assert int(trainer.step) == 2
+  flow.assign(good)
+  trainer.train_step(_batch(2))
+  assert int(trainer.skipped) == 1
+
+
+def test_loss_is_equation_7_and_the_penalty():
+  trainer = _trainer(lambda_a=1e-3, lambda_b=1e-2)
+  magnitudes = sum(float(tf.reduce_sum(tf.square(g))) / 2.
+                   for g in trainer._magnitudes)
+  metrics = {k: float(v) for k, v in trainer.train_step(_batch()).items()}
+  size = np.prod(SHAPE)
+  nats = {d: (metrics[f'bits_per_dim/{d}'] - 8.) * size * np.log(2.)
+          for d in 'ab'}
+  want = (metrics['adversarial_loss/a_to_b']
+          + metrics['adversarial_loss/b_to_a'] + 1e-3 * nats['a']
+          + 1e-2 * nats['b'] + 5e-5 * magnitudes)
+  np.testing.assert_allclose(metrics['loss'], want, rtol=1e-4)
+  assert len(trainer._magnitudes) == 2 * 10 * 3  # flows, networks, kinds
+
+
+def test_mle_has_no_critics_and_learns():
+  trainer = _trainer(objective='mle', learning_rate=3e-3, decay_from=1.,
+                     steps=100)
+  assert not trainer._critics
+  batch = _batch(0)
+  first = trainer.train_step(batch)
+  for _ in range(40):
+    last = trainer.train_step(batch)
+  assert float(last['bits_per_dim/a']) < float(first['bits_per_dim/a']) - 0.1
+  assert not [k for k in last if 'critic' in k or 'adversarial' in k]
+
+
+def test_adversarial_training_leaves_the_likelihood_out():
+  trainer = _trainer(objective='adversarial')
+  metrics = {k: float(v) for k, v in trainer.train_step(_batch()).items()}
+  total = (metrics['adversarial_loss/a_to_b'] +
+           metrics['adversarial_loss/b_to_a'])
+  assert metrics['loss'] == pytest.approx(total, abs=0.02)
+
+
+@pytest.mark.parametrize('overrides', [
+    dict(gan_loss='wasserstein', critic_steps=2),
+    dict(gan_loss='cross_entropy', share='1'),
+    dict(gan_loss='hinge', precision='mixed_float16', flow='glow'),
+])
+def test_other_objectives_and_settings_train(overrides):
+  trainer = _trainer(**overrides)
+  size = 4 * trainer._config.critic_steps
+  before = _copy(trainer._critic_weights)
+  for step in range(2):
+    metrics = trainer.train_step(_batch(step, size))
+  assert all(np.isfinite(float(v)) for v in metrics.values())
+  assert int(trainer.skipped) == 0
+  assert any(np.any(v.numpy() != old) for v, old in zip(
+      trainer._critic_weights, before, strict=True))
+  assert int(trainer.critic_optimizer.iterations) == (
+      2 * trainer._config.critic_steps)
+
+
+def test_three_domains():
+  domains = ('a', 'b', 'c')
+  trainer = _trainer(domains)
+  metrics = trainer.train_step(_batch(0, 4, domains))
+  assert sum(k.startswith('adversarial_loss/') for k in metrics) == 6
+  assert all(np.isfinite(float(v)) for v in metrics.values())
+
+
+def test_share_all_has_one_flow():
+  trainer = trainer_lib.Trainer(
+      _config(objective='mle', share='all'), ('a', 'b'), SHAPE)
+  assert trainer.model.flow('a') is trainer.model.flow('b')
+
+
+def test_the_same_seed_gives_the_same_start():
+  one = trainer_lib.Trainer(_config(seed=5), ('a', 'b'), SHAPE)
+  two = trainer_lib.Trainer(_config(seed=5), ('a', 'b'), SHAPE)
+  other = trainer_lib.Trainer(_config(seed=6), ('a', 'b'), SHAPE)
+  for a, b in zip(one.variables, two.variables, strict=True):
+    np.testing.assert_array_equal(a, b)
+  assert any(np.any(a.numpy() != b.numpy()) for a, b in zip(
+      one.model.variables, other.model.variables, strict=True))
+
+
+def test_initialisation_normalises_dequantised_images():
+  trainer = trainer_lib.Trainer(_config(), ('a', 'b'), SHAPE)
+  batch = _batch(3, 64)
+  trainer.initialize(batch)
+  x = images_lib.dequantize(batch['a'], [1, 1])
+  z = trainer.model.flow('a').inverse(x)
+  assert abs(float(tf.reduce_mean(z))) < 0.1
+  assert float(tf.math.reduce_std(z)) == pytest.approx(1., abs=0.1)
+  # The average starts there too.
+  np.testing.assert_array_equal(z, trainer.average.flow('a').inverse(x))
+
+
+def test_rates_fall_to_zero():
+  trainer = _trainer(steps=10, decay_from=0.5)
+  for step, want in ((0, 1.), (5, 1.), (8, 0.4), (10, 0.)):
+    trainer.step.assign(step)
+    assert float(trainer._rate_multiplier()) == pytest.approx(want)
+    assert trainer._config.learning_rate_multiplier(step) == (
+        pytest.approx(want))
+
+
+@pytest.mark.parametrize(('overrides', 'shape', 'message'), [
+    (dict(num_scales=5), SHAPE, 'num_scales=5'),
+    (dict(), (10, 9, 1), 'num_scales=2'),
+    (dict(critic_layers=3), SHAPE, 'critic_layers'),
+])
+def test_architectures_that_do_not_fit(overrides, shape, message):
+  with pytest.raises(config_lib.ConfigError, match=message):
+    trainer_lib.Trainer(_config(**overrides), ('a', 'b'), shape)
