@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 from typing import Any
 
@@ -14,6 +15,8 @@ from alignflow_tf.data import records
 from alignflow_tf.data.domain_set import Domain
 from alignflow_tf.data.errors import DataError
 from alignflow_tf.data.errors import one_line
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,6 +166,8 @@ def domain(
   }
   if partial:
     info['partial'] = partial
+    _logger.warning('%s: %s is incomplete: %s. Figures do not compare with '
+                    'published ones.', name, where, partial)
   return records.held_out_domain(
       name, counts, read, labelled=True,
       grey_copied=source.channels == 1 and channels == 3, info=info)

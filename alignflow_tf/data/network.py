@@ -6,35 +6,53 @@ seconds tell as much.
 
 from __future__ import annotations
 
+import http.client
 import os
 import socket
 import threading
+import urllib.error
 import urllib.parse
 import urllib.request
 
+# What a proxy answers that does not let the request through.
+_REFUSALS = (403, 407, 502, 503, 504)
+
 
 def reachable(url: str, timeout: float = 2.0) -> bool:
-  """Whether a TCP connection to a URL's host, or to its proxy, can be made.
+  """Whether a URL's server can be reached, directly or through a proxy.
+
+  Directly, a TCP connection tells. A proxy always takes the connection, so it
+  is asked for the page; what the server answers does not matter.
 
   Args:
     url: The address to be fetched.
     timeout: Seconds, in all.
 
   Returns:
-    True if a connection was made in that time.
+    True if the server was reached in that time.
   """
   parts = urllib.parse.urlsplit(url)
-  proxy = urllib.request.getproxies().get(parts.scheme)
-  if proxy and not urllib.request.proxy_bypass(parts.hostname or ''):
-    parts = urllib.parse.urlsplit(proxy if '//' in proxy else f'//{proxy}')
+  host = parts.hostname or ''
   port = parts.port or (443 if parts.scheme == 'https' else 80)
+  proxied = parts.scheme in urllib.request.getproxies() and (
+      not urllib.request.proxy_bypass(host))
   outcome: list[bool] = []
 
   def attempt() -> None:
     try:
-      with socket.create_connection((parts.hostname, port), timeout):
-        outcome.append(True)
-    except OSError:
+      if proxied:
+        request = urllib.request.Request(url, method='HEAD')
+        # Not `urlopen`, which keeps the proxies of its first call.
+        opener = urllib.request.build_opener()
+        with opener.open(request, timeout=timeout):
+          outcome.append(True)
+      else:
+        with socket.create_connection((host, port), timeout):
+          outcome.append(True)
+    except urllib.error.HTTPError as error:
+      outcome.append(error.code not in _REFUSALS)
+      error.close()
+    except (OSError, http.client.HTTPException):
       outcome.append(False)
 
   # Name resolution ignores socket timeouts, hence the thread.

@@ -113,13 +113,35 @@ def resize_array(
   if same and images.shape[-1] == channels and images.dtype == np.uint8:
     out[...] = images
     return out
-  with tf.device('/CPU:0'):
-    for start in range(0, len(images), _CHUNK):
-      part = tf.cast(images[start:start + _CHUNK], tf.float32)
-      if images.shape[-1] > channels:
-        part = to_channels(part, channels)
-      if not same:
-        part = tf.image.resize(part, size, method, antialias=True)
-      out[start:start + _CHUNK] = to_uint8(
-          to_channels(part, channels)).numpy()
+  rows = _weights(images.shape[1], size[0], method)
+  columns = _weights(images.shape[2], size[1], method).T
+  for start in range(0, len(images), _CHUNK):
+    part = np.asarray(images[start:start + _CHUNK], np.float32)
+    if part.shape[-1] > channels:
+      part = to_channels(tf.constant(part), channels).numpy()
+    if not same:
+      planes = rows @ np.moveaxis(part, -1, 1) @ columns
+      part = np.moveaxis(planes, 1, -1)
+    # One channel into three: NumPy copies it on assignment.
+    out[start:start + _CHUNK] = np.clip(np.rint(part), 0, 255)
   return out
+
+
+def _weights(old: int, new: int, method: str) -> np.ndarray:
+  """The linear map that `tf.image.resize` applies along one axis.
+
+  Its kernels are separable, so two small matrix products give the same image
+  about ten times as fast as the op, which counts for 60,000 of them.
+
+  Args:
+    old: Pixels along the axis.
+    new: Pixels along it afterwards.
+    method: A method of `tf.image.resize`.
+
+  Returns:
+    float32 [new, old].
+  """
+  impulses = tf.eye(old, dtype=tf.float32)[..., None]
+  with tf.device('/CPU:0'):
+    return tf.image.resize(
+        impulses, (new, old), method, antialias=True)[..., 0].numpy()

@@ -146,6 +146,23 @@ def test_shrinking_is_antialiased():
   assert np.abs(small[:, 1:-1].astype(int) - 127).max() <= 1
 
 
+@pytest.mark.parametrize('method', ['bilinear', 'bicubic'])
+@pytest.mark.parametrize('size', [(32, 32), (16, 16), (9, 40)])
+def test_resizing_arrays_is_the_op(method, size):
+  random = np.random.RandomState(0)
+  for channels in (1, 3):
+    images = random.randint(0, 256, (5, 28, 28, channels)).astype(np.uint8)
+    want = tf.image.resize(
+        tf.cast(images, tf.float32), size, method, antialias=True)
+    want = pixels.to_uint8(want).numpy().astype(int)
+    got = pixels.resize_array(images, size, channels, method)
+    assert np.abs(got - want).max() <= 1  # Ties may round either way.
+    assert (got == want).mean() > 0.99
+    copied = pixels.resize_array(images[..., :1], size, 3, method)
+    np.testing.assert_array_equal(copied[..., 1], copied[..., 0])
+    np.testing.assert_array_equal(copied[..., 0], got[..., 0])
+
+
 def test_fits(tmp_path):
   wide = np.zeros((10, 30, 3), np.uint8)
   wide[:, 10:20] = 200

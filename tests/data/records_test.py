@@ -1,7 +1,10 @@
 """Digit pairs and CycleGAN sets from TFDS records; no network, no data."""
 
+import contextlib
+import http.server
 import os
 import socket
+import threading
 import time
 
 import numpy as np
@@ -178,14 +181,46 @@ def test_a_silent_network_takes_two_seconds(monkeypatch):
   assert time.time() - start < 3
 
 
-def test_reachable_looks_at_the_proxy(monkeypatch):
-  with socket.socket() as server:
-    server.bind(('127.0.0.1', 0))
-    server.listen()
-    port = server.getsockname()[1]
-    assert network.reachable(f'http://127.0.0.1:{port}/file')
-    monkeypatch.setenv('https_proxy', f'http://127.0.0.1:{port}')
-    assert network.reachable('https://unknown.invalid/file')
+@contextlib.contextmanager
+def _server(code):
+  """A server on this machine that answers every HEAD with `code`."""
+  class Handler(http.server.BaseHTTPRequestHandler):
+
+    def do_HEAD(self):
+      self.send_response(code)
+      self.end_headers()
+
+    def log_message(self, *args):
+      pass
+
+  with http.server.HTTPServer(('127.0.0.1', 0), Handler) as server:
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+      yield f'http://127.0.0.1:{server.server_port}'
+    finally:
+      server.shutdown()
+      thread.join()
+
+
+def test_reachable_directly(monkeypatch):
+  for name in ('http_proxy', 'HTTP_PROXY', 'no_proxy', 'NO_PROXY'):
+    monkeypatch.delenv(name, raising=False)
+  with _server(404) as address:
+    assert network.reachable(f'{address}/file', timeout=20)
+  assert not network.reachable(f'{address}/file')
+
+
+@pytest.mark.parametrize(('code', 'through'), [
+    (200, True), (404, True), (403, False), (502, False)])
+def test_reachable_through_a_proxy(monkeypatch, code, through):
+  for name in ('no_proxy', 'NO_PROXY'):
+    monkeypatch.delenv(name, raising=False)
+  with _server(code) as address:
+    monkeypatch.setenv('http_proxy', address)
+    assert network.reachable(
+        'http://unknown.invalid/file', timeout=20) == through
+  assert not network.reachable('http://unknown.invalid/file')
 
 
 def test_a_broken_download_leaves_nothing(tmp_path, monkeypatch):
