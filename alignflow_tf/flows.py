@@ -168,10 +168,9 @@ def real_nvp(
         bijectors.Squeeze('alternate'),
     ], name=f'scale_{index}')
 
-  with tf.name_scope(name):
-    return tfb.Chain([
-        bijectors.ImagePreprocess(alpha, dtype=dtype),
-        scale(0, event_shape[-1])], name=name)
+  return tfb.Chain([
+      bijectors.ImagePreprocess(alpha, dtype=dtype),
+      scale(0, event_shape[-1])], name=name)
 
 
 def glow(
@@ -254,10 +253,9 @@ def glow(
         tfb.Invert(bijectors.Squeeze('channel')), *layers, *rest,
         bijectors.Squeeze('channel')], name=f'scale_{index}')
 
-  with tf.name_scope(name):
-    return tfb.Chain([
-        bijectors.ImagePreprocess(alpha, dtype=dtype),
-        scale(0, event_shape[-1])], name=name)
+  return tfb.Chain([
+      bijectors.ImagePreprocess(alpha, dtype=dtype),
+      scale(0, event_shape[-1])], name=name)
 
 
 def num_parameters(module: tf.Module) -> int:

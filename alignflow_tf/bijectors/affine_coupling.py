@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import functools
 
 import keras
 import tensorflow as tf
@@ -118,41 +119,44 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
     """The mask."""
     return self._mask
 
-  def _shift_and_log_scale(
-      self, kept: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    inputs = self._mask.network_input(kept)
+  def _couple(
+      self, x: tf.Tensor, inverse: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    self._check(x)
+    kept, changed = self._mask.split(x)
     # Convolutions take one batch axis; any others are folded into it.
-    rank = inputs.shape.rank
-    if rank != 4:
-      shape = tf.shape(inputs)
-      inputs = tf.reshape(
-          inputs, tf.concat([[-1], shape[-3:]], axis=0))
-      inputs.set_shape([None, *kept.shape[-3:-1],
-                        self._mask.network_channels(self._channels)])
-    output = tf.cast(self._network(inputs), kept.dtype)
-    if rank != 4:
-      output = tf.reshape(
-          output,
-          tf.concat([shape[:-1], tf.shape(output)[-1:]], axis=0))
-    raw, shift = tf.split(output, 2, axis=-1)
-    log_scale = tf.cast(self._bound, kept.dtype) * tf.tanh(raw)
-    return self._mask.restrict(shift), self._mask.restrict(log_scale)
+    batch = None
+    if x.shape.rank != 4:
+      batch = tf.shape(x)[:-3]
+      kept, changed = _fold(kept), _fold(changed)
+    mask = self._mask.tensor(kept)
+    network, weights = self._pure_network()
+    function = _traced(
+        type(self._mask), network, inverse, kept.shape, changed.dtype)
+    changed, log_det = function(
+        kept, changed, mask, self._bound.read_value(), *weights)
+    if batch is not None:
+      log_det = tf.reshape(log_det, batch)
+      kept, changed = _unfold(kept, batch), _unfold(changed, batch)
+      y = self._mask.join(kept, changed)
+      y.set_shape(x.shape)
+      return y, log_det
+    return self._mask.join(kept, changed), log_det
+
+  def _pure_network(
+      self) -> tuple[Callable[..., tf.Tensor], list[tf.Variable]]:
+    """The network as a function of inputs and weights, where it can be."""
+    function = getattr(self._network, 'function', None)
+    if function is None:
+      return self._network, []
+    return function, self._network.weight_list
 
   def _forward_and_log_det(
       self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    self._check(x)
-    kept, changed = self._mask.split(x)
-    shift, log_scale = self._shift_and_log_scale(kept)
-    y = self._mask.join(kept, changed * tf.exp(log_scale) + shift)
-    return y, tf.reduce_sum(log_scale, axis=[-3, -2, -1])
+    return self._couple(x, inverse=False)
 
   def _inverse_and_log_det(
       self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    self._check(y)
-    kept, changed = self._mask.split(y)
-    shift, log_scale = self._shift_and_log_scale(kept)
-    x = self._mask.join(kept, (changed - shift) * tf.exp(-log_scale))
-    return x, -tf.reduce_sum(log_scale, axis=[-3, -2, -1])
+    return self._couple(y, inverse=True)
 
   def _check(self, x: tf.Tensor) -> None:
     if x.shape.rank is None or x.shape.rank < 3 or (
@@ -160,3 +164,58 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
       raise ValueError(
           f'`{self.name}` takes images of shape [..., height, width, '
           f'{self._channels}], got {x.shape}.')
+
+
+@functools.lru_cache(maxsize=256)
+def _traced(
+    mask: type[masks.Mask],
+    network: Callable[..., tf.Tensor],
+    inverse: bool,
+    shape: tf.TensorShape,
+    dtype: tf.DType,
+) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+  """The arithmetic of a coupling as a `tf.function`.
+
+  Couplings that differ in their weights and the parity of their masks alone
+  share one, so that it is traced, differentiated and optimized once and not for
+  each coupling: of the time to the first step, that is the larger part.
+
+  Args:
+    mask: Class of the mask.
+    network: Function of the network's inputs and weights.
+    inverse: The direction.
+    shape: Shape of the kept part: a function a shape, one trace each.
+    dtype: The flow's type, likewise.
+
+  Returns:
+    A function from `(kept, changed, mask, bound, *weights)` to the changed part
+    after the coupling and the log-determinant, of shape `[B]`.
+  """
+  del shape, dtype
+
+  def couple(
+      kept: tf.Tensor, changed: tf.Tensor, tensor: tf.Tensor, bound: tf.Tensor,
+      *weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    output = network(mask.network_input(kept, tensor), *weights)
+    raw, shift = tf.split(tf.cast(output, kept.dtype), 2, axis=-1)
+    log_scale = mask.restrict(bound * tf.tanh(raw), tensor)
+    # Outside the changed part, `changed` is 0 and must stay so.
+    shift = mask.restrict(shift, tensor)
+    if inverse:
+      return ((changed - shift) * tf.exp(-log_scale),
+              -tf.reduce_sum(log_scale, axis=[1, 2, 3]))
+    return (changed * tf.exp(log_scale) + shift,
+            tf.reduce_sum(log_scale, axis=[1, 2, 3]))
+
+  return tf.function(couple, autograph=False)
+
+
+def _fold(x: tf.Tensor) -> tf.Tensor:
+  """Reshapes `[..., H, W, C]` to `[B, H, W, C]`."""
+  y = tf.reshape(x, tf.concat([[-1], tf.shape(x)[-3:]], axis=0))
+  y.set_shape([None, *x.shape[-3:]])
+  return y
+
+
+def _unfold(x: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
+  return tf.reshape(x, tf.concat([batch, tf.shape(x)[1:]], axis=0))

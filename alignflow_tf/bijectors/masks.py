@@ -88,11 +88,20 @@ class Mask(abc.ABC):
     """The inverse of `split`."""
 
   @abc.abstractmethod
-  def network_input(self, kept: tf.Tensor) -> tf.Tensor:
-    """What the conditioning network reads."""
+  def tensor(self, kept: tf.Tensor) -> tf.Tensor:
+    """What `network_input` and `restrict` need to know of this mask.
 
+    It is a tensor, so that masks that differ in it share a traced function.
+    """
+
+  @staticmethod
   @abc.abstractmethod
-  def restrict(self, value: tf.Tensor) -> tf.Tensor:
+  def network_input(kept: tf.Tensor, tensor: tf.Tensor) -> tf.Tensor:
+    """What the conditioning network reads, for `tensor` of `self.tensor`."""
+
+  @staticmethod
+  @abc.abstractmethod
+  def restrict(value: tf.Tensor, tensor: tf.Tensor) -> tf.Tensor:
     """Zeroes what lies outside the changed part, in its layout."""
 
   def __repr__(self) -> str:
@@ -106,12 +115,13 @@ class CheckerboardMask(Mask):
   network reads the kept part and, as one more channel, the mask.
   """
 
-  def _mask(self, x: tf.Tensor) -> tf.Tensor:
-    height, width = x.shape[-3], x.shape[-2]
+  def tensor(self, kept: tf.Tensor) -> tf.Tensor:
+    """The mask itself, `[H, W, 1]`, 1 where a pixel is kept."""
+    height, width = kept.shape[-3], kept.shape[-2]
     if height is None or width is None:
-      shape = tf.shape(x)
+      shape = tf.shape(kept)
       height, width = shape[-3], shape[-2]
-    return checkerboard(height, width, self.reverse, x.dtype)
+    return checkerboard(height, width, self.reverse, kept.dtype)
 
   def validate(self, channels: int) -> None:
     pass
@@ -123,18 +133,21 @@ class CheckerboardMask(Mask):
     return channels + 1
 
   def split(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    kept = x * self._mask(x)
+    kept = x * self.tensor(x)
     return kept, x - kept
 
   def join(self, kept: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
     return kept + changed
 
-  def network_input(self, kept: tf.Tensor) -> tf.Tensor:
-    mask = tf.ones_like(kept[..., :1]) * self._mask(kept)
+  @staticmethod
+  def network_input(kept: tf.Tensor, tensor: tf.Tensor) -> tf.Tensor:
+    mask = tf.broadcast_to(
+        tensor, tf.concat([tf.shape(kept)[:-1], [1]], axis=0))
     return tf.concat([kept, mask], axis=-1)
 
-  def restrict(self, value: tf.Tensor) -> tf.Tensor:
-    return value * (1. - self._mask(value))
+  @staticmethod
+  def restrict(value: tf.Tensor, tensor: tf.Tensor) -> tf.Tensor:
+    return value * (1. - tensor)
 
 
 class ChannelMask(Mask):
@@ -160,8 +173,16 @@ class ChannelMask(Mask):
     parts = [kept, changed] if self.reverse else [changed, kept]
     return tf.concat(parts, axis=-1)
 
-  def network_input(self, kept: tf.Tensor) -> tf.Tensor:
+  def tensor(self, kept: tf.Tensor) -> tf.Tensor:
+    """Nothing: `split` and `join` do it all."""
+    return tf.zeros([], kept.dtype)
+
+  @staticmethod
+  def network_input(kept: tf.Tensor, tensor: tf.Tensor) -> tf.Tensor:
+    del tensor
     return kept
 
-  def restrict(self, value: tf.Tensor) -> tf.Tensor:
+  @staticmethod
+  def restrict(value: tf.Tensor, tensor: tf.Tensor) -> tf.Tensor:
+    del tensor
     return value

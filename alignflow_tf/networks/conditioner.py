@@ -7,6 +7,7 @@ import functools
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 __all__ = ['ConditionerResNet']
@@ -104,17 +105,17 @@ class ConditionerResNet(keras.layers.Layer):
       initializer = keras.initializers.Constant(value)
       return self.add_weight(shape=shape, initializer=initializer, name=name)
 
-    # Magnitudes keep the variance of activations: relu halves the power.
+    # Rows of the magnitudes: the input, the blocks' convolutions, the skips;
+    # of the biases: the input, the blocks' convolutions, the sum of the skips.
     self.input_kernel = kernel('input_kernel', (3, 3, c, m))
-    self.input_magnitude = vector('input_magnitude', (m,), 1.)
-    self.input_bias = vector('input_bias', (m,), 0.)
     self.block_kernels = kernel('block_kernels', (2 * n, 3, 3, m, m))
-    self.block_magnitudes = vector('block_magnitudes', (2 * n, m), 1.)
-    self.block_biases = vector('block_biases', (2 * n, m), 0.)
     self.skip_kernels = kernel('skip_kernels', (n + 1, 1, 1, m, m))
-    self.skip_magnitudes = vector(
-        'skip_magnitudes', (n + 1, m), (n + 1)**-0.5)
-    self.skip_bias = vector('skip_bias', (m,), 0.)
+    start = np.ones([3 * n + 2, m])
+    start[2 * n + 1:] = (n + 1)**-0.5  # The skips add up.
+    self.magnitude = self.add_weight(
+        shape=start.shape, name='magnitude',
+        initializer=lambda shape, dtype: keras.ops.cast(start, dtype))
+    self.bias = vector('bias', (2 * n + 2, m), 0.)
     self.output_kernel = vector(
         'output_kernel', (1, 1, m, self.output_channels), 0.)
     self.output_bias = vector('output_bias', (self.output_channels,), 0.)
@@ -123,22 +124,27 @@ class ConditionerResNet(keras.layers.Layer):
   @property
   def magnitudes(self) -> list[tf.Variable]:
     """The weight-norm magnitudes `g`, as raw TensorFlow variables."""
-    return [self.input_magnitude.value, self.block_magnitudes.value,
-            self.skip_magnitudes.value]
+    return [self.magnitude.value]
+
+  @property
+  def weight_list(self) -> list[tf.Variable]:
+    """The weights in the order in which `function` takes them."""
+    return [w.value for w in (
+        self.input_kernel, self.block_kernels, self.skip_kernels,
+        self.magnitude, self.bias, self.output_kernel, self.output_bias)]
+
+  @property
+  def function(self) -> Callable[..., tf.Tensor]:
+    """`call` as a pure function of the inputs and of `weight_list`.
+
+    One object for all networks that compute alike: what is traced from it for
+    one network serves the others.
+    """
+    return _functions(self.compute_dtype)
 
   def call(self, inputs: tf.Tensor) -> tf.Tensor:
     """Maps `[B, H, W, C]` to `[B, H, W, output_channels]`."""
-    weights = [
-        self.input_kernel, self.input_magnitude, self.input_bias,
-        self.block_kernels, self.block_magnitudes, self.block_biases,
-        self.skip_kernels, self.skip_magnitudes, self.skip_bias,
-        self.output_kernel, self.output_bias
-    ]
-    inputs = tf.cast(inputs, self.compute_dtype)
-    network = _traced_network(
-        (self.compute_dtype, self.num_blocks, self.filters,
-         self.output_channels, *inputs.shape))
-    return network(inputs, *[w.value for w in weights])
+    return self.function(inputs, *self.weight_list)
 
   def compute_output_shape(
       self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -159,38 +165,22 @@ class ConditionerResNet(keras.layers.Layer):
 
 
 @functools.cache
-def _traced_network(key: tuple[Any, ...]) -> Callable[..., tf.Tensor]:
-  """The network as a `tf.function` of inputs and weights.
-
-  All networks of a flow that have one shape are one function, so that it is
-  traced, differentiated and optimized once and not for each coupling and
-  direction: of the time to the first step, that is the larger part.
-
-  Args:
-    key: What tells functions apart; one trace each.
-
-  Returns:
-    A function of the inputs and of the weights in the order of `call`.
-  """
-  return tf.function(_network, autograph=False)
+def _functions(compute_dtype: str) -> Callable[..., tf.Tensor]:
+  return functools.partial(_network, tf.as_dtype(compute_dtype))
 
 
 def _network(
+    dtype: tf.DType,
     inputs: tf.Tensor,
     input_kernel: tf.Tensor,
-    input_magnitude: tf.Tensor,
-    input_bias: tf.Tensor,
     block_kernels: tf.Tensor,
-    block_magnitudes: tf.Tensor,
-    block_biases: tf.Tensor,
     skip_kernels: tf.Tensor,
-    skip_magnitudes: tf.Tensor,
-    skip_bias: tf.Tensor,
+    magnitude: tf.Tensor,
+    bias: tf.Tensor,
     output_kernel: tf.Tensor,
     output_bias: tf.Tensor,
 ) -> tf.Tensor:
-  """`ConditionerResNet` as a pure function, in the type of `inputs`."""
-  dtype = inputs.dtype
+  """`ConditionerResNet` as a pure function that computes in `dtype`."""
 
   def scales(magnitude: tf.Tensor, kernels: tf.Tensor) -> tf.Tensor:
     # Norms in the variables' own type, whatever the compute type.
@@ -204,22 +194,25 @@ def _network(
     return tf.nn.conv2d(x, kernel, strides=1, padding='SAME')
 
   kernels = tf.unstack(cast(block_kernels))
+  convs = len(kernels)
+  input_magnitude, block_magnitudes, skip_magnitudes = tf.split(
+      magnitude, [1, convs, convs // 2 + 1])
+  input_scale = scales(input_magnitude[0], input_kernel)
   block_scales = tf.unstack(scales(block_magnitudes, block_kernels))
-  biases = tf.unstack(cast(block_biases))
   # The skip convolutions' scales fold into their small 1x1 kernels.
   skip_scales = scales(skip_magnitudes, skip_kernels)
   skips = tf.unstack(
       cast(skip_kernels) * skip_scales[:, tf.newaxis, tf.newaxis, tf.newaxis])
+  biases = tf.unstack(cast(bias))
 
-  h = conv(inputs, cast(input_kernel))
-  h = h * scales(input_magnitude, input_kernel) + cast(input_bias)
+  h = conv(cast(inputs), cast(input_kernel)) * input_scale + biases[0]
   skip = conv(h, skips[0])
-  for block in range(len(kernels) // 2):
+  for block in range(convs // 2):
     residual = h
     for i in (2 * block, 2 * block + 1):
       residual = conv(tf.nn.relu(residual), kernels[i])
-      residual = residual * block_scales[i] + biases[i]
+      residual = residual * block_scales[i] + biases[i + 1]
     h = h + residual
     skip = skip + conv(h, skips[block + 1])
-  skip = tf.nn.relu(skip + cast(skip_bias))
+  skip = tf.nn.relu(skip + biases[-1])
   return conv(skip, cast(output_kernel)) + cast(output_bias)

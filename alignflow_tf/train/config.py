@@ -27,7 +27,17 @@ class Config:
     domain: `name:DIR` for each domain of `--dataset=folders`.
     image_size: Height and width of the images; None for the dataset's own.
     channels: 1 (grey) or 3 (colour); None for the dataset's own.
+    fit: How a picture meets the image size: 'crop' (the largest middle part),
+      'stretch' or 'pad'; None for the dataset's own. Pictures only.
+    load_size: Size to resize to before a crop of `image_size`, random in
+      training; None for no crop. Pictures only.
+    flip: Whether training images are mirrored at random. Pictures only.
+    label_by_folder: Whether the first sub-folder is the class, for
+      `dataset=folders`.
+    download: Whether data that are missing may be downloaded.
     cache: Where decoded images stay: 'memory', 'file' or 'none'.
+    cache_dir: Folder for `cache=file`; None for `~/.cache/alignflow_tf`.
+    max_pixels: Largest width times height of a picture that is read.
     skip_unreadable: Whether unreadable pictures are counted and left out.
     data_service: Address of a tf.data service that reads in place of this
       process, or None.
@@ -71,7 +81,14 @@ class Config:
   domain: tuple[str, ...] = ()
   image_size: int | None = None
   channels: int | None = None
+  fit: str | None = None
+  load_size: int | None = None
+  flip: bool = False
+  label_by_folder: bool = False
+  download: bool = True
   cache: str = 'memory'
+  cache_dir: str | None = None
+  max_pixels: int = 64_000_000
   skip_unreadable: bool = False
   data_service: str | None = None
   preset: str = 'cpu'
@@ -112,7 +129,8 @@ class Config:
       _check_type(field.name, field.type, getattr(self, field.name))
     positive = ('num_scales', 'width', 'num_blocks', 'steps', 'batch_size',
                 'critic_steps', 'critic_width', 'critic_layers', 'log_every',
-                'eval_every', 'checkpoint_every', 'keep_checkpoints')
+                'eval_every', 'checkpoint_every', 'keep_checkpoints',
+                'max_pixels')
     for name in positive:
       _check(getattr(self, name) >= 1, name, getattr(self, name),
              'a positive integer')
@@ -131,13 +149,15 @@ class Config:
       _check(0. <= value < 1., name, value, 'at least 0 and below 1')
     _check(0. <= self.decay_from <= 1., 'decay_from', self.decay_from,
            'between 0 and 1')
-    if self.image_size is not None:
-      _check(8 <= self.image_size <= 4096, 'image_size', self.image_size,
+    for name in ('image_size', 'load_size'):
+      value = getattr(self, name)
+      _check(value is None or 8 <= value <= 4096, name, value,
              'between 8 and 4096 pixels')
     _check(self.channels in (None, 1, 3), 'channels', self.channels, '1 or 3')
-    choices = {
+    choices: dict[str, tuple[str | None, ...]] = {
         'objective': ('hybrid', 'adversarial', 'mle'),
         'gan_loss': tuple(objectives.GAN_LOSSES),
+        'fit': (None, 'crop', 'stretch', 'pad'),
         'precision': ('float32', 'mixed_bfloat16', 'mixed_float16'),
         'cache': ('memory', 'file', 'none'),
         'flow': ('real_nvp', 'glow'),
@@ -145,7 +165,8 @@ class Config:
     }
     for name, allowed in choices.items():
       value = getattr(self, name)
-      _check(value in allowed, name, value, 'one of ' + ', '.join(allowed))
+      _check(value in allowed, name, value,
+             'one of ' + ', '.join(a for a in allowed if a))
     self.shared_scales()
     if self.objective == 'hybrid' and not self.lambda_a + self.lambda_b:
       raise ConfigError(

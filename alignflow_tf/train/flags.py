@@ -110,6 +110,11 @@ def resolve(values: flags.FlagValues) -> tuple[config_lib.Config, str]:
       if not re.fullmatch(r'[^:]+:.+', item):
         raise config_lib.ConfigError(
             f'`domain` must be name:DIR, got {item!r}.')
+    names = [item.split(':', 1)[0] for item in given['domain']]
+    if len(set(names)) < max(2, len(names)):
+      raise config_lib.ConfigError(
+          '`domain` must name two or more different domains, got '
+          f'{", ".join(names)}.')
     if given.get('dataset', 'folders') != 'folders':
       raise config_lib.ConfigError(
           f'`domain` goes with `dataset=folders`, got {given["dataset"]!r}.')

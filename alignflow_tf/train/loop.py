@@ -46,7 +46,10 @@ def load_data(config: config_lib.Config, **kwargs: Any) -> data.DomainSet:
   return data.load(
       config.dataset, data_dir=config.data_dir, image_size=config.image_size,
       channels=config.channels, seed=config.seed, domain_dirs=domain_dirs,
-      cache=config.cache, skip_unreadable=config.skip_unreadable,
+      fit=config.fit, load_size=config.load_size, flip=config.flip,
+      label_by_folder=config.label_by_folder, download=config.download,
+      cache=config.cache, cache_dir=config.cache_dir,
+      max_pixels=config.max_pixels, skip_unreadable=config.skip_unreadable,
       data_service=config.data_service, **kwargs)
 
 

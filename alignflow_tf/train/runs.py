@@ -101,7 +101,8 @@ class Run:
 
   def differences(self, config: config_lib.Config) -> dict[str, Any]:
     """Settings that differ and would make it another run, (saved, given)."""
-    free = {'data_dir', 'cache', 'data_service', 'log_every', 'eval_every',
+    free = {'data_dir', 'cache', 'cache_dir', 'data_service', 'download',
+            'max_pixels', 'log_every', 'eval_every',
             'checkpoint_every', 'keep_checkpoints', 'preset'}
     saved, given = self.config.to_json(), config.to_json()
     return {k: (saved[k], given[k])

@@ -58,6 +58,10 @@ BAD = [
     ('image_size', 5000, 'between 8 and 4096'),
     ('image_size', 16.5, 'an integer'),
     ('channels', 2, '1 or 3'),
+    ('load_size', 3, 'between 8 and 4096'),
+    ('fit', 'squash', 'one of crop, stretch, pad'),
+    ('flip', 'no', 'True or False'),
+    ('max_pixels', 0, 'a positive integer'),
     ('cache', 'disk', 'one of memory, file, none'),
     ('preset', 'gpu', 'one of paper'),
     ('flow', 'maf', 'one of real_nvp, glow'),
@@ -189,7 +193,9 @@ def test_two_folders(tmp_path, monkeypatch):
     (['--domain_a=/x'], '`domain_b` is missing'),
     (['--domain_a=/x', '--domain_b=/y', '--domain=c:/z'], '`domain`'),
     (['--domain=nodir'], 'name:DIR'),
-    (['--domain=a:/x', '--dataset=maps'], '`dataset=folders`'),
+    (['--domain=a:/x', '--domain=a:/y'], 'different domains, got a, a'),
+    (['--domain=a:/x'], 'two or more'),
+    (['--domain=a:/x', '--domain=b:/y', '--dataset=maps'], '`dataset=folders`'),
 ])
 def test_contradicting_folders(arguments, message, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)

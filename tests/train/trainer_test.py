@@ -115,7 +115,7 @@ def test_loss_is_equation_7_and_the_penalty():
           + metrics['adversarial_loss/b_to_a'] + 1e-3 * nats['a']
           + 1e-2 * nats['b'] + 5e-5 * magnitudes)
   np.testing.assert_allclose(metrics['loss'], want, rtol=1e-4)
-  assert len(trainer._magnitudes) == 2 * 10 * 3  # flows, networks, kinds
+  assert len(trainer._magnitudes) == 2 * 10  # flows, networks
 
 
 def test_mle_has_no_critics_and_learns():
