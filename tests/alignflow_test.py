@@ -15,6 +15,7 @@ tfd = tfp.distributions
 
 _SHAPE = (4, 4, 1)
 _SIZE = 16
+_STEP = registry.COUPLING_VARIABLES + 2  # Variables, with the actnorm.
 
 # The domains are Gaussians: x = shift + scale * z.
 _GAUSSIANS = {'a': (0.5, 0.1), 'b': (0.3, 0.2), 'c': (-1., 2.)}
@@ -222,7 +223,7 @@ def test_interpolate_takes_the_polar_path():
 def test_shared_flow_translates_to_itself():
   model = _trained(share=True)
   assert model.flow('a') is model.flow('b')
-  assert len(model.trainable_variables) == 10 * 14
+  assert len(model.trainable_variables) == 10 * _STEP
   x = tf.constant(_images())
   np.testing.assert_allclose(
       model.translator('a', 'b').forward(x), x, atol=1e-5)
@@ -233,10 +234,10 @@ def test_shared_scales_count_once():
   model = af.AlignFlow(
       ('a', 'b'), _SHAPE, flow=functools.partial(_flow, shared=shared))
   # Of 10 couplings with an actnorm each, the last scale's 4 are shared.
-  assert len(model.trainable_variables) == (6 + 6 + 4) * 14
-  assert len({v.ref() for v in model.trainable_variables}) == 16 * 14
+  assert len(model.trainable_variables) == (6 + 6 + 4) * _STEP
+  assert len({v.ref() for v in model.trainable_variables}) == 16 * _STEP
   separate = af.AlignFlow(('a', 'b'), _SHAPE, flow=_flow)
-  assert len(separate.trainable_variables) == 20 * 14
+  assert len(separate.trainable_variables) == 20 * _STEP
   one = af.flows.num_parameters(separate.flow('a'))
   assert af.flows.num_parameters(separate) == 2 * one
   assert one < af.flows.num_parameters(model) < 2 * one
@@ -264,7 +265,7 @@ def test_gradients_reach_both_flows_and_only_those_concerned(trained):
         loss, trained.trainable_variables)]
 
   assert not any(missing(trained.translator('a', 'b').forward))
-  assert sum(missing(trained['a'].log_prob)) == 10 * 14
+  assert sum(missing(trained['a'].log_prob)) == 10 * _STEP
 
 
 def test_values_follow_the_variables(trained):

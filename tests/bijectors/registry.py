@@ -11,6 +11,7 @@ from collections.abc import Callable
 import dataclasses
 import functools
 
+import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -19,7 +20,7 @@ import alignflow_tf as af
 
 tfb = tfp.bijectors
 
-__all__ = ['ENTRIES', 'Entry', 'randomize']
+__all__ = ['COUPLING_VARIABLES', 'ENTRIES', 'Entry', 'randomize']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Entry:
     output_shape: Shape of what `forward` gives, by hand; as `event_shape` if
       not given.
     networks: How many networks one pass evaluates, each of them once.
+    convolutions: How many convolutions a network has.
     takes_images: Whether `forward` takes images and not latents.
     traced: Whether to trace graphs of it. If not, another entry stands for it
       in the tests that take seconds.
@@ -42,6 +44,7 @@ class Entry:
   variables: int
   output_shape: tuple[int, ...] = ()
   networks: int = 0
+  convolutions: int = 6
   takes_images: bool = False
   traced: bool = True
 
@@ -78,11 +81,12 @@ def randomize(module: tf.Module, seed: int = 0, stddev: float = 0.1) -> None:
     variable.assign_add(tf.constant(noise, variable.dtype))
 
 
-# One block makes six convolutions a network.
 _network = functools.partial(
-    af.networks.ConditionerResNet, filters=3, num_blocks=1)
-_NETWORK_VARIABLES = 11
-_COUPLING = _NETWORK_VARIABLES + 1
+    af.networks.ConditionerResNet, filters=6, num_blocks=1)
+_built = _network(2)
+_built.build((None, None, None, 2))
+# The network's and the bound of the log-scale.
+COUPLING_VARIABLES = _COUPLING = len(_built.variables) + 1
 
 
 def _coupling(channels, mask, dtype):
@@ -91,14 +95,22 @@ def _coupling(channels, mask, dtype):
       dtype=dtype)
 
 
+def _keras_coupling(dtype):
+  """A coupling with a network that is not this library's."""
+  return af.bijectors.AffineCoupling(
+      2, af.bijectors.CheckerboardMask(),
+      lambda n: keras.layers.Conv2D(n, 3, padding='same', dtype=dtype.name),
+      dtype=dtype)
+
+
 def _real_nvp(event_shape, num_scales, dtype, **kwargs):
   return af.flows.real_nvp(
-      event_shape, num_scales, channels=3, num_blocks=1, dtype=dtype, **kwargs)
+      event_shape, num_scales, channels=6, num_blocks=1, dtype=dtype, **kwargs)
 
 
 def _glow(event_shape, num_scales, dtype, **kwargs):
   return af.flows.glow(
-      event_shape, num_scales, channels=3, num_blocks=1, steps_per_scale=2,
+      event_shape, num_scales, channels=6, num_blocks=1, steps_per_scale=2,
       dtype=dtype, **kwargs)
 
 
@@ -128,6 +140,8 @@ ENTRIES: dict[str, Entry] = {
     'invertible_conv': Entry(
         lambda dtype: af.bijectors.InvertibleConv1x1(3, seed=5, dtype=dtype),
         (2, 3, 3), 3),
+    'coupling_keras': Entry(
+        _keras_coupling, (3, 4, 2), 2 + 1, networks=1, convolutions=1),
     'factor_out': Entry(_factor_out, (3, 4, 4), 2 + _COUPLING, networks=1),
     'factor_out_scalar': Entry(
         # An inner bijector whose log-determinant must be summed over an image.

@@ -34,20 +34,21 @@ def test_conditioner_computes_its_formula():
   def relu(x):
     return np.maximum(x, 0)
 
+  # Rows: the input, four convolutions of blocks, three skips (one bias).
+  assert w['magnitude'].shape == (8, 4)
+  assert w['bias'].shape == (6, 4)
   x = rng.standard_normal((2, 5, 4, 2))
-  h = _conv(x, normed(w['input_kernel'], w['input_magnitude']))
-  h = h + w['input_bias']
-  skip = _conv(h, normed(w['skip_kernels'][0], w['skip_magnitudes'][0]))
+  h = _conv(x, normed(w['input_kernel'], w['magnitude'][0])) + w['bias'][0]
+  skip = _conv(h, normed(w['skip_kernels'][0], w['magnitude'][5]))
   for block in range(2):
     r = h
     for i in (2 * block, 2 * block + 1):
-      r = _conv(relu(r), normed(
-          w['block_kernels'][i], w['block_magnitudes'][i]))
-      r = r + w['block_biases'][i]
+      r = _conv(relu(r), normed(w['block_kernels'][i], w['magnitude'][1 + i]))
+      r = r + w['bias'][1 + i]
     h = h + r
     skip = skip + _conv(h, normed(
-        w['skip_kernels'][block + 1], w['skip_magnitudes'][block + 1]))
-  expected = _conv(relu(skip + w['skip_bias']), w['output_kernel'])
+        w['skip_kernels'][block + 1], w['magnitude'][6 + block]))
+  expected = _conv(relu(skip + w['bias'][5]), w['output_kernel'])
   expected = expected + w['output_bias']
   np.testing.assert_allclose(
       network(tf.constant(x, tf.float32)), expected, rtol=1e-3, atol=1e-3)
@@ -71,8 +72,8 @@ def test_conditioner_has_the_papers_weights():
   magnitudes = m + 8 * m + 5 * m
   biases = m + 8 * m + m + 6
   assert network.count_params() == kernels + magnitudes + biases
-  assert [tuple(g.shape) for g in network.magnitudes] == [
-      (32,), (8, 32), (5, 32)]
+  # The weight-norm magnitudes and nothing else, for the L2 penalty.
+  assert sum(g.shape.num_elements() for g in network.magnitudes) == magnitudes
   assert all(isinstance(g, tf.Variable) for g in network.magnitudes)
 
 
