@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import functools
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -130,8 +131,9 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
       kept, changed = _fold(kept), _fold(changed)
     mask = self._mask.tensor(kept)
     network, weights = self._pure_network()
+    kind: Any = type(self._mask)
     function = _traced(
-        type(self._mask), network, inverse, kept.shape, changed.dtype)
+        kind, network, inverse, kept.shape, changed.dtype)
     changed, log_det = function(
         kept, changed, mask, self._bound.read_value(), *weights)
     if batch is not None:

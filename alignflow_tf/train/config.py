@@ -65,6 +65,9 @@ class Config:
     critic_steps: Critic updates a generator update.
     critic_width: Channels of the critics' first layer.
     critic_layers: Strided convolutions of the critics.
+    critic_noise: Standard deviation of the noise on what critics see, in
+      [-1, 1]. A flow cannot drop what its target domain has no place for, and
+      hides it in small differences; noise keeps critics from living on those.
     pool_size: Past translations kept for the critics; 0 for none.
     precision: 'float32', 'mixed_bfloat16' or 'mixed_float16', of the networks;
       flows and log-determinants stay float32.
@@ -114,6 +117,7 @@ class Config:
   critic_steps: int = 1
   critic_width: int = 64
   critic_layers: int = 3
+  critic_noise: float = 0.
   pool_size: int = 50
   precision: str = 'float32'
   xla: bool = False
@@ -141,7 +145,8 @@ class Config:
     for name in ('learning_rate', 'critic_learning_rate'):
       value = getattr(self, name)
       _check(0. < value <= 1., name, value, 'above 0 and at most 1')
-    for name in ('lambda_a', 'lambda_b', 'clip_norm', 'magnitude_l2'):
+    for name in ('lambda_a', 'lambda_b', 'clip_norm', 'magnitude_l2',
+                 'critic_noise'):
       value = getattr(self, name)
       _check(0. <= value < math.inf, name, value, 'finite and not negative')
     for name in ('beta_1', 'beta_2', 'ema_decay'):
@@ -305,7 +310,7 @@ def resolve(preset: str | None = None, **overrides: Any) -> Config:
         values[name] = 0.
   for name in ('learning_rate', 'critic_learning_rate', 'lambda_a', 'lambda_b',
                'clip_norm', 'magnitude_l2', 'beta_1', 'beta_2', 'decay_from',
-               'ema_decay'):
+               'ema_decay', 'critic_noise'):
     if isinstance(values.get(name), int):
       values[name] = float(values[name])
   if isinstance(values.get('data_dir'), str):

@@ -205,7 +205,7 @@ class Trainer(tf.Module):
     config = self._config
     seed = tf.random.experimental.stateless_fold_in(
         tf.constant([config.seed, 2], tf.int32), self.step)
-    seeds = tf.random.split(seed, 2 * config.critic_steps + 1)
+    seeds = tf.random.split(seed, 2 * config.critic_steps + 2)
     chunks = {
         d: tf.split(
             images_lib.dequantize(x, seeds[-1], self._noise[d]),
@@ -218,7 +218,7 @@ class Trainer(tf.Module):
                for s, t in self._directions()}
       self._update_critics(real, fakes, seeds[2 * i], seeds[2 * i + 1])
     real = {d: chunks[d][last] for d in chunks}
-    fakes, gradients, metrics = self._flow_gradients(real)
+    fakes, gradients, metrics = self._flow_gradients(real, seeds[-2])
 
     norm = tf.linalg.global_norm(gradients)
     finite = tf.math.is_finite(norm)
@@ -250,8 +250,19 @@ class Trainer(tf.Module):
     self.step.assign_add(1)
     return metrics
 
+  def _critic_view(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """What critics see of images: [-1, 1], with instance noise.
+
+    Sonderby et al. 2017, section 3.1, https://arxiv.org/abs/1610.04490.
+    """
+    view = images_lib.to_critic(images)
+    if self._config.critic_noise:
+      view += self._config.critic_noise * tf.random.stateless_normal(
+          tf.shape(view), seed, dtype=view.dtype)
+    return view
+
   def _flow_gradients(
-      self, real: dict[str, tf.Tensor]
+      self, real: dict[str, tf.Tensor], seed: tf.Tensor
   ) -> tuple[dict[tuple[str, str], tf.Tensor], list[tf.Tensor],
              dict[str, tf.Tensor]]:
     """Translations, the gradient of equation 7, and what it is made of."""
@@ -264,10 +275,11 @@ class Trainer(tf.Module):
              for d, x in real.items()}
       fakes, adversarial = {}, {}
       if self._adversarial:
-        for s, t in self._directions():
+        seeds = tf.random.split(seed, len(self._directions()))
+        for i, (s, t) in enumerate(self._directions()):
           fakes[s, t] = model.flow(t).forward(latents[s])
-          logits = self._critics[t](images_lib.to_critic(fakes[s, t]))
-          adversarial[s, t] = self._gan.generator(logits)
+          adversarial[s, t] = self._gan.generator(
+              self._critics[t](self._critic_view(fakes[s, t], seeds[i])))
       loss = self._objective(adversarial, nll)
       if self._config.magnitude_l2:
         loss += self._config.magnitude_l2 * tf.add_n(
@@ -306,7 +318,7 @@ class Trainer(tf.Module):
   ) -> dict[str, tf.Tensor]:
     """One update of all critics, on real images and on the pools' images."""
     directions = self._directions()
-    pool_seeds = tf.random.split(pool_seed, len(directions))
+    pool_seeds = tf.random.split(pool_seed, 2 * len(directions))
     pooled = {}
     for i, (s, t) in enumerate(directions):
       pooled[s, t] = self._pools[f'{s}_to_{t}'].query(
@@ -314,10 +326,11 @@ class Trainer(tf.Module):
     losses = {}
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(self._critic_weights)
-      for t, critic in self._critics.items():
+      for i, (t, critic) in enumerate(self._critics.items()):
         sources = [s for s in real if s != t]
-        inputs = images_lib.to_critic(
-            tf.concat([real[t]] + [pooled[s, t] for s in sources], axis=0))
+        inputs = self._critic_view(
+            tf.concat([real[t]] + [pooled[s, t] for s in sources], axis=0),
+            pool_seeds[len(directions) + i])
         size = tf.shape(real[t])[0]
         logits = critic(inputs)
         losses[t] = self._gan.critic(logits[:size], logits[size:])
