@@ -30,27 +30,32 @@ class Preparation:
   Attributes:
     fit: 'crop', 'stretch' or 'pad'; see `alignflow_tf.data.pictures.FITS`.
     method: Method of `tf.image.resize`, with antialiasing.
+    load_size: Height and width before the middle of the model's size is cut
+      out, as in evaluation; None for the model's size itself.
   """
   fit: str = 'crop'
   method: str = 'bilinear'
+  load_size: int | None = None
 
   @classmethod
-  def of(cls, facts: Mapping[str, Any], domain: str) -> Preparation:
+  def of(cls, facts: Mapping[str, Any], domain: str,
+         load_size: int | None = None) -> Preparation:
     """Reads the rule of a domain from a run's `data.json`.
 
     Args:
       facts: What `DomainSet.describe` gave; may be empty.
       domain: Name of the domain.
+      load_size: `load_size` of the run's configuration.
 
     Returns:
       The rule; where nothing is known, that of picture folders.
     """
     rule = facts.get('domains', {}).get(domain, {}).get('resizing')
     if rule is None:
-      return cls()
+      return cls(load_size=load_size)
     for fit, words in pictures.FITS.items():
       if rule.startswith(words):
-        return cls(fit)
+        return cls(fit, load_size=load_size)
     # Data sets of one image size are resized whole.
     return cls('stretch', 'bicubic' if rule.startswith('bicubic') else
                'bilinear')
@@ -69,7 +74,11 @@ class Preparation:
     """
     size, channels = event_shape[:2], event_shape[2]
     if self.method == 'bilinear':
-      return pictures.Recipe(size, channels, self.fit).apply(image, orientation)
+      loaded = (self.load_size,) * 2 if self.load_size else size
+      image = pictures.Recipe(loaded, channels, self.fit).apply(
+          image, orientation)
+      top, left = ((a - b) // 2 for a, b in zip(loaded, size, strict=True))
+      return image[top:top + size[0], left:left + size[1]]
     image = pixels.to_channels(tf.cast(image, tf.float32), channels)
     image = tf.ensure_shape(image, [None, None, channels])
     image = tf.image.resize(image, size, self.method, antialias=True)

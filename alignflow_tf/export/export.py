@@ -66,7 +66,8 @@ def export_run(
   model = runs.load(run_dir, average)
   return export_model(
       model, output, version, max_batch, max_pixels,
-      {d: codec.Preparation.of(facts, d) for d in run.domains})
+      {d: codec.Preparation.of(facts, d, run.config.load_size)
+       for d in run.domains})
 
 
 def export_model(

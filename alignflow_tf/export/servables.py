@@ -27,7 +27,7 @@ __all__ = ['Factory', 'MAX_BATCH', 'Options', 'Servable']
 MAX_BATCH = 256
 MAX_TEMPERATURE = 10.
 
-Function = tf.types.experimental.PolymorphicFunction
+Function = Any  # A `tf.function` of a fixed input signature.
 Outputs = dict[str, tf.Tensor]
 
 
