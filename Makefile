@@ -1,6 +1,6 @@
 # One command each; all but `clean` work in a virtual environment of their own.
 #
-#   make demo    train, evaluate and export AlignFlow on the embedded digits
+#   make demo    train, export and evaluate AlignFlow on the embedded digits
 #   make test    the tests                       (PYTEST_ARGS=... adds options)
 #   make lint    ruff                            (make fix mends what it can)
 #   make types   mypy
@@ -9,12 +9,11 @@
 #   make clean   remove what building and testing left (not runs, not .venv)
 #
 # Another Python, environment or place: make demo PYTHON=python3.12 VENV=/tmp/v
-# RUN_DIR=runs/other SERVING=serving/other.
+# RUN_DIR=runs/other.
 
 PYTHON ?= python3
 VENV ?= .venv
 RUN_DIR ?= runs/demo
-SERVING ?= serving/demo
 TRAIN_ARGS ?=
 PYTEST_ARGS ?=
 # Processes that share the tests. Each loads TensorFlow: about 1 GB.
@@ -22,7 +21,7 @@ PYTEST_WORKERS ?= 2
 
 SHELL := /bin/sh
 VENV_PYTHON := $(VENV)/bin/python
-BENCHMARKS = $(sort $(wildcard benchmarks/*_benchmark.py))
+BENCHMARKS = $(sort $(wildcard benchmarks/*.py))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -50,12 +49,9 @@ $(VENV)/.installed-%: setup.py $(VENV)/.created
 demo: $(VENV)/.installed-demo
 	$(VENV_PYTHON) -m alignflow_tf.train --run_dir=$(RUN_DIR) $(TRAIN_ARGS)
 	$(VENV_PYTHON) -m alignflow_tf.evaluate --run=$(RUN_DIR)
-	$(VENV_PYTHON) -m alignflow_tf.export --run=$(RUN_DIR) --output=$(SERVING)
 	@echo
-	@echo 'Pictures:'
-	@find $(RUN_DIR) -name '*.png' | sort | sed 's/^/  /'
 	@echo 'Translators for TF Serving:'
-	@find $(SERVING) -name saved_model.pb | sort | sed 's/^/  /'
+	@find $(RUN_DIR)/export -name saved_model.pb | sort | sed 's/^/  /'
 
 test: $(VENV)/.installed-test
 	$(VENV_PYTHON) -m pytest --numprocesses=$(PYTEST_WORKERS) --dist=loadfile \
@@ -71,7 +67,7 @@ types: $(VENV)/.installed-dev
 	$(VENV)/bin/mypy
 
 bench: $(VENV)/.installed-demo
-	@test -n '$(BENCHMARKS)' || echo 'No benchmarks/*_benchmark.py here.'
+	@test -n '$(BENCHMARKS)' || echo 'No benchmarks here.'
 	@set -e; for file in $(BENCHMARKS); do \
 	  echo "== $$file"; $(VENV_PYTHON) $$file; \
 	done

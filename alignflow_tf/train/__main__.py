@@ -16,6 +16,7 @@ from absl import flags
 from alignflow_tf import data
 from alignflow_tf.export import export as export_lib
 from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import devices
 from alignflow_tf.train import flags as flags_lib
 from alignflow_tf.train import loop
 from alignflow_tf.train import runs
@@ -30,6 +31,7 @@ def main(argv: Sequence[str]) -> None:
   if flags.FLAGS.list_datasets:
     print(data.list_datasets())
     return
+  devices.configure_threads()
   try:
     config, run_dir = flags_lib.resolve(flags.FLAGS)
     loop.train(config, run_dir)

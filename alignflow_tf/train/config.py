@@ -276,10 +276,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     'paper_facades': {'steps': 4_100, 'image_size': 128},
     'cpu': {
         'num_scales': 2, 'width': 16, 'num_blocks': 1, 'batch_size': 32,
-        'lambda_a': 1e-4, 'lambda_b': 1e-4, 'learning_rate': 1e-3,
-        'critic_learning_rate': 1e-3, 'critic_width': 32, 'critic_layers': 2,
-        'steps': 3_000, 'decay_from': 0.3, 'ema_decay': 0.995,
-        'checkpoint_every': 500, 'eval_every': 500,
+        'learning_rate': 1e-3, 'critic_learning_rate': 1e-3,
+        'critic_width': 32, 'critic_layers': 2, 'critic_noise': 0.15,
+        'steps': 1_500, 'decay_from': 0.3, 'ema_decay': 0.995,
+        'checkpoint_every': 250, 'eval_every': 500,
     },
 }
 
