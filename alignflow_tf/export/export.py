@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+import contextlib
 import itertools
 import json
 import os
@@ -9,6 +11,7 @@ import re
 import shutil
 import tempfile
 
+from absl import logging
 import tensorflow as tf
 
 from alignflow_tf import alignflow
@@ -121,10 +124,11 @@ def export_model(
     os.chmod(partial, 0o755)
     for servable in made:
       path = os.path.join(partial, servable.name)
-      tf.saved_model.save(
-          servable.module(), path, signatures={
-              name: fn.get_concrete_function()
-              for name, fn in servable.signatures.items()})
+      with _quiet():
+        tf.saved_model.save(
+            servable.module(), path, signatures={
+                name: fn.get_concrete_function()
+                for name, fn in servable.signatures.items()})
       kit.write_warmup(path, servable)
     paths = []
     for servable in made:
@@ -141,6 +145,22 @@ def export_model(
     shutil.rmtree(partial, ignore_errors=True)
   kit.write(output)
   return paths
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+  """Holds back what TensorFlow logs of saving: pages of names of captures."""
+  loggers = [tf.get_logger(), logging.get_absl_logger()]
+  before = [logger.level for logger in loggers], logging.get_verbosity()
+  logging.set_verbosity(logging.WARNING)
+  for logger in loggers:
+    logger.setLevel('WARNING')
+  try:
+    yield
+  finally:
+    logging.set_verbosity(before[1])
+    for logger, level in zip(loggers, before[0], strict=True):
+      logger.setLevel(level)
 
 
 def _names(domains: tuple[str, ...]) -> list[str]:
