@@ -16,6 +16,7 @@ from absl import app
 from absl import flags
 
 from alignflow_tf.export import codec
+from alignflow_tf.export import convert
 from alignflow_tf.export import export
 from alignflow_tf.export import servables
 from alignflow_tf.train import config as config_lib
@@ -36,6 +37,10 @@ _MAX_BATCH = flags.DEFINE_integer(
 _MAX_PIXELS = flags.DEFINE_integer(
     'max_pixels', codec.MAX_PIXELS,
     'Largest width * height of a picture that is decoded.')
+_LITERT = flags.DEFINE_bool(
+    'litert', False, 'Convert translators for LiteRT as well.')
+_ONNX = flags.DEFINE_bool(
+    'onnx', False, 'Convert translators to ONNX as well; see BUILD.md.')
 
 
 def main(argv: Sequence[str]) -> None:
@@ -46,8 +51,10 @@ def main(argv: Sequence[str]) -> None:
   try:
     paths = export.export_run(
         _RUN.value, output, _VERSION.value, _AVERAGE.value, _MAX_BATCH.value,
-        _MAX_PIXELS.value)
-  except (export.ExportError, config_lib.ConfigError, runs.RunError) as e:
+        _MAX_PIXELS.value,
+        ['litert'] * _LITERT.value + ['onnx'] * _ONNX.value)
+  except (export.ExportError, convert.ConvertError, config_lib.ConfigError,
+          runs.RunError) as e:
     sys.exit(f'alignflow_tf.export: {e}')
   for path in paths:
     print(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import contextlib
 import itertools
 import json
@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from alignflow_tf import alignflow
 from alignflow_tf.export import codec
+from alignflow_tf.export import convert
 from alignflow_tf.export import kit
 from alignflow_tf.export import servables as servables_lib
 from alignflow_tf.train import runs
@@ -34,6 +35,7 @@ def export_run(
     average: bool = True,
     max_batch: int = servables_lib.MAX_BATCH,
     max_pixels: int = codec.MAX_PIXELS,
+    runtimes: Sequence[str] = (),
 ) -> list[str]:
   """Exports the model of a run; see `export_model`.
 
@@ -48,6 +50,7 @@ def export_run(
       weights.
     max_batch: Largest number of rows of a request.
     max_pixels: Largest width * height of a picture that is decoded.
+    runtimes: As in `export_model`.
 
   Returns:
     The directories written, `<output>/<name>/<version>`.
@@ -70,7 +73,7 @@ def export_run(
   return export_model(
       model, output, version, max_batch, max_pixels,
       {d: codec.Preparation.of(facts, d, run.config.load_size)
-       for d in run.domains})
+       for d in run.domains}, runtimes)
 
 
 def export_model(
@@ -80,6 +83,7 @@ def export_model(
     max_batch: int = servables_lib.MAX_BATCH,
     max_pixels: int = codec.MAX_PIXELS,
     preparations: dict[str, codec.Preparation] | None = None,
+    runtimes: Sequence[str] = (),
 ) -> list[str]:
   """Exports a model: a servable for each direction and for each domain.
 
@@ -97,6 +101,9 @@ def export_model(
     max_pixels: Largest width * height of a picture that is decoded.
     preparations: By domain, how pictures are brought to the model's size; the
       largest middle part of the right shape, resized, by default.
+    runtimes: Names of `convert.RUNTIMES` that translators are converted for as
+      well, to `assets.extra/model.*` of their versions; size and latency are
+      printed.
 
   Returns:
     The directories written, `<output>/<name>/<version>`.
@@ -104,6 +111,7 @@ def export_model(
   Raises:
     ExportError: If an argument is out of range, the version is there already,
       or the names of the domains cannot be names of servables.
+    ConvertError: If a translator cannot be converted.
   """
   output = os.path.abspath(os.path.expanduser(output))
   try:
@@ -111,6 +119,11 @@ def export_model(
         max_batch, max_pixels, dict(preparations or {}))
   except ValueError as e:
     raise ExportError(str(e)) from e
+  unknown = set(runtimes) - set(convert.RUNTIMES)
+  if unknown:
+    raise ExportError(
+        f'`runtimes` must be of {tuple(convert.RUNTIMES)}, got '
+        f'{sorted(unknown)}.')
   names = _names(model.domains)
   version = _version(output, names, version)
   factory = servables_lib.Factory(model, options)
@@ -130,6 +143,15 @@ def export_model(
                 name: fn.get_concrete_function()
                 for name, fn in servable.signatures.items()})
       kit.write_warmup(path, servable)
+    for source, target in itertools.permutations(model.domains, 2):
+      for runtime in runtimes:
+        name = f'{source}_to_{target}'
+        with _quiet():
+          content, line = convert.convert(model, source, target, runtime)
+        print(f'{name} for {runtime}: {line}')
+        file = f'model.{convert.RUNTIMES[runtime][0]}'
+        with open(os.path.join(partial, name, 'assets.extra', file), 'wb') as f:
+          f.write(content)
     paths = []
     for servable in made:
       path = os.path.join(output, servable.name, str(version))
@@ -149,12 +171,12 @@ def export_model(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-  """Holds back what TensorFlow logs of saving: pages of names of captures."""
+  """Holds back what TensorFlow logs: captures by the page, deprecations."""
   loggers = [tf.get_logger(), logging.get_absl_logger()]
   before = [logger.level for logger in loggers], logging.get_verbosity()
-  logging.set_verbosity(logging.WARNING)
+  logging.set_verbosity(logging.ERROR)
   for logger in loggers:
-    logger.setLevel('WARNING')
+    logger.setLevel('ERROR')
   try:
     yield
   finally:

@@ -1,0 +1,60 @@
+"""Translators for LiteRT and ONNX."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from alignflow_tf.export import convert
+from alignflow_tf.export import export
+
+
+def _translate(exported, images):
+  return exported.model.translator('ink', 'chalk').forward(tf.constant(images))
+
+
+def _images(batch):
+  return np.random.RandomState(1).uniform(
+      size=(batch, 8, 8, 1)).astype(np.float32)
+
+
+@pytest.mark.filterwarnings('ignore:.*tf.lite.Interpreter is deprecated')
+def test_litert_computes_the_same(exported):
+  content, line = convert.convert(exported.model, 'ink', 'chalk', 'litert')
+  assert 'MB, differs by' in line
+  interpreter = tf.lite.Interpreter(model_content=content)
+  for batch in (1, 4):
+    x = _images(batch)
+    index = interpreter.get_input_details()[0]['index']
+    interpreter.resize_tensor_input(index, x.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(index, x)
+    interpreter.invoke()
+    got = interpreter.get_tensor(interpreter.get_output_details()[0]['index'])
+    np.testing.assert_allclose(got, _translate(exported, x), atol=1e-4)
+
+
+# tf2onnx calls parts of TensorFlow and NumPy that are on their way out.
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+def test_onnx_computes_the_same(exported):
+  pytest.importorskip('tf2onnx', reason='needs tf2onnx')
+  onnxruntime = pytest.importorskip('onnxruntime', reason='needs onnxruntime')
+  content, _ = convert.convert(exported.model, 'ink', 'chalk', 'onnx')
+  session = onnxruntime.InferenceSession(content)
+  for batch in (1, 4):
+    x = _images(batch)
+    got = session.run(None, {session.get_inputs()[0].name: x})[0]
+    np.testing.assert_allclose(got, _translate(exported, x), atol=1e-4)
+
+
+def test_a_conversion_that_computes_otherwise_is_refused(
+    exported, monkeypatch):
+  monkeypatch.setitem(
+      convert.RUNTIMES, 'litert',
+      ('tflite', lambda frozen, model: (b'', lambda images: images + 1.)))
+  with pytest.raises(convert.ConvertError, match='differs from the model'):
+    convert.convert(exported.model, 'ink', 'chalk', 'litert')
+
+
+def test_unknown_runtimes_are_refused(exported, tmp_path):
+  with pytest.raises(export.ExportError, match='`runtimes`'):
+    export.export_model(exported.model, str(tmp_path), runtimes=['tpu'])
