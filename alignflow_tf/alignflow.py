@@ -209,12 +209,17 @@ class AlignFlow(tf.Module):
       images: For each domain, a batch `[B, H, W, C]` in [0, 1].
 
     Raises:
-      ValueError: If a domain is missing or its images do not fit.
+      TypeError: If images are not of a floating type.
+      ValueError: If a domain is missing or its images do not fit: shape, range,
+        NaN or infinity.
     """
     if set(images) != set(self._domains):
       raise ValueError(
           f'`images` must have a batch for each of {self._domains}, got '
           f'{tuple(images)}.')
+    for domain in self._domains:
+      images_lib.validate(images[domain], self._event_shape,
+                          f'images[{domain!r}]')
     for domain in self._domains:
       bijectors.initialize_act_norms(self._flows[domain], images[domain])
 

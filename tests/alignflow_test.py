@@ -357,7 +357,7 @@ def test_initialize_errors():
   model = _gaussian()
   with pytest.raises(ValueError, match=r"`images` must.*'a', 'b'.*\('a',\)"):
     model.initialize({'a': _images()})
-  with pytest.raises(ValueError, match='`images` must be finite'):
+  with pytest.raises(ValueError, match=r"`images\['b'\]` must be finite"):
     model.initialize({'a': _images(), 'b': _images() * np.nan})
 
 

@@ -7,9 +7,11 @@ import sys
 
 from absl import app
 from absl import flags
+from absl import logging
 
 from alignflow_tf import data
 from alignflow_tf.evaluate import evaluation
+from alignflow_tf.train import devices
 from alignflow_tf.train import runs
 
 _RUN = flags.DEFINE_string('run', None, 'The run directory.', required=True)
@@ -29,6 +31,8 @@ def main(argv: Sequence[str]) -> None:
   """Evaluates and prints."""
   if len(argv) > 1:
     raise app.UsageError(f'Unknown argument {argv[1]!r}: flags begin with --.')
+  logging.set_verbosity(logging.WARNING)
+  devices.configure_threads()
   try:
     result = evaluation.evaluate(
         _RUN.value, _OUTPUT.value, _LIMIT.value, _CLASSIFY.value, _SEED.value)

@@ -12,6 +12,7 @@ import sys
 
 from absl import app
 from absl import flags
+from absl import logging
 
 from alignflow_tf import data
 from alignflow_tf.export import export as export_lib
@@ -31,6 +32,8 @@ def main(argv: Sequence[str]) -> None:
   if flags.FLAGS.list_datasets:
     print(data.list_datasets())
     return
+  # TensorFlow reports every checkpoint otherwise.
+  logging.set_verbosity(logging.WARNING)
   devices.configure_threads()
   try:
     config, run_dir = flags_lib.resolve(flags.FLAGS)

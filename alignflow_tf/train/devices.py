@@ -8,8 +8,8 @@ import tensorflow as tf
 
 __all__ = ['configure_threads']
 
-# The two flows, and the two kinds of gradients of a convolution, are independent
-# of each other: about four things can run at once.
+# The two flows, and a convolution's two kinds of gradients, do not wait for
+# each other: about four things can run at once.
 _INDEPENDENT = 4
 
 
