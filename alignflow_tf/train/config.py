@@ -52,6 +52,8 @@ class Config:
     gan_loss: One of `objectives.GAN_LOSSES`.
     lambda_a: Weight of the first domain's likelihood in nats an image.
     lambda_b: Weight of the other domains' likelihoods.
+    range_weight: Weight of the mean squared distance of translated pixels from
+      [0, 1].
     steps: Number of generator updates.
     batch_size: Images a domain a step.
     learning_rate: Adam's rate for the flows.
@@ -104,6 +106,7 @@ class Config:
   gan_loss: str = 'least_squares'
   lambda_a: float = 1e-5
   lambda_b: float = 1e-5
+  range_weight: float = 10.
   steps: int = 14_000
   batch_size: int = 16
   learning_rate: float = 2e-4
@@ -146,7 +149,7 @@ class Config:
       value = getattr(self, name)
       _check(0. < value <= 1., name, value, 'above 0 and at most 1')
     for name in ('lambda_a', 'lambda_b', 'clip_norm', 'magnitude_l2',
-                 'critic_noise'):
+                 'critic_noise', 'range_weight'):
       value = getattr(self, name)
       _check(0. <= value < math.inf, name, value, 'finite and not negative')
     for name in ('beta_1', 'beta_2', 'ema_decay'):
@@ -310,7 +313,7 @@ def resolve(preset: str | None = None, **overrides: Any) -> Config:
         values[name] = 0.
   for name in ('learning_rate', 'critic_learning_rate', 'lambda_a', 'lambda_b',
                'clip_norm', 'magnitude_l2', 'beta_1', 'beta_2', 'decay_from',
-               'ema_decay', 'critic_noise'):
+               'ema_decay', 'critic_noise', 'range_weight'):
     if isinstance(values.get(name), int):
       values[name] = float(values[name])
   if isinstance(values.get('data_dir'), str):

@@ -15,7 +15,7 @@ import tensorflow as tf
 __all__ = [
     'GAN_LOSSES', 'GanLoss', 'alignflow_loss', 'cross_entropy',
     'gradient_penalty', 'hinge', 'least_squares', 'negative_log_likelihood',
-    'non_saturating', 'wasserstein'
+    'non_saturating', 'out_of_range', 'wasserstein'
 ]
 
 
@@ -118,6 +118,22 @@ def gradient_penalty(
 def negative_log_likelihood(log_prob: tf.Tensor) -> tf.Tensor:
   """`-mean(log_prob)`, nats an image, summed over its dimensions: -L_MLE."""
   return -tf.reduce_mean(log_prob)
+
+
+def out_of_range(images: tf.Tensor) -> tf.Tensor:
+  """Mean squared distance of pixels from [0, 1]; 0 within.
+
+  A flow's images are not bounded (a bound would cost the exact way back), where
+  the published code squashes its output with `tanh`. A critic that is winning
+  gives no reason to stay near the pixels' range; this does.
+
+  Args:
+    images: Translated images.
+
+  Returns:
+    A scalar.
+  """
+  return tf.reduce_mean(tf.square(images - tf.clip_by_value(images, 0., 1.)))
 
 
 def alignflow_loss(

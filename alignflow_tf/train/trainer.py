@@ -281,6 +281,11 @@ class Trainer(tf.Module):
           adversarial[s, t] = self._gan.generator(
               self._critics[t](self._critic_view(fakes[s, t], seeds[i])))
       loss = self._objective(adversarial, nll)
+      if fakes and self._config.range_weight:
+        outside = tf.add_n([
+            objectives.out_of_range(x) for x in fakes.values()])
+        metrics['range_loss'] = outside
+        loss += self._config.range_weight * outside
       if self._config.magnitude_l2:
         loss += self._config.magnitude_l2 * tf.add_n(
             [tf.nn.l2_loss(g) for g in self._magnitudes])

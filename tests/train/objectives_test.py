@@ -116,6 +116,12 @@ def test_lambda_zero_leaves_the_likelihood_out():
   np.testing.assert_allclose(loss, 2.)
 
 
+def test_out_of_range():
+  images = tf.constant([-0.5, 0., 0.3, 1., 3.])
+  np.testing.assert_allclose(
+      objectives.out_of_range(images), (0.25 + 4.) / 5.)
+
+
 def test_alignflow_loss_needs_a_term():
   with pytest.raises(ValueError, match='`weights` are all 0'):
     objectives.alignflow_loss({}, {'a': tf.constant(1.)}, {'a': 0.})

@@ -61,7 +61,7 @@ def test_metrics_are_finite_and_named(trained):
   assert set(metrics) == {
       'loss', 'gradient_norm', 'adversarial_loss/a_to_b',
       'adversarial_loss/b_to_a', 'bits_per_dim/a', 'bits_per_dim/b',
-      'critic_loss/a', 'critic_loss/b'}
+      'critic_loss/a', 'critic_loss/b', 'range_loss'}
   assert all(np.isfinite(v) for v in metrics.values())
 
 
@@ -113,7 +113,8 @@ def test_loss_is_equation_7_and_the_penalty():
           for d in 'ab'}
   want = (metrics['adversarial_loss/a_to_b']
           + metrics['adversarial_loss/b_to_a'] + 1e-3 * nats['a']
-          + 1e-2 * nats['b'] + 5e-5 * magnitudes)
+          + 1e-2 * nats['b'] + 5e-5 * magnitudes
+          + 10. * metrics['range_loss'])
   np.testing.assert_allclose(metrics['loss'], want, rtol=1e-4)
   assert len(trainer._magnitudes) == 2 * 10  # flows, networks
 
@@ -135,7 +136,8 @@ def test_adversarial_training_leaves_the_likelihood_out():
   metrics = {k: float(v) for k, v in trainer.train_step(_batch()).items()}
   total = (metrics['adversarial_loss/a_to_b'] +
            metrics['adversarial_loss/b_to_a'])
-  assert metrics['loss'] == pytest.approx(total, abs=0.02)
+  assert metrics['loss'] == pytest.approx(
+      total + 10. * metrics['range_loss'], abs=0.02)
 
 
 @pytest.mark.parametrize('overrides', [
