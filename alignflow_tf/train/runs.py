@@ -146,7 +146,9 @@ def load(run_dir: str, average: bool = True) -> alignflow.AlignFlow:
   try:
     status.assert_existing_objects_matched()
   except AssertionError as e:
-    raise RunError(f'`run_dir`: {path} does not hold this model: {e}') from e
+    # The rest of the text holds the variables' values.
+    why = str(e).partition('.')[0]
+    raise RunError(f'`run_dir`: {path} does not hold this model: {why}.') from e
   for variable in model.variables:
     if variable.dtype.is_floating and not bool(
         tf.reduce_all(tf.math.is_finite(variable))):

@@ -79,20 +79,22 @@ def test_models_config_and_batching_parse_as_the_servers(exported):
   assert sizes == sorted(sizes)
 
 
-def test_warmup_requests_parse_and_run(exported, models):
+@pytest.mark.parametrize('name', [
+    'ink', pytest.param('ink_to_chalk', marks=pytest.mark.slow)])
+def test_warmup_requests_parse_and_run(exported, models, name):
   log = pytest.importorskip(
       'tensorflow_serving.apis.prediction_log_pb2',
       reason='needs tensorflow-serving-api')
-  for name, model in models.items():
-    path = f'{exported.paths[name]}/assets.extra/tf_serving_warmup_requests'
-    seen = set()
-    for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
-      request = log.PredictionLog.FromString(record).predict_log.request
-      assert request.model_spec.name == name
-      seen.add(request.model_spec.signature_name)
-      model.run({k: tf.make_ndarray(v) for k, v in request.inputs.items()},
-                request.model_spec.signature_name)
-    assert seen == set(model.signatures)
+  path = f'{exported.paths[name]}/assets.extra/tf_serving_warmup_requests'
+  seen = set()
+  for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+    request = log.PredictionLog.FromString(record).predict_log.request
+    assert request.model_spec.name == name
+    seen.add(request.model_spec.signature_name)
+    models[name].run(
+        {k: tf.make_ndarray(v) for k, v in request.inputs.items()},
+        request.model_spec.signature_name)
+  assert seen == set(models[name].signatures)
 
 
 @pytest.mark.parametrize(('path', 'body'), _BODIES)
