@@ -27,12 +27,19 @@ _DEMO = [
     'mlxtend>=0.23,<0.26',
     'scikit-learn>=1.4,<2',
 ]
+_ONNX = [
+    'onnxruntime>=1.20,<2',
+    'tf2onnx>=1.17,<2',
+]
 _TEST = [
     *_DEMO,
+    *_ONNX,
     'dill>=0.3.8',
+    'grpcio>=1.60',
     'pillow>=10.0',
     'pytest>=8.3,<10',
     'pytest-xdist>=3.6,<4',
+    f'tensorflow-serving-api{_TENSORFLOW}',
 ]
 _DEV = [
     *_TEST,
@@ -91,6 +98,7 @@ setuptools.setup(
     extras_require={
         'gpu': _GPU,
         'demo': _DEMO,
+        'onnx': _ONNX,
         'test': _TEST,
         'dev': _DEV,
     },

@@ -41,7 +41,8 @@ def main(argv: Sequence[str]) -> None:
     if flags.FLAGS.export:
       paths = export_lib.export_run(run_dir, os.path.join(run_dir, 'export'))
       print('Exported ' + ', '.join(paths))
-  except (config_lib.ConfigError, data.DataError, runs.RunError) as e:
+  except (config_lib.ConfigError, data.DataError, export_lib.ExportError,
+          runs.RunError) as e:
     sys.exit(f'alignflow_tf.train: {e}')
   except loop.Stopped as e:
     print(e)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 from typing import Any
 
 from alignflow_tf.train import objectives
@@ -161,6 +162,9 @@ class Config:
       value = getattr(self, name)
       _check(value is None or 8 <= value <= 4096, name, value,
              'between 8 and 4096 pixels')
+    for item in self.domain:
+      _check(re.fullmatch(r'[A-Za-z0-9_]+:.+', item) is not None, 'domain',
+             item, 'name:DIR with a name of letters, digits and _')
     _check(self.channels in (None, 1, 3), 'channels', self.channels, '1 or 3')
     choices: dict[str, tuple[str | None, ...]] = {
         'objective': ('hybrid', 'adversarial', 'mle'),

@@ -106,10 +106,6 @@ def resolve(values: flags.FlagValues) -> tuple[config_lib.Config, str]:
     given.setdefault('dataset', 'folders')
   if 'domain' in given:
     given['domain'] = tuple(given['domain'])
-    for item in given['domain']:
-      if not re.fullmatch(r'[^:]+:.+', item):
-        raise config_lib.ConfigError(
-            f'`domain` must be name:DIR, got {item!r}.')
     names = [item.split(':', 1)[0] for item in given['domain']]
     if len(set(names)) < max(2, len(names)):
       raise config_lib.ConfigError(

@@ -192,7 +192,8 @@ def test_two_folders(tmp_path, monkeypatch):
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['--domain_a=/x'], '`domain_b` is missing'),
     (['--domain_a=/x', '--domain_b=/y', '--domain=c:/z'], '`domain`'),
-    (['--domain=nodir'], 'name:DIR'),
+    (['--domain=nodir', '--domain=a:/x'], 'name:DIR'),
+    (['--domain=my cat:/y', '--domain=a:/x'], "'my cat:/y'"),
     (['--domain=a:/x', '--domain=a:/y'], 'different domains, got a, a'),
     (['--domain=a:/x'], 'two or more'),
     (['--domain=a:/x', '--domain=b:/y', '--dataset=maps'], '`dataset=folders`'),
