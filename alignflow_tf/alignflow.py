@@ -220,8 +220,15 @@ class AlignFlow(tf.Module):
     for domain in self._domains:
       images_lib.validate(images[domain], self._event_shape,
                           f'images[{domain!r}]')
+    # Domains that have one flow initialise it together.
+    batches: dict[int, list[tf.Tensor]] = {}
     for domain in self._domains:
-      bijectors.initialize_act_norms(self._flows[domain], images[domain])
+      batches.setdefault(id(self._flows[domain]), []).append(images[domain])
+    for domain in self._domains:
+      batch = batches.pop(id(self._flows[domain]), None)
+      if batch is not None:
+        bijectors.initialize_act_norms(
+            self._flows[domain], tf.concat(batch, axis=0))
 
   def sample_joint(
       self, sample_shape: Any = (), seed: Any = None

@@ -32,7 +32,8 @@ class SharedScales:
   Give one instance to all the flows that shall share (section 3.3 of the paper:
   "we can share parameters between the two mappings"). The first flow to be
   built makes the scales named here, and later ones use the same bijectors; the
-  other scales and the pre-processing are each flow's own.
+  other scales and the pre-processing are each flow's own. Activation
+  normalisations that are shared are initialised from the last domain's data.
 
   ```python
   shared = alignflow_tf.flows.SharedScales([2, 3])
@@ -147,7 +148,7 @@ def real_nvp(
   def scale(index: int, image_channels: int) -> tfb.Bijector:
     """From the latent to the input of the scale."""
     width = channels * 2**index
-    key = (image_channels, width, num_blocks)
+    key = (image_channels, width, num_blocks, dtype, str(network_dtype))
     if index == num_scales - 1:
       return tfb.Chain(shared.get(index, key, lambda: couplings(
           image_channels, width, bijectors.CheckerboardMask, 4)),
@@ -245,7 +246,8 @@ def glow(
   def scale(index: int, image_channels: int) -> tfb.Bijector:
     squeezed = 4 * image_channels
     layers = shared.get(
-        index, (squeezed, channels, num_blocks), lambda: steps(squeezed))
+        index, (squeezed, channels, num_blocks, steps_per_scale, dtype,
+                str(network_dtype)), lambda: steps(squeezed))
     rest: list[tfb.Bijector] = []
     if index < num_scales - 1:
       rest = [bijectors.FactorOut(scale(index + 1, squeezed // 2))]

@@ -43,10 +43,11 @@ def dequantize(
 ) -> tf.Tensor:
   """Adds uniform noise to uint8 pixels, so that they have a density.
 
-  `x = (k + width * u) / (255 + width)`, with `k` the level and `u` uniform on
-  [0, 1). For `width=1` that is the usual `(k + u) / 256`. Images whose channels
-  are copies of one another have no density but for this noise; a larger width
-  bounds what a model can earn with it.
+  `x = (k + 0.5 + width * (u - 0.5)) / 256`, with `k` the level and `u` uniform
+  on [0, 1). For `width=1` that is the usual `(k + u) / 256`; its mean is
+  `from_uint8`'s value for all widths. Images whose channels are copies of one
+  another have no density but for this noise; a larger width bounds what a model
+  can earn with it. It reaches beyond [0, 1] by `(width - 1) / 512`.
 
   Args:
     images: uint8 `Tensor` of any shape.
@@ -55,7 +56,7 @@ def dequantize(
     dtype: Floating type of the result.
 
   Returns:
-    A `Tensor` of the same shape in [0, 1).
+    A `Tensor` of the same shape, in [0, 1) for a width of 1.
 
   Raises:
     ValueError: If `width` is below 1.
@@ -69,7 +70,8 @@ def dequantize(
   if not width >= 1.:
     raise ValueError(f'`width` must be at least 1, got {width!r}.')
   noise = tf.random.stateless_uniform(tf.shape(images), seed, dtype=dtype)
-  return (tf.cast(images, dtype) + width * noise) / (255. + width)
+  offset = 0.5 - 0.5 * width
+  return (tf.cast(images, dtype) + offset + width * noise) / 256.
 
 
 def bits_per_dim(log_prob: tf.Tensor, event_size: int) -> tf.Tensor:

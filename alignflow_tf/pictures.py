@@ -94,7 +94,8 @@ def write_all(directory: str, evaluator: metrics.Evaluator,
   Args:
     directory: Where to; it exists.
     evaluator: Evaluator of the model.
-    images: For each domain, some float32 images in [0, 1], 2 at the least.
+    images: For each domain, some float32 images in [0, 1]; fewer than 2 give no
+      interpolation.
     prefix: What file names begin with.
 
   Returns:
@@ -109,8 +110,9 @@ def write_all(directory: str, evaluator: metrics.Evaluator,
             evaluator, images[source][:16], source, target)
     few = images[source][:6]
     half = len(few) // 2
-    sheets[f'interpolation_{source}'] = interpolation(
-        evaluator, few[:half], few[half:2 * half], source)
+    if half:
+      sheets[f'interpolation_{source}'] = interpolation(
+          evaluator, few[:half], few[half:2 * half], source)
   sheets['samples'] = joint_samples(evaluator)
   paths = []
   for name, sheet in sheets.items():

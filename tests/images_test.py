@@ -40,11 +40,15 @@ def test_dequantize_formula_and_range(width):
   pixels = images.dequantize(levels, seed, width).numpy()
   noise = tf.random.stateless_uniform(levels.shape, seed)
   np.testing.assert_allclose(
-      pixels, (levels + width * noise) / (255. + width), rtol=1e-6)
-  assert pixels.min() >= 0.
-  assert pixels.max() <= 1.
-  spread = (pixels * (255. + width) - levels).max()
-  assert 0.97 * width < spread <= width * 1.0001
+      pixels, (levels + 0.5 + width * (noise - 0.5)) / 256., atol=1e-6)
+  beyond = (width - 1.) / 512.
+  assert pixels.min() >= -beyond - 1e-6
+  assert pixels.max() <= 1. + beyond + 1e-6
+  spread = pixels * 256. - levels - 0.5
+  assert 0.97 * width / 2. < spread.max() <= width / 2. * 1.0001
+  # Its mean is what is evaluated without noise.
+  np.testing.assert_allclose(
+      pixels.mean(axis=0), images.from_uint8(_LEVELS), atol=0.2 * width / 256.)
 
 
 def test_dequantize_is_determined_by_its_seed():

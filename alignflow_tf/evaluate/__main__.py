@@ -25,6 +25,8 @@ _CLASSIFY = flags.DEFINE_bool(
     'labels.')
 _SEED = flags.DEFINE_integer(
     'seed', 0, 'Seed of dequantisation and classifiers.', lower_bound=0)
+_DATA_DIR = flags.DEFINE_string(
+    'data_dir', None, "Directory of the data; the run's own by default.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -35,7 +37,8 @@ def main(argv: Sequence[str]) -> None:
   devices.configure_threads()
   try:
     result = evaluation.evaluate(
-        _RUN.value, _OUTPUT.value, _LIMIT.value, _CLASSIFY.value, _SEED.value)
+        _RUN.value, _OUTPUT.value, _LIMIT.value, _CLASSIFY.value, _SEED.value,
+        _DATA_DIR.value)
   except (data.DataError, runs.RunError) as e:
     sys.exit(f'alignflow_tf.evaluate: {e}')
   print(evaluation.table(result))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from typing import Any
@@ -26,6 +27,7 @@ def evaluate(
     limit: int | None = None,
     classify: bool = True,
     seed: int = 0,
+    data_dir: str | None = None,
 ) -> dict[str, Any]:
   """Evaluates the averaged weights of a run on its test split.
 
@@ -37,6 +39,7 @@ def evaluate(
     classify: Whether to train classifiers on translated images, where the
       data have labels.
     seed: Seed of dequantisation and classifiers.
+    data_dir: Directory of the data, where they have moved since training.
 
   Returns:
     The figures, as in `evaluation.json`.
@@ -48,7 +51,10 @@ def evaluate(
   begin = time.monotonic()
   run = runs.Run(run_dir)
   model = runs.load(run_dir)
-  domains = loop.load_data(run.config)
+  config = run.config
+  if data_dir is not None:
+    config = dataclasses.replace(config, data_dir=data_dir)
+  domains = loop.load_data(config)
   evaluator = metrics.Evaluator(model)
   output = output or os.path.join(run_dir, 'evaluation')
   os.makedirs(output, exist_ok=True)
@@ -71,16 +77,20 @@ def evaluate(
     key = f'{s}_to_{t}'
     result['round_trip'][key] = evaluator.round_trip(test[s]['image'], s, t)
     result['round_trip_extremes'][key] = evaluator.round_trip(extremes, s, t)
-  if classify and domains.num_classes and all('label' in test[d]
-                                              for d in run.domains):
-    train = {d: _as_floats(domains.arrays(d, 'train')) for d in run.domains}
+  result['pictures'] = pictures.write_all(
+      output, evaluator, {d: test[d]['image'] for d in run.domains})
+  path = os.path.join(output, 'evaluation.json')
+  config_lib.dump(path, result)
+  if classify and domains.num_classes and min(run.event_shape[:2]) >= 16 and (
+      all('label' in test[d] for d in run.domains)):
+    train = {
+        d: _as_floats(domains.arrays(d, 'train', limit=labels_lib.MAX_IMAGES))
+        for d in run.domains}
     for s, t in _directions(run.domains):
       result['accuracy'][f'{s}_to_{t}'] = labels_lib.label_transfer(
           evaluator, train, test, s, t, domains.num_classes, seed)
-  result['pictures'] = pictures.write_all(
-      output, evaluator, {d: test[d]['image'] for d in run.domains})
   result['seconds'] = round(time.monotonic() - begin, 1)
-  config_lib.dump(os.path.join(output, 'evaluation.json'), result)
+  config_lib.dump(path, result)
   return result
 
 

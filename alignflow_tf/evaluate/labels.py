@@ -11,7 +11,10 @@ from alignflow_tf import images as images_lib
 from alignflow_tf import metrics
 from alignflow_tf import networks
 
-__all__ = ['accuracy', 'label_transfer', 'train_classifier']
+__all__ = ['MAX_IMAGES', 'accuracy', 'label_transfer', 'train_classifier']
+
+# As many as the updates of a classifier take, at their defaults.
+MAX_IMAGES = 800 * 64
 
 
 def train_classifier(

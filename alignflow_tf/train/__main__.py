@@ -7,6 +7,8 @@ packages. The same command goes on with a run that was stopped.
 from __future__ import annotations
 
 from collections.abc import Sequence
+import contextlib
+import json
 import os
 import sys
 
@@ -23,6 +25,22 @@ from alignflow_tf.train import loop
 from alignflow_tf.train import runs
 
 flags_lib.define()
+# For --help, which lists the flags of the main module alone.
+flags.adopt_module_key_flags(flags_lib)
+
+
+def _export(run_dir: str) -> None:
+  """Exports a run, once for a checkpoint."""
+  output = os.path.join(run_dir, 'export')
+  marker = os.path.join(output, 'exported.json')
+  checkpoint = {'checkpoint': os.path.basename(runs.Run(run_dir).latest())}
+  with contextlib.suppress(OSError, json.JSONDecodeError):
+    with open(marker, encoding='utf-8') as f:
+      if json.load(f) == checkpoint:
+        return
+  paths = export_lib.export_run(run_dir, output)
+  config_lib.dump(marker, checkpoint)
+  print('Exported ' + ', '.join(paths))
 
 
 def main(argv: Sequence[str]) -> None:
@@ -39,8 +57,7 @@ def main(argv: Sequence[str]) -> None:
     config, run_dir = flags_lib.resolve(flags.FLAGS)
     loop.train(config, run_dir)
     if flags.FLAGS.export:
-      paths = export_lib.export_run(run_dir, os.path.join(run_dir, 'export'))
-      print('Exported ' + ', '.join(paths))
+      _export(run_dir)
   except (config_lib.ConfigError, data.DataError, export_lib.ExportError,
           runs.RunError) as e:
     sys.exit(f'alignflow_tf.train: {e}')

@@ -206,6 +206,11 @@ class Config:
     return {d: self.lambda_a if i == 0 else self.lambda_b
             for i, d in enumerate(domains)}
 
+  def images_per_step(self) -> int:
+    """Images of a domain that a step takes."""
+    critics = 1 if self.objective == 'mle' else self.critic_steps
+    return self.batch_size * critics
+
   def learning_rate_multiplier(self, step: int) -> float:
     """The factor of both rates at a step: constant, then linear to 0."""
     start = self.decay_from * self.steps
@@ -288,6 +293,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         'steps': 1_500, 'decay_from': 0.3, 'ema_decay': 0.995,
         'checkpoint_every': 250, 'eval_every': 500,
     },
+    'cpu_pictures': {
+        'num_scales': 3, 'width': 16, 'num_blocks': 1, 'batch_size': 16,
+        'learning_rate': 3e-4, 'critic_learning_rate': 3e-4,
+        'lambda_a': 3e-5, 'lambda_b': 3e-5,
+        'critic_width': 32, 'critic_layers': 3, 'critic_noise': 0.15,
+        'steps': 4_000, 'ema_decay': 0.998,
+        'checkpoint_every': 250, 'eval_every': 500,
+    },
 }
 
 
@@ -295,7 +308,8 @@ def resolve(preset: str | None = None, **overrides: Any) -> Config:
   """Makes a configuration from a preset and what is given beside it.
 
   Args:
-    preset: A name of `PRESETS`; None for `cpu`.
+    preset: A name of `PRESETS`; None for `cpu` if the dataset is `digits`, and
+      for `cpu_pictures` otherwise.
     **overrides: Attributes of `Config`; those that are None are left alone.
 
   Returns:
@@ -304,7 +318,9 @@ def resolve(preset: str | None = None, **overrides: Any) -> Config:
   Raises:
     ConfigError: If the preset is unknown or a value is out of range.
   """
-  preset = preset or 'cpu'
+  if preset is None:
+    dataset = overrides.get('dataset') or Config.dataset
+    preset = 'cpu' if dataset == 'digits' else 'cpu_pictures'
   if preset not in PRESETS:
     raise ConfigError(
         f'`preset` must be one of {", ".join(PRESETS)}, got {preset!r}.')
@@ -325,10 +341,24 @@ def resolve(preset: str | None = None, **overrides: Any) -> Config:
   return Config(**values)
 
 
-def dump(path: str, values: dict[str, Any]) -> None:
-  """Writes JSON aside, then renames."""
+def write_aside(path: str, text: str) -> None:
+  """Writes a file aside, then renames."""
   partial = f'{path}.partial'
   with open(partial, 'w', encoding='utf-8') as f:
-    json.dump(values, f, indent=2)
-    f.write('\n')
+    f.write(text)
   os.replace(partial, path)
+
+
+def dump(path: str, values: dict[str, Any]) -> None:
+  """Writes JSON aside, then renames; numbers that are not finite are null."""
+  write_aside(path, json.dumps(_finite(values), indent=2) + '\n')
+
+
+def _finite(value: Any) -> Any:
+  if isinstance(value, dict):
+    return {k: _finite(v) for k, v in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [_finite(v) for v in value]
+  if isinstance(value, float) and not math.isfinite(value):
+    return None
+  return value

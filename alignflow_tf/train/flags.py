@@ -70,7 +70,8 @@ def define() -> None:
       'Whether to export translators to <run_dir>/export at the end.')
 
 
-def resolve(values: flags.FlagValues) -> tuple[config_lib.Config, str]:
+def resolve(
+    values: flags.FlagValues) -> tuple[config_lib.Config, str]:
   """The configuration and the run directory that the flags ask for.
 
   A run that is there already has its own settings; flags that are given beside

@@ -75,9 +75,15 @@ def train(config: config_lib.Config, run_dir: str) -> str:
   """
   run_dir = os.path.expanduser(run_dir)
   exists = os.path.exists(os.path.join(run_dir, 'config.json'))
+  copied: dict[str, bool] | None = None
   if exists:
-    _check_same(runs.Run(run_dir), config)
-  elif os.path.isdir(run_dir) and set(os.listdir(run_dir)) - {'lock'}:
+    run = runs.Run(run_dir)
+    _check_same(run, config)
+    copied = run.copied_channels
+  elif os.path.isdir(run_dir) and not all(
+      # What a run leaves that was killed before it began.
+      name in ('lock', 'flags.txt', 'data.json') or name.endswith('.partial')
+      for name in os.listdir(run_dir)):
     raise runs.RunError(
         f'`run_dir` must be new, empty, or a run, got {run_dir!r}, which holds '
         'other files.')
@@ -89,13 +95,17 @@ def train(config: config_lib.Config, run_dir: str) -> str:
   with _without_graph_optimizer():
     trainer = trainer_lib.Trainer(
         config, domains.domains, domains.event_shape,
-        domains.grey_copied)
+        domains.grey_copied if copied is None else copied)
     # Nothing stands in the run directory before all the above went well.
-    if not exists:
-      runs.Run.create(run_dir, config, domains.domains, domains.event_shape,
-                      domains.grey_copied)
-      config_lib.dump(os.path.join(run_dir, 'data.json'), domains.describe())
+    os.makedirs(run_dir, exist_ok=True)
     with runs.lock(run_dir):
+      if os.path.exists(os.path.join(run_dir, 'config.json')):
+        run = runs.Run(run_dir)
+        _check_same(run, config)
+        _check_same_data(run, domains)
+      else:
+        runs.Run.create(run_dir, config, domains.domains, domains.event_shape,
+                        domains.grey_copied, domains.describe())
       _train(config, run_dir, domains, trainer)
   return run_dir
 
@@ -108,6 +118,16 @@ def _check_same(run: runs.Run, config: config_lib.Config) -> None:
     raise runs.RunError(
         f'`run_dir` {run.directory!r} holds a run of another configuration:\n'
         f'{lines}\nUse another --run_dir, or leave those flags away to go on.')
+
+
+def _check_same_data(run: runs.Run, domains: data.DomainSet) -> None:
+  for name, saved, found in (
+      ('domains', run.domains, domains.domains),
+      ('image shape', run.event_shape, domains.event_shape)):
+    if tuple(saved) != tuple(found):
+      raise runs.RunError(
+          f'`run_dir` {run.directory!r}: the data have changed under the run, '
+          f'{name} {tuple(saved)} in the run, {tuple(found)} now.')
 
 
 def _check_data(config: config_lib.Config, domains: data.DomainSet) -> None:
@@ -164,11 +184,12 @@ def _train(config: config_lib.Config, run_dir: str, domains: data.DomainSet,
   manager = tf.train.CheckpointManager(
       trainer.checkpoint(), os.path.join(run_dir, 'checkpoints'),
       max_to_keep=config.keep_checkpoints, step_counter=trainer.step)
-  batches = config.batch_size * config.critic_steps
-  with monitor_lib.Monitor(
-      run_dir, config.steps, batches * len(domains.domains)) as monitor:
+  batches = config.images_per_step()
+  if manager.latest_checkpoint:
+    runs.restore(manager.checkpoint, manager.latest_checkpoint, whole=True)
+  with monitor_lib.Monitor(run_dir, config.steps, batches * len(
+      domains.domains), int(trainer.step)) as monitor:
     if manager.latest_checkpoint:
-      manager.checkpoint.restore(manager.latest_checkpoint).assert_consumed()
       monitor.say(f'Going on from step {int(trainer.step)} in {run_dir}.')
     else:
       first = next(iter(domains.train_batches(
@@ -215,8 +236,7 @@ def _steps(config: config_lib.Config, trainer: trainer_lib.Trainer,
       values |= monitor.progress(step, values)
       values['skipped_steps'] = float(trainer.skipped)
       values['learning_rate'] = (
-          config.learning_rate * config.learning_rate_multiplier(step) *
-          float(trainer.rate_scale))
+          config.learning_rate * config.learning_rate_multiplier(step))
       monitor.scalars(step, values)
     if step % config.eval_every == 0 and not signals.received or (
         step == config.steps):

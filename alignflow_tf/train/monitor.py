@@ -17,18 +17,21 @@ __all__ = ['Monitor']
 class Monitor:
   """Writes `metrics.jsonl`, TensorBoard summaries and a progress line."""
 
-  def __init__(self, directory: str, total: int, images_per_step: int):
-    """Opens the files for appending.
+  def __init__(self, directory: str, total: int, images_per_step: int,
+               step: int = 0):
+    """Opens the files for appending; what is past `step` is cut off.
 
     Args:
       directory: The run directory.
       total: Number of steps of the run.
       images_per_step: Number of images of a step, all domains together.
+      step: The step that the run goes on from.
     """
     self._total = total
     self._images = images_per_step
-    self._file = open(
-        os.path.join(directory, 'metrics.jsonl'), 'a', encoding='utf-8')
+    path = os.path.join(directory, 'metrics.jsonl')
+    _cut(path, step)
+    self._file = open(path, 'a', encoding='utf-8')
     self._writer = tf.summary.create_file_writer(
         os.path.join(directory, 'summaries'))
     self._live = sys.stdout.isatty()
@@ -106,6 +109,24 @@ class Monitor:
     """Ends the progress line."""
     if self._live:
       print(flush=True)
+
+
+def _cut(path: str, step: int) -> None:
+  """Leaves the lines up to a step; a killed run may have written more."""
+  if not os.path.exists(path):
+    return
+  kept = []
+  with open(path, encoding='utf-8') as f:
+    for line in f:
+      try:
+        if json.loads(line)['step'] <= step:
+          kept.append(line)
+      except (json.JSONDecodeError, KeyError, TypeError):
+        continue  # A line that was being written.
+  partial = f'{path}.partial'
+  with open(partial, 'w', encoding='utf-8') as f:
+    f.writelines(kept)
+  os.replace(partial, path)
 
 
 def _duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ from alignflow_tf import alignflow
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import trainer as trainer_lib
 
-__all__ = ['Run', 'RunError', 'load', 'lock']
+__all__ = ['Run', 'RunError', 'load', 'lock', 'restore']
 
 FORMAT = 1
 
@@ -85,11 +85,13 @@ class Run:
   @classmethod
   def create(cls, directory: str, config: config_lib.Config,
              domains: tuple[str, ...], event_shape: tuple[int, int, int],
-             copied_channels: dict[str, bool]) -> Run:
-    """Makes a run directory, whole or not at all."""
+             copied_channels: dict[str, bool],
+             description: dict[str, Any] | None = None) -> Run:
+    """Makes a run directory; `config.json`, written last, makes it a run."""
     os.makedirs(directory, exist_ok=True)
-    with open(os.path.join(directory, 'flags.txt'), 'w', encoding='utf-8') as f:
-      f.write(config.flag_lines())
+    config_lib.write_aside(
+        os.path.join(directory, 'flags.txt'), config.flag_lines())
+    config_lib.dump(os.path.join(directory, 'data.json'), description or {})
     config_lib.dump(os.path.join(directory, 'config.json'), {
         'format': FORMAT,
         'config': config.to_json(),
@@ -102,8 +104,8 @@ class Run:
   def differences(self, config: config_lib.Config) -> dict[str, Any]:
     """Settings that differ and would make it another run, (saved, given)."""
     free = {'data_dir', 'cache', 'cache_dir', 'data_service', 'download',
-            'max_pixels', 'log_every', 'eval_every',
-            'checkpoint_every', 'keep_checkpoints', 'preset'}
+            'max_pixels', 'log_every', 'eval_every', 'checkpoint_every',
+            'keep_checkpoints'}
     saved, given = self.config.to_json(), config.to_json()
     return {k: (saved[k], given[k])
             for k in saved if k not in free and saved[k] != given[k]}
@@ -120,6 +122,33 @@ class Run:
           f'`run`: {self.directory!r} has no checkpoint yet; go on with '
           f'`python -m alignflow_tf.train --run_dir={self.directory}`.')
     return path
+
+
+def restore(checkpoint: tf.train.Checkpoint, path: str, whole: bool) -> None:
+  """Restores a checkpoint.
+
+  Args:
+    checkpoint: Where to.
+    path: What from.
+    whole: Whether the checkpoint must hold nothing else.
+
+  Raises:
+    RunError: If the file is damaged or holds something else.
+  """
+  try:
+    status = checkpoint.restore(path)
+    if whole:
+      status.assert_consumed()
+    else:
+      status.expect_partial().assert_existing_objects_matched()
+  # The readers of checkpoints raise Python's own errors too.
+  except (AssertionError, IndexError, RuntimeError, ValueError,
+          tf.errors.OpError) as e:
+    text = (str(e).splitlines() or [''])[0][:200]
+    raise RunError(
+        f'`run_dir`: {path} is damaged or does not hold this model: {text}. An '
+        f'older checkpoint is used if you remove {path}.* and correct the file '
+        '`checkpoint` beside it.') from e
 
 
 def load(run_dir: str, average: bool = True) -> alignflow.AlignFlow:
@@ -141,14 +170,7 @@ def load(run_dir: str, average: bool = True) -> alignflow.AlignFlow:
   path = run.latest()
   model = trainer_lib.build_model(run.config, run.domains, run.event_shape)
   part = {'average' if average else 'model': model}
-  status = tf.train.Checkpoint(**part).restore(path)
-  status.expect_partial()
-  try:
-    status.assert_existing_objects_matched()
-  except AssertionError as e:
-    # The rest of the text holds the variables' values.
-    why = str(e).partition('.')[0]
-    raise RunError(f'`run_dir`: {path} does not hold this model: {why}.') from e
+  restore(tf.train.Checkpoint(**part), path, whole=False)
   for variable in model.variables:
     if variable.dtype.is_floating and not bool(
         tf.reduce_all(tf.math.is_finite(variable))):

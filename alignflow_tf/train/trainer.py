@@ -90,7 +90,6 @@ class Trainer(tf.Module):
       is evaluated and exported.
     step: Number of steps done.
     skipped: Number of steps left out because a loss or gradient was not finite.
-    rate_scale: Factor of both learning rates, 1 unless a run was rolled back.
   """
 
   def __init__(
@@ -125,7 +124,6 @@ class Trainer(tf.Module):
     self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
     self.skipped = tf.Variable(
         0, dtype=tf.int64, trainable=False, name='skipped')
-    self.rate_scale = tf.Variable(1., trainable=False, name='rate_scale')
     # float16 gradients are scaled out of its narrow range, by trial.
     self._scaled = config.precision == 'mixed_float16'
     self._loss_scale = tf.Variable(
@@ -179,7 +177,7 @@ class Trainer(tf.Module):
     steps = float(self._config.steps)
     start = self._config.decay_from * steps
     left = (steps - tf.cast(self.step, tf.float32)) / max(steps - start, 1e-6)
-    return self.rate_scale * tf.clip_by_value(left, 0., 1.)
+    return tf.clip_by_value(left, 0., 1.)
 
   def _directions(self) -> list[tuple[str, str]]:
     domains = self.model.domains
@@ -187,10 +185,15 @@ class Trainer(tf.Module):
 
   def initialize(self, images: Mapping[str, tf.Tensor]) -> None:
     """Initialises the activation normalisations from uint8 images."""
-    self.model.initialize({
-        d: images_lib.dequantize(x, [self._config.seed, 1], self._noise[d])
-        for d, x in images.items()})
+    self.model.initialize(
+        self._dequantize(images, tf.constant([self._config.seed, 1])))
     self._averaging.reset()
+
+  def _dequantize(self, images: Mapping[str, tf.Tensor],
+                  seed: tf.Tensor) -> dict[str, tf.Tensor]:
+    seeds = tf.random.split(seed, len(self.model.domains))
+    return {d: images_lib.dequantize(images[d], seeds[i], self._noise[d])
+            for i, d in enumerate(self.model.domains)}
 
   def _train_step(
       self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -205,14 +208,12 @@ class Trainer(tf.Module):
     config = self._config
     seed = tf.random.experimental.stateless_fold_in(
         tf.constant([config.seed, 2], tf.int32), self.step)
-    seeds = tf.random.split(seed, 2 * config.critic_steps + 2)
-    chunks = {
-        d: tf.split(
-            images_lib.dequantize(x, seeds[-1], self._noise[d]),
-            config.critic_steps) for d, x in batch.items()
-    }
-    last = config.critic_steps - 1
-    for i in range(last if self._adversarial else 0):
+    rounds = config.critic_steps if self._adversarial else 1
+    seeds = tf.random.split(seed, 2 * rounds + 2)
+    chunks = {d: tf.split(x, rounds)
+              for d, x in self._dequantize(batch, seeds[-1]).items()}
+    last = rounds - 1
+    for i in range(last):
       real = {d: chunks[d][i] for d in chunks}
       fakes = {(s, t): self.model.translator(s, t).forward(real[s])
                for s, t in self._directions()}
@@ -221,10 +222,10 @@ class Trainer(tf.Module):
     fakes, gradients, metrics = self._flow_gradients(real, seeds[-2])
 
     norm = tf.linalg.global_norm(gradients)
-    finite = tf.math.is_finite(norm)
+    finite = tf.math.is_finite(norm) & tf.math.is_finite(metrics['loss'])
     metrics['gradient_norm'] = norm
 
-    def update() -> dict[str, tf.Tensor]:
+    def update() -> tuple[dict[str, tf.Tensor], tf.Tensor]:
       clipped = gradients
       if config.clip_norm:
         clipped, _ = tf.clip_by_global_norm(
@@ -233,18 +234,18 @@ class Trainer(tf.Module):
           zip(clipped, self._flow_variables, strict=True))
       self._averaging.update(self.step)
       if not self._adversarial:
-        return {}
+        return {}, tf.constant(True)
       return self._update_critics(
           real, fakes, seeds[2 * last], seeds[2 * last + 1])
 
-    def skip() -> dict[str, tf.Tensor]:
-      self.skipped.assign_add(1)
-      if not self._adversarial:
-        return {}
+    def skip() -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+      critics = self.model.domains if self._adversarial else ()
       return {f'critic_loss/{d}': tf.constant(float('nan'))
-              for d in self.model.domains}
+              for d in critics}, tf.constant(False)
 
-    metrics.update(tf.cond(finite, update, skip))
+    critic_metrics, finite = tf.cond(finite, update, skip)
+    metrics.update(critic_metrics)
+    self.skipped.assign_add(tf.cast(tf.logical_not(finite), tf.int64))
     if self._scaled:
       self._adjust_loss_scale(finite)
     self.step.assign_add(1)
@@ -320,8 +321,13 @@ class Trainer(tf.Module):
       fakes: dict[tuple[str, str], tf.Tensor],
       pool_seed: tf.Tensor,
       penalty_seed: tf.Tensor,
-  ) -> dict[str, tf.Tensor]:
-    """One update of all critics, on real images and on the pools' images."""
+  ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    """One update of all critics, on real images and on the pools' images.
+
+    Returns:
+      Losses by name, and whether the gradient was finite: only then the critics
+      were updated.
+    """
     directions = self._directions()
     pool_seeds = tf.random.split(pool_seed, 2 * len(directions))
     pooled = {}
@@ -356,7 +362,7 @@ class Trainer(tf.Module):
       return tf.constant(0)
 
     tf.cond(finite, update, lambda: tf.constant(0))
-    return {f'critic_loss/{d}': value for d, value in losses.items()}
+    return {f'critic_loss/{d}': value for d, value in losses.items()}, finite
 
   def _adjust_loss_scale(self, finite: tf.Tensor) -> None:
     self._good_steps.assign(
@@ -370,8 +376,8 @@ class Trainer(tf.Module):
     """What a run is saved as and goes on from."""
     parts: dict[str, Any] = {
         'model': self.model, 'average': self.average, 'step': self.step,
-        'skipped': self.skipped, 'rate_scale': self.rate_scale,
-        'loss_scale': self._loss_scale, 'good_steps': self._good_steps,
+        'skipped': self.skipped, 'loss_scale': self._loss_scale,
+        'good_steps': self._good_steps,
         'flow_optimizer': self.flow_optimizer,
     }
     if self._adversarial:

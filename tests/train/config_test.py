@@ -1,6 +1,7 @@
 """Configuration, presets and flags."""
 
 import dataclasses
+import inspect
 import json
 import math
 
@@ -34,6 +35,13 @@ def test_presets_survive_json(preset):
 def test_overrides_win_over_presets():
   assert config_lib.resolve('cpu', width=7).width == 7
   assert config_lib.resolve('cpu', width=None).width == 16
+
+
+def test_the_preset_goes_by_the_dataset():
+  assert config_lib.resolve().preset == 'cpu'
+  assert config_lib.resolve(dataset='digits').preset == 'cpu'
+  assert config_lib.resolve(dataset='svhn_mnist').preset == 'cpu_pictures'
+  assert config_lib.resolve('paper', dataset='digits').preset == 'paper'
 
 
 def test_rates_are_constant_then_fall_to_zero():
@@ -165,6 +173,30 @@ def test_every_setting_has_a_flag_with_help():
   values = _parse()
   for field in dataclasses.fields(config_lib.Config):
     assert len(values[field.name].help) > 10
+
+
+def test_help_lists_the_settings():
+  # absl's --help shows the main module's flags; `__main__` adopts these.
+  from alignflow_tf.train import __main__ as main_lib
+  text = flags.FLAGS.get_help()
+  for name in ('--dataset', '--lambda_a', '--run_dir', '--critic_steps'):
+    assert name in text
+  assert 'adopt_module_key_flags' in inspect.getsource(main_lib)
+
+
+def test_another_preset_is_another_run(tmp_path):
+  runs.Run.create(str(tmp_path), config_lib.resolve('cpu'), ('a', 'b'),
+                  (16, 16, 1), {})
+  config, _ = flags_lib.resolve(
+      _parse(f'--run_dir={tmp_path}', '--preset=paper'))
+  assert runs.Run(str(tmp_path)).differences(config) == {
+      'preset': ('cpu', 'paper')}
+
+
+def test_json_has_no_nan(tmp_path):
+  config_lib.dump(str(tmp_path / 'x'), {'a': [1., math.nan], 'b': math.inf})
+  assert json.loads((tmp_path / 'x').read_text()) == {'a': [1., None],
+                                                      'b': None}
 
 
 def test_flags_are_accepted_back(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,6 +116,37 @@ def test_a_directory_with_other_files_is_refused(tmp_path):
   with pytest.raises(runs.RunError, match='`run_dir` must be new, empty'):
     loop.train(_config(), str(tmp_path))
   assert os.listdir(tmp_path) == ['thesis.tex']
+
+
+def test_a_start_that_was_killed_is_no_obstacle(run_dir, tmp_path):
+  for name in ('lock', 'flags.txt', 'config.json.partial'):
+    (tmp_path / name).write_text('')
+  config = _config(steps=1, objective='mle', eval_every=1)
+  loop.train(config, str(tmp_path))
+  assert runs.Run(str(tmp_path)).config == config
+  with open(tmp_path / 'data.json') as f:
+    assert json.load(f)
+
+
+def test_metrics_past_the_checkpoint_are_cut_off(tmp_path):
+  path = tmp_path / 'metrics.jsonl'
+  path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
+  with loop.monitor_lib.Monitor(str(tmp_path), 9, 8, step=2) as monitor:
+    monitor.scalars(3, {'loss': 1.5})
+  assert [json.loads(line) for line in path.read_text().splitlines()] == [
+      {'step': 1}, {'step': 2}, {'step': 3, 'loss': 1.5}]
+
+
+def test_a_damaged_checkpoint_is_named(run_dir, tmp_path):
+  path = str(tmp_path / 'run')
+  shutil.copytree(run_dir, path)
+  newest = runs.Run(path).latest() + '.data-00000-of-00001'
+  with open(newest, 'r+b') as f:
+    f.truncate(100)
+  with pytest.raises(runs.RunError, match='ckpt-4 is damaged'):
+    loop.train(_config(), path)
+  with pytest.raises(runs.RunError, match='ckpt-4 is damaged'):
+    af.load(path)
 
 
 def test_two_processes_on_one_run_are_refused(tmp_path):
