@@ -31,6 +31,7 @@ _ONNX = [
     'onnxruntime>=1.20,<2',
     'tf2onnx>=1.17,<2',
 ]
+_PAGE = ['gradio>=6.31,<7']
 _TEST = [
     *_DEMO,
     *_ONNX,
@@ -99,6 +100,7 @@ setuptools.setup(
         'gpu': _GPU,
         'demo': _DEMO,
         'onnx': _ONNX,
+        'page': _PAGE,
         'test': _TEST,
         'dev': _DEV,
     },

@@ -1,0 +1,50 @@
+"""Shows a page to play with a trained model.
+
+  pip install 'alignflow_tf[page]'
+  python -m alignflow_tf.export.demo --run=runs/digits
+
+The page is served to this computer alone, and needs no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import sys
+
+from absl import app
+from absl import flags
+from absl import logging
+
+from alignflow_tf.export import page
+from alignflow_tf.export import playground
+from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import devices
+from alignflow_tf.train import runs
+
+_RUN = flags.DEFINE_string(
+    'run', None, 'Run directory of `python -m alignflow_tf.train`.',
+    required=True)
+_PORT = flags.DEFINE_integer(
+    'port', 7860, 'Port of 127.0.0.1.', lower_bound=1, upper_bound=65535)
+_AVERAGE = flags.DEFINE_bool(
+    'average', True,
+    'Show the moving average of the weights, not the newest ones.')
+
+
+def main(argv: Sequence[str]) -> None:
+  """Serves the page until interrupted."""
+  if len(argv) > 1:
+    raise app.UsageError(f'Unknown argument {argv[1]!r}: flags begin with --.')
+  logging.set_verbosity(logging.WARNING)
+  devices.configure_threads()
+  try:
+    page.load_gradio()
+    play = playground.Playground(_RUN.value, _AVERAGE.value)
+    page.serve(page.build(play), _PORT.value)
+  except (config_lib.ConfigError, page.PageError, playground.PlaygroundError,
+          runs.RunError) as e:
+    sys.exit(f'alignflow_tf.export.demo: {e}')
+
+
+if __name__ == '__main__':
+  app.run(main)
