@@ -209,11 +209,11 @@ def _translate_tab(gr: ModuleType, play: playground.Playground) -> None:
       with gr.Tab('Upload'):
         upload = _upload(gr, 'PNG or JPEG, any size', 'upload', height=300)
       again = gr.Button(
-          f'A {play.split or "test"} picture', visible=bool(play.held),
+          f'{play.split.capitalize()} picture', visible=bool(play.held),
           elem_id='held')
     with gr.Column(scale=3, min_width=320):
       with gr.Row():
-        seen = _shown(gr, 'As the model gets it', 'seen', min_width=100)
+        seen = _shown(gr, 'Model input', 'seen', min_width=100)
         translated = _shown(gr, 'Translation', 'translated', min_width=100)
         back = _shown(gr, 'The way back', 'back', min_width=100)
       text = gr.Markdown(elem_id='figures')
@@ -287,20 +287,20 @@ def _interpolate_tab(gr: ModuleType, play: playground.Playground) -> None:
     for i, word in enumerate(('First', 'Last')):
       with gr.Column(min_width=140):
         ends.append(_upload(
-            gr, f'{word}: PNG or JPEG', f'end{i}', height=220,
+            gr, word, f'end{i}', height=220,
             elem_classes='pixels'))
         choices.append(gr.State(_Choice()))
         buttons.append(gr.Button(
-            f'A {play.split or "test"} picture', visible=bool(play.held),
+            f'{play.split.capitalize()} picture', visible=bool(play.held),
             elem_id=f'held{i}'))
   fraction = gr.Slider(
       0., 1., 0.5, step=0.01, label='Fraction of the way', elem_id='fraction')
   with gr.Row():
-    source_frame = _shown(gr, 'In the domain of the two', 'source_frame',
+    source_frame = _shown(gr, 'Their domain', 'source_frame',
                           min_width=140, height=280)
-    target_frame = _shown(gr, 'In the other domain', 'target_frame',
+    target_frame = _shown(gr, 'Other domain', 'target_frame',
                           min_width=140, height=280)
-  strip = _shown(gr, 'The whole way, in both domains', 'strip')
+  strip = _shown(gr, 'The whole way in both', 'strip')
 
   def frames(i: int, at: Any, *both: _Choice) -> Any:
     source, target = play.directions[i]
@@ -359,7 +359,7 @@ def _sample_tab(gr: ModuleType, play: playground.Playground) -> None:
     temperature = gr.Slider(
         0., 1.5, 1., step=0.05, label='Temperature', min_width=200)
   draw = gr.Button('Draw', variant='primary', elem_id='draw')
-  sheet = _shown(gr, 'Pairs of one latent; from above: ' +
+  sheet = _shown(gr, 'From above: ' +
                  ', '.join(play.domains), 'samples')
 
   def sample(seed: int | None, number: int, temperature: float) -> Any:
