@@ -134,8 +134,13 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
     kind: Any = type(self._mask)
     function = _traced(
         kind, network, inverse, kept.shape, changed.dtype)
-    changed, log_det = function(
-        kept, changed, mask, self._bound.read_value(), *weights)
+    # Values, not variables: a function that was traced with one network's
+    # variables would be traced again for another's.
+    arguments = (kept, changed, mask, self._bound.read_value(),
+                 *[tf.convert_to_tensor(w) for w in weights])
+    # TensorFlow takes functions of one piece of code for one that is traced
+    # again and again, and warns; concrete functions it does not count.
+    changed, log_det = function.get_concrete_function(*arguments)(*arguments)
     if batch is not None:
       log_det = tf.reshape(log_det, batch)
       kept, changed = _unfold(kept, batch), _unfold(changed, batch)
@@ -175,7 +180,7 @@ def _traced(
     inverse: bool,
     shape: tf.TensorShape,
     dtype: tf.DType,
-) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+) -> Any:
   """The arithmetic of a coupling as a `tf.function`.
 
   Couplings that differ in their weights and the parity of their masks alone
