@@ -61,9 +61,8 @@ class ImagePool(tf.Module):
     kept = self._count
     filling = kept < self._size
     # Different places for the images of a batch: the order in which they are
-    # written does not matter then.
-    order = tf.random.experimental.stateless_shuffle(
-        tf.range(self._size), seeds[0])
+    # written does not matter then. (XLA has no op that shuffles.)
+    order = tf.argsort(tf.random.stateless_uniform([self._size], seeds[0]))
     fill = tf.range(used) + kept
     places = tf.where(filling, fill % self._size, order[:used])
     candidates = images[:used]
