@@ -19,9 +19,9 @@ def configure_threads(cores: int | None = None) -> tuple[int, int] | None:
   TensorFlow splits every operation among all cores by default. A step here is
   thousands of small operations of two flows that do not wait for each other:
   to run them side by side, undivided, took about 0.6 of the time on two shared
-  cores (`benchmarks/train_step.py` compares the two). To be called before TensorFlow's first
-  operation; the environment variables `TF_NUM_INTRAOP_THREADS` and
-  `TF_NUM_INTEROP_THREADS` win.
+  cores (`benchmarks/train_step.py` compares the two). To be called
+  before TensorFlow's first operation; the environment variables
+  `TF_NUM_INTRAOP_THREADS` and `TF_NUM_INTEROP_THREADS` win.
 
   Args:
     cores: Number of cores; by default those this process may use.
