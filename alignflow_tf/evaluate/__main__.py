@@ -17,8 +17,11 @@ from alignflow_tf.train import runs
 _RUN = flags.DEFINE_string('run', None, 'The run directory.', required=True)
 _OUTPUT = flags.DEFINE_string(
     'output', None, 'Where pictures and figures go; RUN/evaluation by default.')
+_SPLIT = flags.DEFINE_enum(
+    'split', 'test', evaluation.SPLITS,
+    'The images to evaluate on; validation images to choose settings by.')
 _LIMIT = flags.DEFINE_integer(
-    'limit', None, 'Number of test images a domain at most.', lower_bound=2)
+    'limit', None, 'Number of images a domain at most.', lower_bound=2)
 _CLASSIFY = flags.DEFINE_bool(
     'classify', True,
     'Whether to train classifiers on translated images, where data have '
@@ -38,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
   try:
     result = evaluation.evaluate(
         _RUN.value, _OUTPUT.value, _LIMIT.value, _CLASSIFY.value, _SEED.value,
-        _DATA_DIR.value)
+        _DATA_DIR.value, _SPLIT.value)
   except (data.DataError, runs.RunError) as e:
     sys.exit(f'alignflow_tf.evaluate: {e}')
   print(evaluation.table(result))

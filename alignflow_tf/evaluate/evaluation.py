@@ -18,7 +18,9 @@ from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import loop
 from alignflow_tf.train import runs
 
-__all__ = ['evaluate', 'table']
+__all__ = ['SPLITS', 'evaluate', 'table']
+
+SPLITS = ('test', 'validation')
 
 
 def evaluate(
@@ -28,26 +30,32 @@ def evaluate(
     classify: bool = True,
     seed: int = 0,
     data_dir: str | None = None,
+    split: str = 'test',
 ) -> dict[str, Any]:
   """Evaluates the averaged weights of a run on its test split.
 
   Args:
     run_dir: The run directory.
-    output: Where pictures and `evaluation.json` go; `<run_dir>/evaluation` by
-      default.
-    limit: Number of test images a domain at most; None for all.
+    output: Where pictures and `evaluation.json` go; by default
+      `<run_dir>/evaluation`, or `<run_dir>/evaluation_validation`.
+    limit: Number of images a domain at most; None for all.
     classify: Whether to train classifiers on translated images, where the
       data have labels.
     seed: Seed of dequantisation and classifiers.
     data_dir: Directory of the data, where they have moved since training.
+    split: 'test', or 'validation' to choose settings by.
 
   Returns:
     The figures, as in `evaluation.json`.
 
   Raises:
+    ValueError: If the split is another.
     RunError: If there is no run or no checkpoint.
     DataError: If the data cannot be had.
   """
+  if split not in SPLITS:
+    raise ValueError(
+        f'`split` must be one of {", ".join(SPLITS)}, got {split!r}.')
   begin = time.monotonic()
   run = runs.Run(run_dir)
   model = runs.load(run_dir)
@@ -56,16 +64,18 @@ def evaluate(
     config = dataclasses.replace(config, data_dir=data_dir)
   domains = loop.load_data(config)
   evaluator = metrics.Evaluator(model)
-  output = output or os.path.join(run_dir, 'evaluation')
+  output = output or os.path.join(
+      run_dir, 'evaluation' if split == 'test' else f'evaluation_{split}')
   os.makedirs(output, exist_ok=True)
 
-  test = {d: _as_floats(domains.arrays(d, 'test', limit=limit))
+  test = {d: _as_floats(domains.arrays(d, split, limit=limit))
           for d in run.domains}
   result: dict[str, Any] = {
       'run': run_dir,
       'checkpoint': os.path.basename(run.latest()),
       'seed': seed,
-      'test_images': {d: len(test[d]['image']) for d in run.domains},
+      'split': split,
+      'images': {d: len(test[d]['image']) for d in run.domains},
       'bits_per_dim': {}, 'round_trip': {}, 'round_trip_extremes': {},
       'accuracy': {},
   }
@@ -114,21 +124,22 @@ def _extremes(event_shape: tuple[int, int, int]) -> np.ndarray:
 
 def table(result: dict[str, Any]) -> str:
   """The figures of `evaluate` as text for a terminal."""
-  lines = [f'Run {result["run"]}, {result["checkpoint"]}, test images: ' +
-           ', '.join(f'{d} {n}' for d, n in result['test_images'].items()),
+  lines = [f'Run {result["run"]}, {result["checkpoint"]}, '
+           f'{result["split"]} images: ' +
+           ', '.join(f'{d} {n}' for d, n in result['images'].items()),
            '', 'bits/dim (lower is better)']
   for d, value in result['bits_per_dim'].items():
     lines.append(f'  {d:<24} {value:8.3f}')
   lines += ['', 'round trip, absolute error of a pixel in [0, 1]'
             '       max      mean']
-  for title, key in (('test images', 'round_trip'),
+  for title, key in ((f'{result["split"]} images', 'round_trip'),
                      ('black, white, noise', 'round_trip_extremes')):
     for direction, value in result[key].items():
       name = f'{direction} and back, {title}'
       lines.append(f'  {name:<48} {value["max"]:8.1e}  {value["mean"]:8.1e}')
   if result['accuracy']:
-    lines += ['', "accuracy on the target's test images of a classifier "
-              'trained on', f'  {"":<24} {"source images":>14} '
+    lines += ['', f"accuracy on the target's {result['split']} images of a "
+              'classifier trained on', f'  {"":<24} {"source images":>14} '
               f'{"translated":>12}']
     for direction, value in result['accuracy'].items():
       lines.append(f'  {direction:<24} {value["source_only"]:>13.1%} '

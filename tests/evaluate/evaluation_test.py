@@ -58,7 +58,7 @@ def result(tmp_path_factory):
 
 
 def test_figures(result):
-  assert result['test_images'] == {'optical': 20, 'mnist': 20}
+  assert result['images'] == {'optical': 20, 'mnist': 20}
   assert set(result['bits_per_dim']) == {'optical', 'mnist'}
   assert all(np.isfinite(v) for v in result['bits_per_dim'].values())
   for key in ('round_trip', 'round_trip_extremes'):
@@ -76,6 +76,21 @@ def test_table_names_every_figure(result):
   for part in ('bits/dim', 'optical_to_mnist and back, test images', '25.0%',
                '50.0%', 'samples.png'):
     assert part in text
+
+
+def test_validation_split(result):
+  validation = evaluate.evaluate(
+      result['run'], limit=20, classify=False, split='validation')
+  assert validation['split'] == 'validation'
+  assert validation['bits_per_dim'] != result['bits_per_dim']
+  assert 'validation images' in evaluate.table(validation)
+  path = os.path.join(result['run'], 'evaluation_validation')
+  assert os.path.exists(os.path.join(path, 'evaluation.json'))
+
+
+def test_unknown_split(tmp_path):
+  with pytest.raises(ValueError, match="`split` must be .*, got 'train'"):
+    evaluate.evaluate(str(tmp_path), split='train')
 
 
 def test_no_run(tmp_path):
