@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from alignflow_tf import alignflow
+from alignflow_tf import baselines
 from alignflow_tf import images as images_lib
 
 __all__ = ['Evaluator', 'RoundTrip']
@@ -56,7 +57,7 @@ class Evaluator:
   read the model's variables at each call, so one evaluator serves a whole run.
   """
 
-  def __init__(self, model: alignflow.AlignFlow, batch_size: int = 100):
+  def __init__(self, model: baselines.Model, batch_size: int = 100):
     """Prepares the functions; they are traced on first use.
 
     Args:
@@ -66,6 +67,18 @@ class Evaluator:
     self.model = model
     self.batch_size = batch_size
     self._functions: dict[Any, Callable[..., Any]] = {}
+
+  @property
+  def has_densities(self) -> bool:
+    """Whether the model has latents and densities, or only translates."""
+    return isinstance(self.model, alignflow.AlignFlow)
+
+  def _flows(self, what: str) -> alignflow.AlignFlow:
+    if not isinstance(self.model, alignflow.AlignFlow):
+      raise TypeError(
+          f'`model` must be an AlignFlow for its {what}, got '
+          f'{type(self.model).__name__}, which only translates.')
+    return self.model
 
   def _function(self, key: Any, fn: Callable[..., Any],
                 *dtypes: tf.DType) -> Callable[..., Any]:
@@ -93,21 +106,21 @@ class Evaluator:
 
   def encode(self, images: np.ndarray, domain: str) -> np.ndarray:
     """Latents of images of a domain."""
-    flow = self.model.flow(domain)
+    flow = self._flows('latents').flow(domain)
     return self._map(
         self._function(('encode', domain), lambda x: flow.inverse(x),
                        tf.float32), images)
 
   def decode(self, latents: np.ndarray, domain: str) -> np.ndarray:
     """Images of a domain from latents."""
-    flow = self.model.flow(domain)
+    flow = self._flows('latents').flow(domain)
     return self._map(
         self._function(('decode', domain), lambda z: flow.forward(z),
                        tf.float32), latents)
 
   def log_prob(self, images: np.ndarray, domain: str) -> np.ndarray:
     """Log-densities of images, in nats, of shape `[N]`."""
-    distribution = self.model[domain]
+    distribution = self._flows('densities')[domain]
     return self._map(
         self._function(('log_prob', domain),
                        lambda x: distribution.log_prob(x), tf.float32), images)
@@ -132,6 +145,13 @@ class Evaluator:
     images = np.minimum(images, np.float32(1. - 2.**-24))
     return np.asarray(images_lib.bits_per_dim(
         self.log_prob(images, domain), self.model.event_size))
+
+  def interpolate(self, first: np.ndarray, last: np.ndarray, source: str,
+                  num: int) -> dict[str, np.ndarray]:
+    """See `AlignFlow.interpolate`."""
+    frames = self._flows('latents').interpolate(
+        tf.constant(first), tf.constant(last), source, num)
+    return {d: x.numpy() for d, x in frames.items()}
 
   def round_trip(self, images: np.ndarray, source: str,
                  target: str) -> dict[str, float]:

@@ -72,10 +72,9 @@ def interpolation(evaluator: metrics.Evaluator, first: np.ndarray,
     A uint8 picture `[height, width, 3]`.
   """
   model = evaluator.model
-  frames = model.interpolate(
-      tf.constant(first), tf.constant(last), source, num)
+  frames = evaluator.interpolate(first, last, source, num)
   order = [source] + [d for d in model.domains if d != source]
-  rows = [frames[d][i].numpy() for i in range(len(first)) for d in order]
+  rows = [frames[d][i] for i in range(len(first)) for d in order]
   return images_lib.sheet(rows, scale=_zoom(model.event_shape[0]))
 
 
@@ -95,7 +94,7 @@ def write_all(directory: str, evaluator: metrics.Evaluator,
     directory: Where to; it exists.
     evaluator: Evaluator of the model.
     images: For each domain, some float32 images in [0, 1]; fewer than 2 give no
-      interpolation.
+      interpolation. A model without latents gives neither that nor samples.
     prefix: What file names begin with.
 
   Returns:
@@ -110,10 +109,11 @@ def write_all(directory: str, evaluator: metrics.Evaluator,
             evaluator, images[source][:16], source, target)
     few = images[source][:6]
     half = len(few) // 2
-    if half:
+    if half and evaluator.has_densities:
       sheets[f'interpolation_{source}'] = interpolation(
           evaluator, few[:half], few[half:2 * half], source)
-  sheets['samples'] = joint_samples(evaluator)
+  if evaluator.has_densities:
+    sheets['samples'] = joint_samples(evaluator)
   paths = []
   for name, sheet in sheets.items():
     paths.append(os.path.join(directory, f'{prefix}{name}.png'))

@@ -80,7 +80,7 @@ def evaluate(
       'accuracy': {},
   }
   extremes = _extremes(run.event_shape)
-  for d in run.domains:
+  for d in run.domains if evaluator.has_densities else ():
     bits = evaluator.bits_per_dim(test[d]['level'], d, seed)
     result['bits_per_dim'][d] = float(bits.mean())
   for s, t in _directions(run.domains):
@@ -126,8 +126,9 @@ def table(result: dict[str, Any]) -> str:
   """The figures of `evaluate` as text for a terminal."""
   lines = [f'Run {result["run"]}, {result["checkpoint"]}, '
            f'{result["split"]} images: ' +
-           ', '.join(f'{d} {n}' for d, n in result['images'].items()),
-           '', 'bits/dim (lower is better)']
+           ', '.join(f'{d} {n}' for d, n in result['images'].items())]
+  if result['bits_per_dim']:
+    lines += ['', 'bits/dim (lower is better)']
   for d, value in result['bits_per_dim'].items():
     lines.append(f'  {d:<24} {value:8.3f}')
   lines += ['', 'round trip, absolute error of a pixel in [0, 1]'

@@ -16,6 +16,7 @@ import tensorflow as tf
 from tensorflow.python.framework import convert_to_constants
 
 from alignflow_tf import alignflow
+from alignflow_tf import baselines
 
 __all__ = ['RUNTIMES', 'ConvertError', 'convert']
 
@@ -29,7 +30,7 @@ class ConvertError(RuntimeError):
   """A conversion that failed or does not compute the same."""
 
 
-def convert(model: alignflow.AlignFlow, source: str, target: str,
+def convert(model: baselines.Model, source: str, target: str,
             runtime: str) -> tuple[bytes, str]:
   """Converts a translator, and runs the result beside the model.
 
@@ -47,13 +48,15 @@ def convert(model: alignflow.AlignFlow, source: str, target: str,
       `TOLERANCE`.
   """
   translator = model.translator(source, target)
+  dtype = (model.prior.dtype if isinstance(model, alignflow.AlignFlow) else
+           tf.float32)
   spec = tf.TensorSpec([None, *model.event_shape], tf.float32, 'image')
   # All weights become constants and all calls are inlined: the couplings share
   # one traced function, in which LiteRT's own freezing mixes their weights up.
   frozen = convert_to_constants.convert_variables_to_constants_v2(
       tf.function(lambda image: tf.identity(
-          tf.cast(translator.forward(tf.cast(image, model.prior.dtype)),
-                  tf.float32), 'translated'),
+          tf.cast(translator.forward(tf.cast(image, dtype)), tf.float32),
+          'translated'),
                   input_signature=[spec], autograph=False
                   ).get_concrete_function())
   content, run = RUNTIMES[runtime][1](frozen, model)

@@ -15,6 +15,7 @@ from absl import logging
 import tensorflow as tf
 
 from alignflow_tf import alignflow
+from alignflow_tf import baselines
 from alignflow_tf.export import codec
 from alignflow_tf.export import convert
 from alignflow_tf.export import kit
@@ -77,7 +78,7 @@ def export_run(
 
 
 def export_model(
-    model: alignflow.AlignFlow,
+    model: baselines.Model,
     output: str,
     version: int | None = None,
     max_batch: int = servables_lib.MAX_BATCH,
@@ -86,6 +87,8 @@ def export_model(
     runtimes: Sequence[str] = (),
 ) -> list[str]:
   """Exports a model: a servable for each direction and for each domain.
+
+  A model that only translates (CycleGAN) has none for domains.
 
   All servables get the same version, so that `a_to_b` and `b_to_a` of one
   version are each other's inverse. They are written aside and each renamed
@@ -124,12 +127,13 @@ def export_model(
     raise ExportError(
         f'`runtimes` must be of {tuple(convert.RUNTIMES)}, got '
         f'{sorted(unknown)}.')
+  served = model.domains if isinstance(model, alignflow.AlignFlow) else ()
   names = _names(model.domains)
   version = _version(output, names, version)
   factory = servables_lib.Factory(model, options)
   made = [factory.translator(s, t)
           for s, t in itertools.permutations(model.domains, 2)]
-  made += [factory.domain(d) for d in model.domains]
+  made += [factory.domain(d) for d in served]
 
   os.makedirs(output, exist_ok=True)
   partial = tempfile.mkdtemp(prefix='.partial-', dir=output)

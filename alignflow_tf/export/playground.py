@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from alignflow_tf import alignflow
 from alignflow_tf import data
 from alignflow_tf import images as images_lib
 from alignflow_tf.export import codec
@@ -95,6 +96,10 @@ class Playground:
         d: codec.Preparation.of(facts, d, run.config.load_size)
         for d in self.domains}
     model = runs.load(run_dir, average)
+    if not isinstance(model, alignflow.AlignFlow):
+      raise PlaygroundError(
+          f'`run` must be of an AlignFlow, got {type(model).__name__}, which '
+          'has no latents and samples to play with; see its evaluation.')
     factory = servables.Factory(
         model, servables.Options(preparations=self._preparations))
     self._translators = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 import dataclasses
+import functools
 import itertools
 import math
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import tensorflow as tf
 
 from alignflow_tf import alignflow
+from alignflow_tf import baselines
 from alignflow_tf import images as images_lib
 from alignflow_tf.export import checks
 from alignflow_tf.export import codec
@@ -85,7 +87,7 @@ class Factory:
   it, which keeps a large model's export small and quick to make and to load.
   """
 
-  def __init__(self, model: alignflow.AlignFlow,
+  def __init__(self, model: baselines.Model,
                options: Options | None = None):
     """Prepares the passes.
 
@@ -101,6 +103,14 @@ class Factory:
     self._forward: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {}
     self._inverse: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {}
     self._log_prob: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {}
+    self._direct: dict[tuple[str, str], Callable[[tf.Tensor], tf.Tensor]] = {}
+    self._dtype = tf.float32
+    if not isinstance(model, alignflow.AlignFlow):
+      self._direct = {
+          pair: self._pass(model.translator(*pair).forward)
+          for pair in itertools.permutations(model.domains, 2)}
+      return
+    self._dtype = model.prior.dtype
     for d in model.domains:
       self._forward[d] = self._pass(model.flow(d).forward)
       self._inverse[d] = self._pass(model.flow(d).inverse)
@@ -122,7 +132,8 @@ class Factory:
     ```
 
     `round_trip` gives the translation, the image that comes back, and its
-    largest absolute error a row, in units of [0, 1].
+    largest absolute error a row, in units of [0, 1]. A model without latents
+    (CycleGAN) has the first three only.
 
     Args:
       source: Domain of the images that come in.
@@ -131,9 +142,7 @@ class Factory:
     Returns:
       The servable.
     """
-
-    def translate(x: tf.Tensor) -> tf.Tensor:
-      return self._forward[target](self._inverse[source](x))
+    translate = functools.partial(self._translate, source, target)
 
     def serving_default(image: tf.Tensor) -> Outputs:
       y = translate(self._check(image, 'image'))
@@ -152,7 +161,7 @@ class Factory:
       image = self._check(image, 'image')
       translated = checks.finite(translate(image), 'translated')
       back = checks.finite(
-          self._forward[source](self._inverse[target](translated)), 'image')
+          self._translate(target, source, translated), 'image')
       return {'translated': translated, 'image': back,
               'error': tf.reduce_max(tf.abs(back - image), axis=[1, 2, 3])}
 
@@ -164,15 +173,23 @@ class Factory:
     functions = {
         'serving_default': _function(serving_default, image=self._images),
         'round_trip': _function(round_trip, image=self._images),
-        'interpolate': self._interpolation(interpolate),
-        'encode': self._encode(source),
-        'decode': self._decode(target),
     }
+    if not self._direct:
+      functions |= {
+          'interpolate': self._interpolation(interpolate),
+          'encode': self._encode(source),
+          'decode': self._decode(target),
+      }
     if self._shape[2] in (1, 3):
       functions['translate_encoded'] = _function(
           translate_encoded, image_bytes=tf.TensorSpec([None], tf.string))
     return Servable(f'{source}_to_{target}', functions,
                     self._variables([source, target]))
+
+  def _translate(self, source: str, target: str, x: tf.Tensor) -> tf.Tensor:
+    if self._direct:
+      return self._direct[source, target](x)
+    return self._forward[target](self._inverse[source](x))
 
   def domain(self, name: str) -> Servable:
     """The servable of one domain.
@@ -197,7 +214,14 @@ class Factory:
 
     Returns:
       The servable.
+
+    Raises:
+      ValueError: If the model only translates.
     """
+    if self._direct:
+      raise ValueError(
+          f'`name` {name!r}: {type(self._model).__name__} has no densities and '
+          'latents, so domains cannot be served; translators can.')
 
     def log_prob(image: tf.Tensor) -> Outputs:
       nats = checks.finite(
@@ -246,10 +270,8 @@ class Factory:
     Tensors of different functions are different, so TFP's cache cannot hand an
     earlier input back in place of an inverse.
     """
-    dtype = self._model.prior.dtype
-
     def cast(x: tf.Tensor) -> tf.Tensor:
-      return tf.cast(fn(tf.cast(x, dtype)), tf.float32)
+      return tf.cast(fn(tf.cast(x, self._dtype)), tf.float32)
 
     return tf.function(
         cast, autograph=False, input_signature=[self._images])
@@ -317,6 +339,8 @@ class Factory:
 
   def _variables(self, domains: Sequence[str]) -> list[tf.Variable]:
     """The variables of some domains' flows, each once."""
+    if not isinstance(self._model, alignflow.AlignFlow):
+      return list(self._model.variables)
     found: dict[int, Any] = {
         id(v): v for v in itertools.chain.from_iterable(
             self._model.flow(d).variables for d in domains)}

@@ -3,5 +3,6 @@
 from alignflow_tf.networks.classifiers import lenet
 from alignflow_tf.networks.conditioner import ConditionerResNet
 from alignflow_tf.networks.critic import patch_critic
+from alignflow_tf.networks.resnet_generator import resnet_generator
 
-__all__ = ['ConditionerResNet', 'lenet', 'patch_critic']
+__all__ = ['ConditionerResNet', 'lenet', 'patch_critic', 'resnet_generator']

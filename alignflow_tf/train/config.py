@@ -43,14 +43,19 @@ class Config:
     data_service: Address of a tf.data service that reads in place of this
       process, or None.
     preset: Name of the preset that the rest started from.
+    model: 'alignflow' or 'cyclegan', the baseline.
     flow: 'real_nvp' or 'glow'.
-    num_scales: Scales of the flow.
+    num_scales: Scales of the flow, or of CycleGAN's generators (3 in its
+      paper: they halve the image twice).
     width: Hidden channels of the networks at the finest scale.
-    num_blocks: Residual blocks a network.
+    num_blocks: Residual blocks a network; CycleGAN's paper has 6 or 9.
     share: Parameters that the flows share: 'none', 'all', or scales such as
       '2,3' (0 is the finest).
     objective: 'hybrid' (equation 7), 'adversarial' (lambda 0) or 'mle'.
     gan_loss: One of `objectives.GAN_LOSSES`.
+    cycle_weight: Weight of CycleGAN's cycle consistency, in L1 on [-1, 1].
+    identity_weight: Weight of CycleGAN's identity loss, in parts of
+      `cycle_weight`: 0.5 in its paper where colours are to be kept.
     lambda_a: Weight of the first domain's likelihood in nats an image.
     lambda_b: Weight of the other domains' likelihoods.
     range_weight: Weight of the mean squared distance of translated pixels from
@@ -98,6 +103,7 @@ class Config:
   skip_unreadable: bool = False
   data_service: str | None = None
   preset: str = 'cpu'
+  model: str = 'alignflow'
   flow: str = 'real_nvp'
   num_scales: int = 4
   width: int = 32
@@ -105,6 +111,8 @@ class Config:
   share: str = 'none'
   objective: str = 'hybrid'
   gan_loss: str = 'least_squares'
+  cycle_weight: float = 10.
+  identity_weight: float = 0.
   lambda_a: float = 1e-5
   lambda_b: float = 1e-5
   range_weight: float = 10.
@@ -150,7 +158,8 @@ class Config:
       value = getattr(self, name)
       _check(0. < value <= 1., name, value, 'above 0 and at most 1')
     for name in ('lambda_a', 'lambda_b', 'clip_norm', 'magnitude_l2',
-                 'critic_noise', 'range_weight'):
+                 'critic_noise', 'range_weight', 'cycle_weight',
+                 'identity_weight'):
       value = getattr(self, name)
       _check(0. <= value < math.inf, name, value, 'finite and not negative')
     for name in ('beta_1', 'beta_2', 'ema_decay'):
@@ -173,6 +182,7 @@ class Config:
         'precision': ('float32', 'mixed_bfloat16', 'mixed_float16'),
         'cache': ('memory', 'file', 'none'),
         'flow': ('real_nvp', 'glow'),
+        'model': ('alignflow', 'cyclegan'),
         'preset': tuple(PRESETS),
     }
     for name, allowed in choices.items():
@@ -184,6 +194,12 @@ class Config:
       raise ConfigError(
           '`objective=hybrid` needs `lambda_a` or `lambda_b` above 0, got 0 for'
           ' both: use `objective=adversarial`.')
+
+    if self.model == 'cyclegan':
+      _check(self.objective == 'adversarial', 'objective', self.objective,
+             "'adversarial' where `model=cyclegan`: it has no likelihood")
+      _check(self.share == 'none', 'share', self.share,
+             "'none' where `model=cyclegan`: it has no flows")
 
   def shared_scales(self) -> tuple[int, ...] | None:
     """The scales to share: all for None, by index otherwise."""
@@ -283,6 +299,7 @@ def _check_type(name: str, annotation: Any, value: Any) -> None:
 # (0.5, 0.999), 200 epochs, the second half of them decaying, batches of 16,
 # clipping at 10, 5e-5 on weight norms, four scales from width 32, four blocks.
 # The released code trains with least squares. Steps are 200 epochs of Maps.
+# `cyclegan` is CycleGAN's paper, sections 4 and 7, at AlignFlow's batches.
 PRESETS: dict[str, dict[str, Any]] = {
     'paper': {'steps': 13_800, 'image_size': None},
     'paper_facades': {'steps': 4_100, 'image_size': 128},
@@ -301,6 +318,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         'steps': 4_000, 'ema_decay': 0.998,
         'checkpoint_every': 250, 'eval_every': 500,
     },
+    'cyclegan': {
+        'model': 'cyclegan', 'num_scales': 3, 'width': 64, 'num_blocks': 9,
+        'steps': 13_800, 'clip_norm': 0.,
+    },
+    'cyclegan_cpu': {
+        'model': 'cyclegan', 'num_scales': 3, 'width': 16, 'num_blocks': 6,
+        'batch_size': 16, 'critic_width': 32, 'critic_layers': 3,
+        'critic_noise': 0.15, 'steps': 4_000, 'ema_decay': 0.998,
+        'clip_norm': 0., 'checkpoint_every': 250, 'eval_every': 500,
+    },
 }
 
 
@@ -308,8 +335,8 @@ def resolve(preset: str | None = None, **overrides: Any) -> Config:
   """Makes a configuration from a preset and what is given beside it.
 
   Args:
-    preset: A name of `PRESETS`; None for `cpu` if the dataset is `digits`, and
-      for `cpu_pictures` otherwise.
+    preset: A name of `PRESETS`; None for `cyclegan_cpu` if that is the model,
+      else for `cpu` if the dataset is `digits`, and `cpu_pictures` otherwise.
     **overrides: Attributes of `Config`; those that are None are left alone.
 
   Returns:
@@ -320,12 +347,17 @@ def resolve(preset: str | None = None, **overrides: Any) -> Config:
   """
   if preset is None:
     dataset = overrides.get('dataset') or Config.dataset
-    preset = 'cpu' if dataset == 'digits' else 'cpu_pictures'
+    if overrides.get('model') == 'cyclegan':
+      preset = 'cyclegan_cpu'
+    else:
+      preset = 'cpu' if dataset == 'digits' else 'cpu_pictures'
   if preset not in PRESETS:
     raise ConfigError(
         f'`preset` must be one of {", ".join(PRESETS)}, got {preset!r}.')
   values = dict(PRESETS[preset], preset=preset)
   values.update({k: v for k, v in overrides.items() if v is not None})
+  if values.get('model') == 'cyclegan':
+    values.setdefault('objective', 'adversarial')
   if values.get('objective') == 'adversarial':
     # A preset's lambda belongs to its hybrid objective.
     for name in ('lambda_a', 'lambda_b'):
@@ -333,7 +365,8 @@ def resolve(preset: str | None = None, **overrides: Any) -> Config:
         values[name] = 0.
   for name in ('learning_rate', 'critic_learning_rate', 'lambda_a', 'lambda_b',
                'clip_norm', 'magnitude_l2', 'beta_1', 'beta_2', 'decay_from',
-               'ema_decay', 'critic_noise', 'range_weight'):
+               'ema_decay', 'critic_noise', 'range_weight', 'cycle_weight',
+               'identity_weight'):
     if isinstance(values.get(name), int):
       values[name] = float(values[name])
   if isinstance(values.get('data_dir'), str):

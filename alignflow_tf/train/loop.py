@@ -282,7 +282,8 @@ class _Validation:
     images = {d: images_lib.from_uint8(x).numpy()
               for d, x in self._levels.items()}
     values = {}
-    for d in names:
+    densities = names if self._evaluator.has_densities else ()
+    for d in densities:
       values[f'validation/bits_per_dim/{d}'] = float(
           self._evaluator.bits_per_dim(self._levels[d], d).mean())
     for s in names:
@@ -296,8 +297,9 @@ class _Validation:
           pictures.write_png(
               os.path.join(self._sheets, f'{step:07d}_{s}_to_{t}.png'), sheet)
     bits = ' '.join(f'{d} {values[f"validation/bits_per_dim/{d}"]:.3f}'
-                    for d in names)
+                    for d in densities)
     trips = max(v for k, v in values.items() if 'round_trip' in k)
-    monitor.say(f'step {step}  validation: bits/dim {bits}, round trip at most '
-                f'{trips:.1e}')
+    monitor.say(f'step {step}  validation: ' +
+                (f'bits/dim {bits}, ' if bits else '') +
+                f'round trip at most {trips:.1e}')
     return values

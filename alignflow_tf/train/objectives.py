@@ -14,8 +14,8 @@ import tensorflow as tf
 
 __all__ = [
     'GAN_LOSSES', 'GanLoss', 'alignflow_loss', 'cross_entropy',
-    'gradient_penalty', 'hinge', 'least_squares', 'negative_log_likelihood',
-    'non_saturating', 'out_of_range', 'wasserstein'
+    'gradient_penalty', 'hinge', 'least_squares', 'mean_absolute_difference',
+    'negative_log_likelihood', 'non_saturating', 'out_of_range', 'wasserstein'
 ]
 
 
@@ -134,6 +134,25 @@ def out_of_range(images: tf.Tensor) -> tf.Tensor:
     A scalar.
   """
   return tf.reduce_mean(tf.square(images - tf.clip_by_value(images, 0., 1.)))
+
+
+def mean_absolute_difference(images: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+  """`mean(|x - y|)` on [-1, 1], of images in [0, 1]: CycleGAN's equation 2.
+
+  Args:
+    images: `[B, H, W, C]`.
+    others: As many.
+
+  Returns:
+    A scalar.
+
+  #### References
+
+  [1]: Jun-Yan Zhu et al. Unpaired Image-to-Image Translation using
+       Cycle-Consistent Adversarial Networks. In _ICCV_, 2017, section 3.2.
+       https://arxiv.org/abs/1703.10593
+  """
+  return 2. * tf.reduce_mean(tf.abs(images - others))
 
 
 def alignflow_loss(

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from alignflow_tf import alignflow
+from alignflow_tf import baselines
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import trainer as trainer_lib
 
@@ -151,7 +151,7 @@ def restore(checkpoint: tf.train.Checkpoint, path: str, whole: bool) -> None:
         '`checkpoint` beside it.') from e
 
 
-def load(run_dir: str, average: bool = True) -> alignflow.AlignFlow:
+def load(run_dir: str, average: bool = True) -> baselines.Model:
   """Loads the model of a run.
 
   Args:
@@ -160,7 +160,7 @@ def load(run_dir: str, average: bool = True) -> alignflow.AlignFlow:
       is evaluated and exported, or the newest weights.
 
   Returns:
-    The model.
+    The model: an `AlignFlow`, or what `Config.model` names.
 
   Raises:
     RunError: If there is no run or no checkpoint in the directory, or its

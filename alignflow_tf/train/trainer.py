@@ -11,10 +11,12 @@ import tensorflow as tf
 import tf_keras
 
 from alignflow_tf import alignflow
+from alignflow_tf import baselines
 from alignflow_tf import flows
 from alignflow_tf import images as images_lib
 from alignflow_tf import networks
 from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import generator_losses
 from alignflow_tf.train import objectives
 from alignflow_tf.train import pool as pool_lib
 
@@ -29,7 +31,7 @@ def build_model(
     config: config_lib.Config,
     domains: tuple[str, ...],
     event_shape: tuple[int, int, int],
-) -> alignflow.AlignFlow:
+) -> baselines.Model:
   """Builds the model of a configuration.
 
   Args:
@@ -43,6 +45,16 @@ def build_model(
   Raises:
     ConfigError: If the architecture does not fit the images.
   """
+  if config.model == 'cyclegan':
+    try:
+      return baselines.CycleGAN(
+          domains, event_shape, filters=config.width,
+          num_blocks=config.num_blocks, num_halvings=config.num_scales - 1,
+          seed=config.seed, network_dtype=config.precision)
+    except ValueError as e:
+      raise config_lib.ConfigError(
+          f'`num_scales` (one more than the halvings), `image_size`: {e}'
+      ) from e
   scales = config.shared_scales()
   make = {'real_nvp': flows.real_nvp, 'glow': flows.glow}[config.flow]
   network_dtype = None if config.precision == 'float32' else config.precision
@@ -60,7 +72,7 @@ def build_model(
 class _Average(tf.Module):
   """Exponential moving average of a model's weights, held by a second model."""
 
-  def __init__(self, model: alignflow.AlignFlow, average: alignflow.AlignFlow,
+  def __init__(self, model: baselines.Model, average: baselines.Model,
                decay: float):
     super().__init__(name='average')
     self._pairs = [tuple(pair) for pair in zip(
@@ -85,7 +97,7 @@ class Trainer(tf.Module):
   """Model, critics, optimizers, averages and pools of a run; and its step.
 
   Attributes:
-    model: The flows that are trained.
+    model: The model that is trained.
     average: The model whose weights are the moving average of `model`'s; what
       is evaluated and exported.
     step: Number of steps done.
@@ -112,15 +124,16 @@ class Trainer(tf.Module):
     """
     super().__init__(name='trainer')
     self._config = config
-    self._noise = {d: COPIED_CHANNELS_NOISE
-                   if (copied_channels or {}).get(d) else 1. for d in domains}
-    self._weights = config.likelihood_weights(domains)
+    # Without densities there is nothing to bound.
+    wide = copied_channels if config.model == 'alignflow' else None
+    self._noise = {d: COPIED_CHANNELS_NOISE if (wide or {}).get(d) else 1.
+                   for d in domains}
     self._adversarial = config.objective != 'mle'
     self._gan = objectives.GAN_LOSSES[config.gan_loss]
     self.model = build_model(config, domains, event_shape)
     self.average = build_model(config, domains, event_shape)
     self._averaging = _Average(self.model, self.average, config.ema_decay)
-    self._magnitudes = _magnitudes(self.model)
+    self._generator_loss = generator_losses.make(config, self.model)
     self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
     self.skipped = tf.Variable(
         0, dtype=tf.int64, trainable=False, name='skipped')
@@ -266,54 +279,27 @@ class Trainer(tf.Module):
       self, real: dict[str, tf.Tensor], seed: tf.Tensor
   ) -> tuple[dict[tuple[str, str], tf.Tensor], list[tf.Tensor],
              dict[str, tf.Tensor]]:
-    """Translations, the gradient of equation 7, and what it is made of."""
-    model, metrics = self.model, {}
+    """Translations, the gradient of the model's loss, and its parts."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(self._flow_variables)
-      latents = {d: model.flow(d).inverse(x) for d, x in real.items()}
-      # The log-determinants come out of TFP's cache: one pass a network.
-      nll = {d: objectives.negative_log_likelihood(model[d].log_prob(x))
-             for d, x in real.items()}
-      fakes, adversarial = {}, {}
-      if self._adversarial:
-        seeds = tf.random.split(seed, len(self._directions()))
-        for i, (s, t) in enumerate(self._directions()):
-          fakes[s, t] = model.flow(t).forward(latents[s])
-          adversarial[s, t] = self._gan.generator(
-              self._critics[t](self._critic_view(fakes[s, t], seeds[i])))
-      loss = self._objective(adversarial, nll)
-      if fakes and self._config.range_weight:
-        outside = tf.add_n([
-            objectives.out_of_range(x) for x in fakes.values()])
-        metrics['range_loss'] = outside
-        loss += self._config.range_weight * outside
-      if self._config.magnitude_l2:
-        loss += self._config.magnitude_l2 * tf.add_n(
-            [tf.nn.l2_loss(g) for g in self._magnitudes])
+      loss, fakes, metrics = self._generator_loss(
+          real, functools.partial(self._judge, seed=seed))
       scaled = loss * self._loss_scale if self._scaled else loss
     gradients = tape.gradient(
         scaled, self._flow_variables,
         unconnected_gradients=tf.UnconnectedGradients.ZERO)
     if self._scaled:
       gradients = [g / self._loss_scale for g in gradients]
-    metrics['loss'] = loss
-    for (s, t), value in adversarial.items():
-      metrics[f'adversarial_loss/{s}_to_{t}'] = value
-    for d, value in nll.items():
-      metrics[f'bits_per_dim/{d}'] = images_lib.bits_per_dim(
-          -value, model.event_size)
-    return fakes, gradients, metrics
+    return fakes, gradients, metrics | {'loss': loss}
 
-  def _objective(
-      self, adversarial: dict[tuple[str, str], tf.Tensor],
-      nll: dict[str, tf.Tensor]) -> tf.Tensor:
-    weights = self._weights
-    if not self._adversarial:
-      # lambda -> infinity: only the ratio counts, and nats a dimension keep the
-      # gradient's norm within `clip_norm` at any image size.
-      size = self.model.event_size
-      weights = {d: 1. / size for d in nll}
-    return objectives.alignflow_loss(adversarial, nll, weights)
+  def _judge(self, fakes: generator_losses.Translations, seed: tf.Tensor
+            ) -> generator_losses.Translations:
+    """The generator's adversarial loss of each translation."""
+    seeds = tf.random.split(seed, len(fakes))
+    return {
+        (s, t): self._gan.generator(
+            self._critics[t](self._critic_view(fake, seeds[i])))
+        for i, ((s, t), fake) in enumerate(fakes.items())}
 
   def _update_critics(
       self,
@@ -393,13 +379,3 @@ class _Holder(tf.Module):
   def __init__(self, items: Mapping[str, Any]):
     super().__init__(name='holder')
     self.items = dict(items)
-
-
-def _magnitudes(model: alignflow.AlignFlow) -> list[tf.Variable]:
-  """The weight-norm magnitudes of all conditioners of a model."""
-  found = {}
-  for module in model.submodules:
-    network = getattr(module, 'network', None)
-    for variable in getattr(network, 'magnitudes', ()):
-      found[id(variable)] = variable
-  return list(found.values())

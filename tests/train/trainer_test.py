@@ -106,7 +106,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_count():
 def test_loss_is_equation_7_and_the_penalty():
   trainer = _trainer(lambda_a=1e-3, lambda_b=1e-2)
   magnitudes = sum(float(tf.reduce_sum(tf.square(g))) / 2.
-                   for g in trainer._magnitudes)
+                   for g in trainer._generator_loss.magnitudes)
   metrics = {k: float(v) for k, v in trainer.train_step(_batch()).items()}
   size = np.prod(SHAPE)
   nats = {d: (metrics[f'bits_per_dim/{d}'] - 8.) * size * np.log(2.)
@@ -116,7 +116,7 @@ def test_loss_is_equation_7_and_the_penalty():
           + 1e-2 * nats['b'] + 5e-5 * magnitudes
           + 10. * metrics['range_loss'])
   np.testing.assert_allclose(metrics['loss'], want, rtol=1e-4)
-  assert len(trainer._magnitudes) == 2 * 10  # flows, networks
+  assert len(trainer._generator_loss.magnitudes) == 2 * 10  # flows, networks
 
 
 def test_mle_has_no_critics_and_learns():

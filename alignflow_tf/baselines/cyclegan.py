@@ -1,0 +1,143 @@
+"""CycleGAN: two generators a pair of domains, held together by a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import math
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from alignflow_tf import images as images_lib
+from alignflow_tf import networks
+
+__all__ = ['CycleGAN', 'Generator']
+
+
+class Generator(NamedTuple):
+  """G_{source->target}, with the one method it shares with a bijector.
+
+  Attributes:
+    network: Keras model from [-1, 1] to [-1, 1].
+  """
+  network: keras.Model
+
+  def forward(self, images: tf.Tensor) -> tf.Tensor:
+    """Translates images `[B, H, W, C]` in [0, 1]; the result is in [0, 1]."""
+    return 0.5 * (self.network(images_lib.to_critic(images)) + 1.)
+
+
+class CycleGAN(tf.Module):
+  """Domains joined by a generator for each direction.
+
+  It takes the place of an `AlignFlow` wherever images are translated: same
+  `domains`, `event_shape`, `translator(s, t).forward(x)`. It has no densities,
+  no latents and no inverses: that translating there and back gives back the
+  image is what training asks for with a loss, not what the model guarantees.
+
+  Images are NHWC with pixels in [0, 1], and so are translations (`tanh`
+  bounds them).
+
+  #### References
+
+  [1]: Jun-Yan Zhu, Taesung Park, Phillip Isola, Alexei A. Efros. Unpaired
+       Image-to-Image Translation using Cycle-Consistent Adversarial Networks.
+       In _ICCV_, 2017. https://arxiv.org/abs/1703.10593
+  """
+
+  def __init__(
+      self,
+      domains: Sequence[str],
+      event_shape: tuple[int, int, int],
+      filters: int = 64,
+      num_blocks: int = 9,
+      num_halvings: int = 2,
+      seed: int = 0,
+      network_dtype: Any = 'float32',
+      name: str = 'cyclegan',
+  ):
+    """Builds the model.
+
+    Args:
+      domains: Names of the domains, two or more different strings.
+      event_shape: `(height, width, channels)` of the images of all domains.
+      filters: See `networks.resnet_generator`, as the next three.
+      num_blocks: Residual blocks a generator.
+      num_halvings: How often a generator halves the image.
+      seed: Non-negative integer that fixes the initial weights.
+      network_dtype: Keras dtype or policy of the generators.
+      name: Name of the module.
+
+    Raises:
+      ValueError: If the domains are not two or more different names, or the
+        images do not fit the generators.
+    """
+    super().__init__(name=name)
+    if isinstance(domains, str) or len(set(domains)) < max(2, len(domains)):
+      raise ValueError(
+          f'`domains` must be two or more different names, got {domains!r}.')
+    self._domains = tuple(domains)
+    height, width, channels = event_shape
+    self._event_shape = (height, width, channels)
+    generators: dict[tuple[str, str], Generator] = {}
+    for source in self._domains:
+      for target in self._domains:
+        if source != target:
+          generators[source, target] = Generator(networks.resnet_generator(
+              self._event_shape, filters, num_blocks, num_halvings,
+              seed=seed * 997 + len(generators), dtype=network_dtype,
+              name=f'{source}_to_{target}'))
+    self._generators = self._no_dependency(generators)
+    # Keras 3 objects hold their variables in wrappers: track the raw ones.
+    self._weights = {
+        f'{s}_to_{t}': [v.value for v in g.network.variables]
+        for (s, t), g in generators.items()}
+
+  @property
+  def domains(self) -> tuple[str, ...]:
+    """Names of the domains, in order."""
+    return self._domains
+
+  @property
+  def event_shape(self) -> tuple[int, int, int]:
+    """`(height, width, channels)` of images."""
+    return self._event_shape
+
+  @property
+  def event_size(self) -> int:
+    """Number of dimensions of an image."""
+    return math.prod(self._event_shape)
+
+  def translator(self, source: str, target: str) -> Generator:
+    """G_{source->target}.
+
+    Args:
+      source: Name of the domain that `forward` takes images of.
+      target: Name of the domain that `forward` gives images of.
+
+    Returns:
+      The generator.
+
+    Raises:
+      KeyError: If there is no such pair of domains.
+    """
+    if (source, target) not in self._generators:
+      raise KeyError(
+          f'`source` and `target` must be two of {self._domains}, got '
+          f'{source!r} and {target!r}.')
+    return self._generators[source, target]
+
+  def initialize(self, images: Mapping[str, tf.Tensor]) -> None:
+    """Checks images; there is nothing to initialise from data.
+
+    Args:
+      images: For each domain, a batch `[B, H, W, C]` in [0, 1].
+
+    Raises:
+      TypeError: If images are not of a floating type.
+      ValueError: If images do not fit: shape, range, NaN or infinity.
+    """
+    for domain in self._domains:
+      images_lib.validate(images[domain], self._event_shape,
+                          f'images[{domain!r}]')
