@@ -112,8 +112,9 @@ def export_model(
     The directories written, `<output>/<name>/<version>`.
 
   Raises:
-    ExportError: If an argument is out of range, the version is there already,
-      or the names of the domains cannot be names of servables.
+    ExportError: If an argument is out of range, a weight is not finite, the
+      version is there already, or the names of the domains cannot be names of
+      servables.
     ConvertError: If a translator cannot be converted.
   """
   output = os.path.abspath(os.path.expanduser(output))
@@ -127,6 +128,12 @@ def export_model(
     raise ExportError(
         f'`runtimes` must be of {tuple(convert.RUNTIMES)}, got '
         f'{sorted(unknown)}.')
+  for variable in model.variables:
+    if variable.dtype.is_floating and not bool(
+        tf.reduce_all(tf.math.is_finite(variable))):
+      raise ExportError(
+          f'`model` must have finite weights, got NaN or infinity in '
+          f'{variable.name}.')
   served = model.domains if isinstance(model, alignflow.AlignFlow) else ()
   names = _names(model.domains)
   version = _version(output, names, version)

@@ -85,7 +85,12 @@ class Config:
     log_every: Steps between lines of `metrics.jsonl`.
     eval_every: Steps between evaluations on validation data and picture sheets.
     checkpoint_every: Steps between checkpoints.
-    keep_checkpoints: How many of the newest checkpoints are kept.
+    keep_checkpoints: How many of the newest checkpoints are kept, beside the
+      best on validation data.
+    skip_limit: So many of the last twice as many steps left out, as they were
+      not finite, make the run go back to its last good checkpoint and halve
+      its rates.
+    max_rollbacks: How often a run goes back before it ends with a report.
   """
   dataset: str = 'digits'
   data_dir: str | None = None
@@ -139,6 +144,8 @@ class Config:
   eval_every: int = 1000
   checkpoint_every: int = 500
   keep_checkpoints: int = 3
+  skip_limit: int = 20
+  max_rollbacks: int = 3
 
   def __post_init__(self) -> None:
     for field in dataclasses.fields(self):
@@ -146,11 +153,11 @@ class Config:
     positive = ('num_scales', 'width', 'num_blocks', 'steps', 'batch_size',
                 'critic_steps', 'critic_width', 'critic_layers', 'log_every',
                 'eval_every', 'checkpoint_every', 'keep_checkpoints',
-                'max_pixels')
+                'max_pixels', 'skip_limit')
     for name in positive:
       _check(getattr(self, name) >= 1, name, getattr(self, name),
              'a positive integer')
-    for name in ('pool_size', 'seed'):
+    for name in ('pool_size', 'seed', 'max_rollbacks'):
       _check(getattr(self, name) >= 0, name, getattr(self, name),
              'a non-negative integer')
     _check(self.seed < 2**31, 'seed', self.seed, 'below 2**31')

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 import contextlib
 import os
+import shlex
 import signal
 import time
 from types import FrameType
 from typing import Any
 
+from absl import logging
 import keras
 import numpy as np
 import tensorflow as tf
@@ -18,8 +20,10 @@ from alignflow_tf import data
 from alignflow_tf import images as images_lib
 from alignflow_tf import metrics as metrics_lib
 from alignflow_tf import pictures
+from alignflow_tf.train import checkpoints as checkpoints_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import monitor as monitor_lib
+from alignflow_tf.train import recovery
 from alignflow_tf.train import runs
 from alignflow_tf.train import trainer as trainer_lib
 
@@ -121,6 +125,7 @@ def _check_same(run: runs.Run, config: config_lib.Config) -> None:
 
 
 def _check_same_data(run: runs.Run, domains: data.DomainSet) -> None:
+  """Refuses other data, and says so where there are more or fewer images."""
   for name, saved, found in (
       ('domains', run.domains, domains.domains),
       ('image shape', run.event_shape, domains.event_shape)):
@@ -128,6 +133,19 @@ def _check_same_data(run: runs.Run, domains: data.DomainSet) -> None:
       raise runs.RunError(
           f'`run_dir` {run.directory!r}: the data have changed under the run, '
           f'{name} {tuple(saved)} in the run, {tuple(found)} now.')
+  for domain, sizes in run.sizes().items():
+    now = domains.sizes[domain]
+    if sizes == now:
+      continue
+    text = (f'the data have changed under the run: images of {domain!r} '
+            f'{sizes} in the run, {now} now')
+    if run.config.deterministic:
+      raise runs.RunError(
+          f'`run_dir` {run.directory!r}: {text}. With --deterministic, bring '
+          'them back, or start another --run_dir.')
+    logging.warning(
+        '%s: %s. The run goes on, but is no longer what it would have been.',
+        run.directory, text)
 
 
 def _check_data(config: config_lib.Config, domains: data.DomainSet) -> None:
@@ -163,7 +181,8 @@ class _Signals:
   def _handle(self, signum: int, frame: FrameType | None) -> None:
     del frame
     self.received = signum
-    self._restore()
+    for each in self._before:
+      signal.signal(each, signal.SIG_DFL)
 
   def _restore(self) -> None:
     for signum, handler in self._before.items():
@@ -181,74 +200,175 @@ class _Signals:
 
 def _train(config: config_lib.Config, run_dir: str, domains: data.DomainSet,
            trainer: trainer_lib.Trainer) -> None:
-  manager = tf.train.CheckpointManager(
-      trainer.checkpoint(), os.path.join(run_dir, 'checkpoints'),
-      max_to_keep=config.keep_checkpoints, step_counter=trainer.step)
-  batches = config.images_per_step()
-  if manager.latest_checkpoint:
-    runs.restore(manager.checkpoint, manager.latest_checkpoint, whole=True)
-  with monitor_lib.Monitor(run_dir, config.steps, batches * len(
-      domains.domains), int(trainer.step)) as monitor:
-    if manager.latest_checkpoint:
+  checkpoints = checkpoints_lib.Checkpoints(
+      os.path.join(run_dir, 'checkpoints'), trainer.checkpoint(),
+      config.keep_checkpoints, config.to_json(), runs.FREE)
+  state = checkpoints.restore(print)
+  with monitor_lib.Monitor(run_dir, config.steps, config.images_per_step(
+  ) * len(domains.domains), int(trainer.step)) as monitor:
+    run = _Loop(config, run_dir, domains, trainer, checkpoints, monitor)
+    if state is not None:
+      run.resume(state)
       monitor.say(f'Going on from step {int(trainer.step)} in {run_dir}.')
-    else:
+    if int(trainer.step) >= config.steps:
+      monitor.say(f'{run_dir} is done: {config.steps} steps.')
+      return
+    if state is None:
       first = next(iter(domains.train_batches(
           min(_INITIALIZE, *(s['train'] for s in domains.sizes.values())),
           seed=config.seed)))
       trainer.initialize({d: first[d]['image'] for d in domains.domains})
-    start = int(trainer.step)
-    if start >= config.steps:
-      monitor.say(f'{run_dir} is done: {start} steps.')
-      return
-    stream = iter(domains.train_batches(
-        batches, seed=config.seed, start_step=start))
-    validation = _Validation(domains, trainer, run_dir)
+      # What a run can go back to, and a disk that cannot be written is found
+      # out about now.
+      run.save(0)
     monitor.say(
         f'Training {config.dataset} for {config.steps} steps in {run_dir}; '
         'the first step takes a while.')
     with _Signals() as signals:
-      _steps(config, trainer, stream, manager, monitor, validation, signals)
+      run(signals)
     if signals.received is not None:
       raise Stopped(
           f'Stopped at step {int(trainer.step)}, which is saved. Go on with: '
-          f'python -m alignflow_tf.train --run_dir={run_dir}',
+          f'python -m alignflow_tf.train --run_dir={shlex.quote(run_dir)}',
           signals.received)
 
 
-def _steps(config: config_lib.Config, trainer: trainer_lib.Trainer,
-           stream: Iterator[Any], manager: tf.train.CheckpointManager,
-           monitor: monitor_lib.Monitor, validation: _Validation,
-           signals: _Signals) -> None:
-  begin = time.monotonic()
-  recent: list[dict[str, tf.Tensor]] = []
-  first = True
-  for step in range(int(trainer.step) + 1, config.steps + 1):
-    batch = next(stream)
-    recent.append(trainer.train_step({d: b['image'] for d, b in batch.items()}))
-    if first:
-      monitor.say(f'First step after {time.monotonic() - begin:.1f} s.')
-      monitor.start(step)
-      first = False
-    last = step == config.steps or signals.received is not None
-    if step % config.log_every == 0 or last:
-      values = _mean(recent)
-      recent = []
-      values |= monitor.progress(step, values)
-      values['skipped_steps'] = float(trainer.skipped)
-      values['learning_rate'] = (
-          config.learning_rate * config.learning_rate_multiplier(step))
-      monitor.scalars(step, values)
-    if step % config.eval_every == 0 and not signals.received or (
-        step == config.steps):
-      monitor.done()
-      monitor.scalars(step, validation(step, monitor))
-      monitor.start(step)
-    if step % config.checkpoint_every == 0 or last:
-      manager.save(checkpoint_number=step)
-      monitor.start(step)
-    if last:
-      monitor.done()
-      return
+class _Loop:
+  """Steps, and what is done between them."""
+
+  def __init__(self, config: config_lib.Config, run_dir: str,
+               domains: data.DomainSet, trainer: trainer_lib.Trainer,
+               checkpoints: checkpoints_lib.Checkpoints,
+               monitor: monitor_lib.Monitor):
+    self._config = config
+    self._run_dir = run_dir
+    self._domains = domains
+    self._trainer = trainer
+    self._checkpoints = checkpoints
+    self._monitor = monitor
+    self._watch = recovery.Watch(config, trainer.model)
+    self._validation = _Validation(domains, trainer, run_dir, self._watch)
+    self._skips = recovery.Skips(config.skip_limit)
+    # Scalars of the steps since the last line of `metrics.jsonl`. They are
+    # saved too: a line after a stop is the one it would have been without.
+    self._recent: list[dict[str, Any]] = []
+
+  def resume(self, state: dict[str, Any]) -> None:
+    """Takes over what a checkpoint was saved with."""
+    self._skips = recovery.Skips(self._config.skip_limit, state)
+    self._trainer.rate_factor.assign(self._skips.rate)
+    self._recent = [
+        {k: float('nan') if v is None else v for k, v in values.items()}
+        for values in state.get('recent', ())]
+
+  def save(self, step: int, figure: float | None = None) -> None:
+    """Writes a checkpoint."""
+    self._recent = [{k: float(v) for k, v in values.items()}
+                    for values in self._recent]
+    self._monitor.flush()
+    self._checkpoints.save(
+        step, self._skips.state() | {'recent': self._recent}, figure)
+
+  def __call__(self, signals: _Signals) -> None:
+    """Trains to the end, or until a signal.
+
+    Raises:
+      RunError: If numbers are not finite, again and again.
+    """
+    while True:
+      try:
+        self._steps(signals)
+        return
+      except recovery.NotFinite as e:
+        self._go_back(str(e))
+
+  def _go_back(self, why: str) -> None:
+    trainer, skips = self._trainer, self._skips
+    failed = int(trainer.step)
+    why = f'At step {failed}, {why}'
+    state = None
+    if skips.rollbacks < self._config.max_rollbacks:
+      state = self._checkpoints.restore(self._monitor.say, recovery.sound)
+    if state is None:
+      raise runs.RunError(self._report(
+          failed, f'{why}, after going back {skips.rollbacks} times'))
+    skips.back()
+    self.resume(state | skips.state())
+    step = int(trainer.step)
+    self._checkpoints.drop_after(step)
+    self._monitor.done()
+    self._monitor.rewind(step)
+    self._monitor.say(
+        f'{why}. Going back to step {step} with rates times {skips.rate:g} '
+        f'({skips.rollbacks} of at most {self._config.max_rollbacks} times).')
+
+  def _report(self, step: int, why: str) -> str:
+    trainer = self._trainer
+    batch = next(self._stream(step - 1))
+    trainer.step.assign(step - 1)
+    return recovery.report(
+        os.path.join(self._run_dir, 'not_finite'), step, self._config.seed, why,
+        trainer.diagnose(batch), {d: x.numpy() for d, x in batch.items()})
+
+  def _stream(self, start: int) -> Iterator[dict[str, tf.Tensor]]:
+    for batch in self._domains.train_batches(
+        self._config.images_per_step(), seed=self._config.seed,
+        start_step=start):
+      yield {d: b['image'] for d, b in batch.items()}
+
+  def _steps(self, signals: _Signals) -> None:
+    config, trainer, monitor = self._config, self._trainer, self._monitor
+    begin = time.monotonic()
+    start = int(trainer.step)
+    stream = self._stream(start)
+    for step in range(start + 1, config.steps + 1):
+      values = trainer.train_step(next(stream))
+      self._recent.append(values)
+      self._skips.add(step, values['skipped'])
+      if step == start + 1:
+        monitor.say(f'First step after {time.monotonic() - begin:.1f} s.')
+        monitor.start(step)
+      if step % config.log_every == 0 or step == config.steps:
+        self._log(step)
+      stop = signals.received is not None
+      figure = None
+      if step % config.eval_every == 0 and not stop or step == config.steps:
+        monitor.done()
+        found = self._validation(step, monitor)
+        monitor.scalars(step, found)
+        figure = _figure(config, found)
+        monitor.start(step)
+      if step % config.checkpoint_every == 0 or stop or (
+          step == config.steps) or (
+              figure is not None and figure < self._checkpoints.best_figure()):
+        self.save(step, figure)
+        monitor.start(step)
+      if stop:
+        break
+    monitor.done()
+
+  def _log(self, step: int) -> None:
+    config = self._config
+    values = _mean(self._recent)
+    self._recent = []
+    values['skipped_steps'] = float(self._trainer.skipped)
+    values |= self._monitor.progress(step, values)
+    values['learning_rate'] = self._skips.rate * (
+        config.learning_rate * config.learning_rate_multiplier(step))
+    self._monitor.scalars(step, values)
+
+
+def _figure(config: config_lib.Config,
+            values: dict[str, float]) -> float | None:
+  """By which checkpoints are compared: mean bits/dim on validation images.
+
+  None where the likelihood is not trained: it says nothing there.
+  """
+  bits = [v for k, v in values.items() if '/bits_per_dim/' in k]
+  if config.objective == 'adversarial' or not bits:
+    return None
+  mean = float(np.mean(bits))
+  return mean if np.isfinite(mean) else None
 
 
 def _mean(values: list[dict[str, tf.Tensor]]) -> dict[str, float]:
@@ -265,7 +385,8 @@ class _Validation:
   """Figures and sheets of the averaged model on validation images."""
 
   def __init__(self, domains: data.DomainSet, trainer: trainer_lib.Trainer,
-               run_dir: str):
+               run_dir: str, watch: recovery.Watch):
+    self._watch = watch
     self._domains = domains
     self._evaluator = metrics_lib.Evaluator(trainer.average)
     self._sheets = os.path.join(run_dir, 'sheets')
@@ -296,10 +417,13 @@ class _Validation:
           monitor.picture(step, f'{s}_to_{t}', sheet)
           pictures.write_png(
               os.path.join(self._sheets, f'{step:07d}_{s}_to_{t}.png'), sheet)
+    values['validation/log_scale_max'] = self._watch.log_scale()
     bits = ' '.join(f'{d} {values[f"validation/bits_per_dim/{d}"]:.3f}'
                     for d in densities)
     trips = max(v for k, v in values.items() if 'round_trip' in k)
     monitor.say(f'step {step}  validation: ' +
                 (f'bits/dim {bits}, ' if bits else '') +
                 f'round trip at most {trips:.1e}')
+    for text in self._watch.warnings(values):
+      monitor.say(f'Warning, step {step}: {text}')
     return values

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
 import math
 import os
@@ -29,15 +31,20 @@ class Monitor:
     """
     self._total = total
     self._images = images_per_step
-    path = os.path.join(directory, 'metrics.jsonl')
-    _cut(path, step)
-    self._file = open(path, 'a', encoding='utf-8')
-    self._writer = tf.summary.create_file_writer(
-        os.path.join(directory, 'summaries'))
+    self._directory = directory
+    self._open(step)
     self._live = sys.stdout.isatty()
     self._since = time.monotonic()
     self._since_step: int | None = None
     self._speed = 0.
+
+  def _open(self, step: int) -> None:
+    path = os.path.join(self._directory, 'metrics.jsonl')
+    _cut(path, step)
+    summaries = os.path.join(self._directory, 'summaries')
+    _cut_events(summaries, step)
+    self._file = open(path, 'a', encoding='utf-8')
+    self._writer = tf.summary.create_file_writer(summaries)
 
   def __enter__(self) -> Monitor:
     return self
@@ -45,6 +52,18 @@ class Monitor:
   def __exit__(self, *unused: object) -> None:
     self._file.close()
     self._writer.close()
+
+  def rewind(self, step: int) -> None:
+    """Cuts off what is past a step that the run has gone back to."""
+    self._file.close()
+    self._writer.close()
+    self._open(step)
+    self._since_step = None
+
+  def flush(self) -> None:
+    """Writes all that is held back: before a checkpoint, which ends there."""
+    self._file.flush()
+    self._writer.flush()
 
   def say(self, text: str) -> None:
     """Prints a line of its own."""
@@ -97,6 +116,8 @@ class Monitor:
     if bits:
       text += '  bits/dim ' + ' '.join(f'{v:.2f}' for v in bits)
     text += f'  {self._speed * self._images:.0f} images/s'
+    if values.get('skipped_steps'):
+      text += f'  {values["skipped_steps"]:.0f} steps left out'
     if not math.isnan(left):
       text += f'  {_duration(left)} left'
     if self._live:
@@ -127,6 +148,26 @@ def _cut(path: str, step: int) -> None:
   with open(partial, 'w', encoding='utf-8') as f:
     f.writelines(kept)
   os.replace(partial, path)
+
+
+def _cut_events(directory: str, step: int) -> None:
+  """The same for TensorBoard's files; a file of later steps alone goes."""
+  for path in glob.glob(os.path.join(glob.escape(directory), 'events.*')):
+    kept, events = [], 0
+    with contextlib.suppress(tf.errors.DataLossError):
+      for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+        event = tf.compat.v1.Event.FromString(record)
+        if event.step <= step:
+          kept.append(record)
+          events += bool(event.step)
+    if not events:
+      os.remove(path)
+      continue
+    partial = os.path.join(directory, f'.{os.path.basename(path)}.partial')
+    with tf.io.TFRecordWriter(partial) as writer:
+      for record in kept:
+        writer.write(record)
+    os.replace(partial, path)
 
 
 def _duration(seconds: float) -> str:

@@ -12,16 +12,18 @@ from typing import Any
 import tensorflow as tf
 
 from alignflow_tf import baselines
+from alignflow_tf.train import checkpoints as checkpoints_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import trainer as trainer_lib
 
-__all__ = ['Run', 'RunError', 'load', 'lock', 'restore']
+__all__ = ['Run', 'RunError', 'load', 'lock']
 
 FORMAT = 1
-
-
-class RunError(ValueError):
-  """A run directory that cannot be used; says why and what would do."""
+RunError = checkpoints_lib.RunError
+# Settings that a run may change as it goes on.
+FREE = frozenset({
+    'data_dir', 'cache', 'cache_dir', 'data_service', 'download', 'max_pixels',
+    'log_every', 'eval_every', 'checkpoint_every', 'keep_checkpoints'})
 
 
 class Run:
@@ -31,7 +33,7 @@ class Run:
   config.json     the resolved configuration, domains and image shape
   flags.txt       the configuration for --flagfile
   data.json       what the data are, how they are split and brought to size
-  checkpoints/    the newest ones
+  checkpoints/    the newest ones, and the best on validation data
   metrics.jsonl   one JSON object a line
   summaries/      TensorBoard
   sheets/         pictures on validation data
@@ -82,6 +84,16 @@ class Run:
     """Path of the checkpoints."""
     return os.path.join(self.directory, 'checkpoints')
 
+  def sizes(self) -> dict[str, dict[str, int]]:
+    """Images by domain and split when the run began; {} where not known."""
+    try:
+      with open(os.path.join(self.directory, 'data.json'),
+                encoding='utf-8') as f:
+        facts = json.load(f)
+      return {d: dict(facts['domains'][d]['sizes']) for d in self.domains}
+    except (OSError, ValueError, KeyError, TypeError):
+      return {}
+
   @classmethod
   def create(cls, directory: str, config: config_lib.Config,
              domains: tuple[str, ...], event_shape: tuple[int, int, int],
@@ -103,61 +115,63 @@ class Run:
 
   def differences(self, config: config_lib.Config) -> dict[str, Any]:
     """Settings that differ and would make it another run, (saved, given)."""
-    free = {'data_dir', 'cache', 'cache_dir', 'data_service', 'download',
-            'max_pixels', 'log_every', 'eval_every', 'checkpoint_every',
-            'keep_checkpoints'}
     saved, given = self.config.to_json(), config.to_json()
     return {k: (saved[k], given[k])
-            for k in saved if k not in free and saved[k] != given[k]}
+            for k in saved if k not in FREE and saved[k] != given[k]}
 
   def latest(self) -> str:
-    """Path of the newest checkpoint.
+    """Path of the newest checkpoint that reads well.
+
+    Damaged ones are reported and passed over.
 
     Raises:
       RunError: If there is none.
     """
-    path = tf.train.latest_checkpoint(self.checkpoints)
+    path = checkpoints_lib.newest(self.checkpoints)
     if path is None:
       raise RunError(
           f'`run`: {self.directory!r} has no checkpoint yet; go on with '
           f'`python -m alignflow_tf.train --run_dir={self.directory}`.')
     return path
 
+  def checkpoint(self, which: str = 'newest') -> str:
+    """Path of a checkpoint.
 
-def restore(checkpoint: tf.train.Checkpoint, path: str, whole: bool) -> None:
-  """Restores a checkpoint.
+    Args:
+      which: 'newest'; 'best', the lowest mean bits/dim on validation data; or
+        the number of its step.
 
-  Args:
-    checkpoint: Where to.
-    path: What from.
-    whole: Whether the checkpoint must hold nothing else.
-
-  Raises:
-    RunError: If the file is damaged or holds something else.
-  """
-  try:
-    status = checkpoint.restore(path)
-    if whole:
-      status.assert_consumed()
+    Raises:
+      RunError: If there is none of that name.
+    """
+    if which == 'newest':
+      return self.latest()
+    steps = checkpoints_lib.steps(self.checkpoints)
+    if which == 'best':
+      path = checkpoints_lib.best(self.checkpoints)
     else:
-      status.expect_partial().assert_existing_objects_matched()
-  # The readers of checkpoints raise Python's own errors too.
-  except (AssertionError, IndexError, RuntimeError, ValueError,
-          tf.errors.OpError) as e:
-    text = (str(e).splitlines() or [''])[0][:200]
-    raise RunError(
-        f'`run_dir`: {path} is damaged or does not hold this model: {text}. An '
-        f'older checkpoint is used if you remove {path}.* and correct the file '
-        '`checkpoint` beside it.') from e
+      path = checkpoints_lib.prefix(self.checkpoints, int(which)) if (
+          str(which).isdecimal() and int(which) in steps) else None
+    if path is None:
+      raise RunError(
+          f"`checkpoint` must be 'newest', 'best' or a step that is there "
+          f'({", ".join(map(str, steps)) or "none"}), got {which!r}.')
+    damaged = checkpoints_lib.problem(path)
+    if damaged:
+      raise RunError(f'`checkpoint`: {path} is damaged: {damaged}.')
+    return path
 
 
-def load(run_dir: str, average: bool = True) -> baselines.Model:
+def load(run_dir: str, average: bool = True,
+         checkpoint: str = 'newest') -> baselines.Model:
   """Loads the model of a run.
 
   Args:
     run_dir: The run directory of `python -m alignflow_tf.train`.
     average: Whether to load the moving average of the weights, which is what
       is evaluated and exported, or the newest weights.
+    checkpoint: As in `Run.checkpoint`. Damaged newest ones are reported and
+      the one before is used.
 
   Returns:
     The model: an `AlignFlow`, or what `Config.model` names.
@@ -167,10 +181,10 @@ def load(run_dir: str, average: bool = True) -> baselines.Model:
       weights are not finite.
   """
   run = Run(run_dir)
-  path = run.latest()
+  path = run.checkpoint(checkpoint)
   model = trainer_lib.build_model(run.config, run.domains, run.event_shape)
   part = {'average' if average else 'model': model}
-  restore(tf.train.Checkpoint(**part), path, whole=False)
+  checkpoints_lib.restore(tf.train.Checkpoint(**part), path, whole=False)
   for variable in model.variables:
     if variable.dtype.is_floating and not bool(
         tf.reduce_all(tf.math.is_finite(variable))):

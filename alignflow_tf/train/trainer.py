@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import functools
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
@@ -19,6 +20,7 @@ from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import generator_losses
 from alignflow_tf.train import objectives
 from alignflow_tf.train import pool as pool_lib
+from alignflow_tf.train import recovery
 
 __all__ = ['Trainer', 'build_model']
 
@@ -101,7 +103,9 @@ class Trainer(tf.Module):
     average: The model whose weights are the moving average of `model`'s; what
       is evaluated and exported.
     step: Number of steps done.
-    skipped: Number of steps left out because a loss or gradient was not finite.
+    skipped: Number of steps of which an update was left out, because a loss or
+      a gradient was not finite.
+    rate_factor: Factor of both learning rates.
   """
 
   def __init__(
@@ -143,6 +147,9 @@ class Trainer(tf.Module):
         2.**13 if self._scaled else 1., trainable=False, name='loss_scale')
     self._good_steps = tf.Variable(
         0, dtype=tf.int64, trainable=False, name='good_steps')
+    # What a run that went back has taken off its rates. Not in checkpoints:
+    # the loop keeps it beside them.
+    self.rate_factor = tf.Variable(1., trainable=False, name='rate_factor')
 
     self._critics: dict[str, keras.Model] = {}
     self._pools: dict[str, pool_lib.ImagePool] = {}
@@ -182,7 +189,8 @@ class Trainer(tf.Module):
     # Keras 3's Adam is a dozen ops a variable in Python; this one is TF's fused
     # kernel, and comes with TFP's own dependency.
     return tf_keras.optimizers.legacy.Adam(
-        lambda: rate * self._rate_multiplier(), self._config.beta_1,
+        lambda: rate * self._rate_multiplier() * self.rate_factor,
+        self._config.beta_1,
         self._config.beta_2, epsilon=1e-8)
 
   def _rate_multiplier(self) -> tf.Tensor:
@@ -219,18 +227,19 @@ class Trainer(tf.Module):
       Scalars by name.
     """
     config = self._config
-    seed = tf.random.experimental.stateless_fold_in(
-        tf.constant([config.seed, 2], tf.int32), self.step)
     rounds = config.critic_steps if self._adversarial else 1
-    seeds = tf.random.split(seed, 2 * rounds + 2)
+    seeds = self._seeds(rounds)
     chunks = {d: tf.split(x, rounds)
               for d, x in self._dequantize(batch, seeds[-1]).items()}
     last = rounds - 1
+    extra = tf.constant(True)
     for i in range(last):
       real = {d: chunks[d][i] for d in chunks}
       fakes = {(s, t): self.model.translator(s, t).forward(real[s])
                for s, t in self._directions()}
-      self._update_critics(real, fakes, seeds[2 * i], seeds[2 * i + 1])
+      _, good = self._update_critics(
+          real, fakes, seeds[2 * i], seeds[2 * i + 1])
+      extra &= good
     real = {d: chunks[d][last] for d in chunks}
     fakes, gradients, metrics = self._flow_gradients(real, seeds[-2])
 
@@ -257,12 +266,54 @@ class Trainer(tf.Module):
               for d in critics}, tf.constant(False)
 
     critic_metrics, finite = tf.cond(finite, update, skip)
+    finite &= extra
     metrics.update(critic_metrics)
+    metrics['skipped'] = 1. - tf.cast(finite, tf.float32)
     self.skipped.assign_add(tf.cast(tf.logical_not(finite), tf.int64))
     if self._scaled:
       self._adjust_loss_scale(finite)
     self.step.assign_add(1)
     return metrics
+
+  def _seeds(self, rounds: int) -> tf.Tensor:
+    """A step's seeds: two an update of the critics, flows, dequantisation."""
+    seed = tf.random.experimental.stateless_fold_in(
+        tf.constant([self._config.seed, 2], tf.int32), self.step)
+    return tf.random.split(seed, 2 * rounds + 2)
+
+  def diagnose(self, batch: Mapping[str, tf.Tensor]) -> dict[str, list[str]]:
+    """Says what is not finite in the flows' update on a step's batch.
+
+    Args:
+      batch: What `train_step` was given; `step` must be as it was.
+
+    Returns:
+      Names of what is not finite: `terms` of the loss, `gradients` and
+      `weights` by variable, and the first `layers`.
+    """
+    rounds = self._config.critic_steps if self._adversarial else 1
+    seeds = self._seeds(rounds)
+    images = {d: tf.split(x, rounds)[-1]
+              for d, x in self._dequantize(batch, seeds[-1]).items()}
+    # A function: thousands of eager operations would take minutes.
+    _, gradients, metrics = tf.function(
+        self._flow_gradients, autograph=False)(images, seeds[-2])
+    variables = [*self.model.variables, *self._critic_weights]
+
+    def bad(values: Iterable[tuple[str, tf.Tensor]]) -> list[str]:
+      return [name for name, value in values
+              if not np.isfinite(np.asarray(value)).all()]
+
+    return {
+        'terms': bad(metrics.items()),
+        'layers': [
+            f'{d}: {name}' for d, x in images.items()
+            for name in recovery.layers(self.model.flow(d), x)],
+        'weights': bad((v.name, v) for v in variables),
+        'gradients': bad(
+            (v.name, g)
+            for v, g in zip(self._flow_variables, gradients, strict=True)),
+    }
 
   def _critic_view(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """What critics see of images: [-1, 1], with instance noise.

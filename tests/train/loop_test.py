@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -83,27 +84,150 @@ def test_a_run_that_is_done_stays_as_it_is(run_dir, capsys):
   assert os.path.getmtime(runs.Run(run_dir).latest() + '.index') == before
 
 
-def test_stop_and_go_on_equals_going_on(run_dir, tmp_path, monkeypatch):
-  """A run stopped by a signal goes on to the same weights, bit for bit."""
+def test_stop_and_go_on_equals_going_on(run_dir, tmp_path, monkeypatch, capsys):
+  """A run stopped by a signal goes on to the same weights, bit for bit.
+
+  Even where the checkpoint of the stop is damaged: from the one before.
+  """
   path = str(tmp_path / 'stopped')
   original = loop.monitor_lib.Monitor.progress
 
-  def stop_at_two(self, step, values):
-    if step == 2:
+  def stop_at_three(self, step, values):
+    if step == 3:
       os.kill(os.getpid(), signal.SIGTERM)
       time.sleep(0.01)
     return original(self, step, values)
 
-  monkeypatch.setattr(loop.monitor_lib.Monitor, 'progress', stop_at_two)
+  monkeypatch.setattr(loop.monitor_lib.Monitor, 'progress', stop_at_three)
   with pytest.raises(loop.Stopped, match=f'--run_dir={path}') as e:
     loop.train(_config(), path)
   assert e.value.signum == signal.SIGTERM
   monkeypatch.undo()
+  newest = runs.Run(path).latest()
+  assert newest.endswith('ckpt-3')
+  with open(f'{newest}.data-00000-of-00001', 'r+b') as f:
+    f.truncate(100)
+  assert runs.Run(path).latest().endswith('ckpt-2')
+  af.load(path)
   loop.train(_config(), path)
+  assert 'ckpt-3 is damaged' in capsys.readouterr().out
   want, got = _checkpoint(run_dir), _checkpoint(path)
   assert want.keys() == got.keys()
   for name in want:
     np.testing.assert_array_equal(got[name], want[name], err_msg=name)
+  assert _metrics(path) == _metrics(run_dir)
+  assert _events(path) == _events(run_dir)
+
+
+def _metrics(run_dir):
+  with open(os.path.join(run_dir, 'metrics.jsonl')) as f:
+    lines = [json.loads(line) for line in f]
+  for line in lines:
+    line.pop('steps_per_second', None)
+  return lines
+
+
+def _events(run_dir):
+  """(step, tag, value) of what TensorBoard shows, but for the speed."""
+  found = []
+  directory = os.path.join(run_dir, 'summaries')
+  for name in os.listdir(directory):
+    for record in tf.data.TFRecordDataset(os.path.join(directory, name)):
+      event = tf.compat.v1.Event.FromString(record.numpy())
+      found += [(event.step, v.tag, v.tensor.SerializeToString())
+                for v in event.summary.value if v.tag != 'steps_per_second']
+  return sorted(found)
+
+
+def test_choose_a_checkpoint(run_dir):
+  run = runs.Run(run_dir)
+  assert run.checkpoint('2').endswith('ckpt-2')
+  assert run.checkpoint('best').endswith('ckpt-4')
+  for name in ('3', 'newer', '-1', ''):
+    with pytest.raises(runs.RunError, match=r'`checkpoint`.*0, 2, 4'):
+      run.checkpoint(name)
+
+
+def _spoil(monkeypatch, times):
+  """Makes a weight NaN before step 15, so many times."""
+  original = loop._Loop._stream
+
+  def stream(self, start):
+    for step, batch in enumerate(original(self, start), start + 1):
+      if step == 15 and times:
+        times.pop()
+        self._trainer.model.trainable_variables[7].assign(
+            self._trainer.model.trainable_variables[7] * np.nan)
+      yield batch
+
+  monkeypatch.setattr(loop._Loop, '_stream', stream)
+
+
+def test_numbers_that_are_not_finite(tmp_path, monkeypatch, capsys):
+  """A run goes back at a lower rate; if that does not do, it says why."""
+  path = str(tmp_path / 'run')
+  _spoil(monkeypatch, [1, 2])
+  with pytest.raises(runs.RunError, match='after going back 1 times') as e:
+    loop.train(_config(
+        objective='mle', steps=40, eval_every=40, checkpoint_every=10,
+        skip_limit=5, max_rollbacks=1), path)
+  out = capsys.readouterr().out
+  assert 'At step 20, 6 of the last 10 steps were left out' in out
+  assert 'Going back to step 10 with rates times 0.5 (1 of at most 1' in out
+  lines = _metrics(path)
+  assert [line['step'] for line in lines] == list(range(1, 21))
+  assert [line['loss'] is None for line in lines] == 14 * [False] + 6 * [True]
+  rate = _config().learning_rate
+  assert [line['learning_rate'] for line in lines] == pytest.approx(
+      10 * [rate] + 2 * [rate / 2] + [
+          rate / 2 * _config(steps=40).learning_rate_multiplier(step)
+          for step in range(13, 21)])
+  for text in ('terms not finite:     ', 'loss', 'step 20, seed 0',
+               'real_nvp', 'weights not finite'):
+    assert text in str(e.value)
+  folder = tmp_path / 'run' / 'not_finite'
+  with open(folder / 'report.json') as f:
+    report = json.load(f)
+  assert report['step'] == 20
+  assert len(report['weights']) == 1
+  assert len(report['layers']) == 2
+  assert report['gradients']
+  images = np.load(folder / 'batch.npz', allow_pickle=False)
+  assert images['images_mnist'].shape == (4, 16, 16, 1)
+  # What is saved is sound, and loads.
+  assert runs.Run(path).latest().endswith('ckpt-10')
+  af.load(path)
+
+
+@pytest.mark.parametrize(('values', 'text'), [
+    ({'validation/round_trip_max/a_to_b': 0.1}, 'lose the way back'),
+    ({'validation/round_trip_max/a_to_b': float('nan')}, 'lose the way back'),
+    ({'validation/log_scale_max': 30.}, r'exp\(30.0\)'),
+    ({'validation/bits_per_dim/a': 5.5}, 'getting worse'),
+    ({'validation/bits_per_dim/a': float('nan')}, 'getting worse'),
+])
+def test_figures_that_run_away(values, text):
+  watch = loop.recovery.Watch(_config(), tf.Module())
+  assert not watch.warnings({
+      'validation/round_trip_max/a_to_b': 1e-5, 'validation/log_scale_max': 2.,
+      'validation/bits_per_dim/a': 4.})
+  found = watch.warnings(values)
+  assert len(found) == 1
+  assert next(iter(values)) in found[0]
+  assert re.search(text, found[0])
+
+
+def test_fewer_images_than_when_the_run_began(run_dir, tmp_path):
+  path = str(tmp_path / 'run')
+  shutil.copytree(run_dir, path)
+  data_json = os.path.join(path, 'data.json')
+  with open(data_json) as f:
+    facts = json.load(f)
+  facts['domains']['mnist']['sizes']['train'] += 1
+  with open(data_json, 'w') as f:
+    json.dump(facts, f)
+  with pytest.raises(runs.RunError, match=r"changed.*'mnist'.*3501.*3500"):
+    loop.train(_config(), path)
 
 
 def test_another_configuration_is_refused(run_dir):
@@ -128,25 +252,22 @@ def test_a_start_that_was_killed_is_no_obstacle(run_dir, tmp_path):
     assert json.load(f)
 
 
-def test_metrics_past_the_checkpoint_are_cut_off(tmp_path):
+def test_what_is_past_the_checkpoint_is_cut_off(tmp_path):
   path = tmp_path / 'metrics.jsonl'
-  path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
+  with loop.monitor_lib.Monitor(str(tmp_path), 9, 8) as monitor:
+    for step in (1, 2, 3):
+      monitor.scalars(step, {'loss': 1.})
+  with open(path, 'a') as f:
+    f.write('{"ste')
+  events, = (tmp_path / 'summaries').iterdir()
+  with open(events, 'ab') as f:
+    f.write(b'half a record')
   with loop.monitor_lib.Monitor(str(tmp_path), 9, 8, step=2) as monitor:
     monitor.scalars(3, {'loss': 1.5})
   assert [json.loads(line) for line in path.read_text().splitlines()] == [
-      {'step': 1}, {'step': 2}, {'step': 3, 'loss': 1.5}]
-
-
-def test_a_damaged_checkpoint_is_named(run_dir, tmp_path):
-  path = str(tmp_path / 'run')
-  shutil.copytree(run_dir, path)
-  newest = runs.Run(path).latest() + '.data-00000-of-00001'
-  with open(newest, 'r+b') as f:
-    f.truncate(100)
-  with pytest.raises(runs.RunError, match='ckpt-4 is damaged'):
-    loop.train(_config(), path)
-  with pytest.raises(runs.RunError, match='ckpt-4 is damaged'):
-    af.load(path)
+      {'step': 1, 'loss': 1.}, {'step': 2, 'loss': 1.},
+      {'step': 3, 'loss': 1.5}]
+  assert [step for step, _, _ in _events(tmp_path)] == [1, 2, 3]
 
 
 def test_two_processes_on_one_run_are_refused(tmp_path):

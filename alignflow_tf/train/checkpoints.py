@@ -1,0 +1,334 @@
+"""Checkpoints of a run: written aside, verified on reading, kept by rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import contextlib
+import glob
+import json
+import os
+import re
+import shutil
+from typing import Any
+
+from absl import logging
+import tensorflow as tf
+
+from alignflow_tf.train import config as config_lib
+
+__all__ = [
+    'BEST', 'Checkpoints', 'RunError', 'best', 'difference', 'newest', 'prefix',
+    'problem', 'restore', 'steps'
+]
+
+FORMAT = 1
+# What readers of files raise that TensorFlow or a disk has damaged: its own
+# errors, and those of Python that its readers let through.
+_READING = (IndexError, OSError, RuntimeError, ValueError, tf.errors.OpError)
+BEST = 'best.json'
+
+
+class RunError(ValueError):
+  """A run directory that cannot be used; says why and what would do."""
+
+
+def prefix(directory: str, step: int) -> str:
+  """Path of the checkpoint of a step, without the endings of its files."""
+  return os.path.join(directory, f'ckpt-{step}')
+
+
+def steps(directory: str) -> list[int]:
+  """Steps of the checkpoints in a directory, ascending."""
+  try:
+    names = os.listdir(directory)
+  except (FileNotFoundError, NotADirectoryError):
+    return []
+  # TensorFlow renames the index into place last: without it, the rest is what
+  # a killed process left.
+  found = [re.fullmatch(r'ckpt-(\d+)\.index', name) for name in names]
+  return sorted(int(match.group(1)) for match in found if match)
+
+
+def problem(path: str) -> str:
+  """Says what is wrong with a checkpoint's files; '' if they read well.
+
+  Every tensor is read, and TensorFlow compares each with the CRC-32C that it
+  was written with.
+
+  Args:
+    path: Path of a checkpoint, as of `prefix`.
+
+  Returns:
+    A line for a person, or ''.
+  """
+  try:
+    reader = tf.train.load_checkpoint(path)
+    for name in reader.get_variable_to_shape_map():
+      reader.get_tensor(name)
+    _read_json(f'{path}.json')
+  except _READING as e:
+    return _first_line(e)
+  return ''
+
+
+def newest(directory: str) -> str | None:
+  """The newest checkpoint that reads well; damaged ones are reported.
+
+  Args:
+    directory: Directory of checkpoints; it is left as it is.
+
+  Returns:
+    Its path, or None where there is no checkpoint at all.
+
+  Raises:
+    RunError: If there are checkpoints, but all are damaged.
+  """
+  damaged = []
+  for step in reversed(steps(directory)):
+    path = prefix(directory, step)
+    found = problem(path)
+    if not found:
+      return path
+    logging.warning('%s is damaged (%s); the one before is used.', path, found)
+    damaged.append(path)
+  if damaged:
+    raise RunError(_all_damaged(damaged))
+  return None
+
+
+def best(directory: str) -> str | None:
+  """The checkpoint that was best on validation data, or None."""
+  record = _read_json(os.path.join(directory, BEST))
+  if record and record.get('step') in steps(directory):
+    return prefix(directory, record['step'])
+  return None
+
+
+def restore(checkpoint: tf.train.Checkpoint, path: str, whole: bool) -> None:
+  """Restores a checkpoint.
+
+  Args:
+    checkpoint: Where to.
+    path: What from.
+    whole: Whether the checkpoint must hold nothing else.
+
+  Raises:
+    RunError: If the file is damaged or holds something else.
+  """
+  try:
+    status = checkpoint.restore(path)
+    if whole:
+      status.assert_consumed()
+    else:
+      status.expect_partial().assert_existing_objects_matched()
+  except (AssertionError, *_READING) as e:
+    raise RunError(
+        f'`run_dir`: {path} is damaged or does not hold this model: '
+        f'{_first_line(e)}.') from e
+
+
+def difference(saved: dict[str, Any], given: dict[str, Any],
+               free: frozenset[str] = frozenset()) -> str:
+  """Lines on what differs between a saved and a given configuration."""
+  names = sorted((set(saved) | set(given)) - free)
+  missing = 'nothing'
+  return '\n'.join(
+      f'  {n}: {saved.get(n, missing)!r} in the checkpoint, '
+      f'{given.get(n, missing)!r} here'
+      for n in names if saved.get(n, missing) != given.get(n, missing))
+
+
+class Checkpoints:
+  """The checkpoints that a training process writes and goes on from.
+
+  Beside TensorFlow's files of a step stands `ckpt-<step>.json`: the
+  configuration, versions, and what the loop has to know to go on. It is
+  written first, so that there is no checkpoint without it.
+
+  The newest ones and the best on validation data are kept, others removed.
+  """
+
+  def __init__(self, directory: str, checkpoint: tf.train.Checkpoint,
+               keep: int, config: dict[str, Any],
+               free: frozenset[str] = frozenset()):
+    """Prepares; nothing is read or written yet.
+
+    Args:
+      directory: Directory of the checkpoints.
+      checkpoint: What is saved and restored.
+      keep: How many of the newest are kept.
+      config: The configuration, as JSON values.
+      free: Settings that a run may change as it goes on.
+    """
+    self.directory = directory
+    self._checkpoint = checkpoint
+    # Checkpoints of version 0.1 were made by `tf.train.CheckpointManager`,
+    # which saves this counter.
+    self._counter = checkpoint.save_counter
+    self._keep = keep
+    self._config = config
+    self._free = free
+
+  def save(self, step: int, state: dict[str, Any],
+           figure: float | None = None) -> str:
+    """Writes a checkpoint, and removes those that need not be kept.
+
+    Args:
+      step: The step, which numbers it.
+      state: What the loop has to know to go on, as JSON values.
+      figure: Figure on validation data, the lower the better, where there is
+        one at this step.
+
+    Returns:
+      Its path.
+
+    Raises:
+      OSError: If it cannot be written.
+      tf.errors.OpError: Likewise.
+    """
+    os.makedirs(self.directory, exist_ok=True)
+    path = prefix(self.directory, step)
+    config_lib.dump(f'{path}.json', {
+        'format': FORMAT, 'tensorflow': tf.__version__, 'step': step,
+        'config': self._config, 'state': state})
+    try:
+      self._checkpoint.write(path)
+    except (OSError, tf.errors.OpError):
+      shutil.rmtree(f'{path}_temp', ignore_errors=True)
+      raise
+    # A machine that is preempted loses what the disk has not got.
+    for name in [*glob.glob(f'{glob.escape(path)}.*'), self.directory]:
+      _sync(name)
+    if figure is not None and not figure >= self.best_figure():
+      config_lib.dump(os.path.join(self.directory, BEST),
+                      {'step': step, 'figure': figure})
+    self._clean()
+    return path
+
+  def best_figure(self) -> float:
+    """The best figure on validation data yet; infinity where there is none."""
+    if best(self.directory) is None:
+      return float('inf')
+    return float(_read_json(os.path.join(self.directory, BEST))['figure'])
+
+  def restore(
+      self, say: Callable[[str], None],
+      good: Callable[[dict[str, Any]], bool] = lambda state: True,
+  ) -> dict[str, Any] | None:
+    """Restores the newest checkpoint that reads well and is good.
+
+    Damaged ones are reported and renamed to `damaged-...`.
+
+    Args:
+      say: Takes a line for a person.
+      good: Whether a checkpoint of such a state will do.
+
+    Returns:
+      The state that it was saved with, or None where there is none that is
+      good.
+
+    Raises:
+      RunError: If it is of another configuration or version, or all are
+        damaged.
+    """
+    damaged = []
+    found_steps = steps(self.directory)
+    for step in reversed(found_steps):
+      path = prefix(self.directory, step)
+      found = problem(path)
+      if found:
+        aside = os.path.join(self.directory, 'damaged-')
+        say(f'{path} is damaged ({found}): it is renamed to '
+            f'{aside}{os.path.basename(path)}, and the one before is used.')
+        for name in glob.glob(f'{glob.escape(path)}.*'):
+          os.replace(name, aside + os.path.basename(name))
+        damaged.append(path)
+        continue
+      facts = self._facts(path)
+      state = facts.get('state', {})
+      if good(state):
+        restore(self._checkpoint, path, whole=True)
+        return state
+    if damaged and len(damaged) == len(found_steps):
+      raise RunError(_all_damaged(damaged))
+    return None
+
+  def drop_after(self, step: int) -> None:
+    """Removes the checkpoints of later steps."""
+    for later in steps(self.directory):
+      if later > step:
+        self._remove(later)
+
+  def _facts(self, path: str) -> dict[str, Any]:
+    """What stands beside a checkpoint, checked; {} for those of version 0.1."""
+    facts = _read_json(f'{path}.json')
+    if not facts:
+      return {}
+    if facts.get('format') != FORMAT:
+      raise RunError(
+          f'`run_dir`: {path} has format {facts.get("format")!r}, written by '
+          f'another version of alignflow_tf; this one reads format {FORMAT}.')
+    # A setting that is new since has its default in an older checkpoint.
+    saved = {**config_lib.Config().to_json(), **facts.get('config', {})}
+    lines = difference(saved, self._config, self._free)
+    if lines:
+      raise RunError(
+          f'`run_dir`: {path} is of another configuration than the run '
+          f'(written with TensorFlow {facts.get("tensorflow")}):\n{lines}')
+    return facts
+
+  def _clean(self) -> None:
+    found = steps(self.directory)
+    kept = {prefix(self.directory, s) for s in found[-self._keep:]}
+    for step in found:
+      path = prefix(self.directory, step)
+      if path not in kept and path != best(self.directory):
+        self._remove(step)
+    for name in glob.glob(os.path.join(
+        glob.escape(self.directory), 'ckpt-*_temp')):
+      shutil.rmtree(name, ignore_errors=True)
+    tf.compat.v1.train.update_checkpoint_state(
+        self.directory, prefix(self.directory, found[-1]),
+        [prefix(self.directory, s) for s in steps(self.directory)])
+
+  def _remove(self, step: int) -> None:
+    path = prefix(self.directory, step)
+    # The index first: without it, the rest is no checkpoint.
+    for name in [f'{path}.index', *glob.glob(f'{glob.escape(path)}.*')]:
+      with contextlib.suppress(FileNotFoundError):
+        os.remove(name)
+
+
+def _read_json(path: str) -> dict[str, Any]:
+  """Values of a JSON file; {} where there is none.
+
+  Raises:
+    RunError: If it is damaged.
+  """
+  try:
+    with open(path, encoding='utf-8') as f:
+      values = json.load(f)
+    if not isinstance(values, dict):
+      raise ValueError(f'holds {type(values).__name__}, not an object')
+  except FileNotFoundError:
+    return {}
+  except ValueError as e:
+    raise RunError(f'{path} is damaged: {e}') from e
+  return values
+
+
+def _sync(path: str) -> None:
+  descriptor = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
+
+
+def _all_damaged(paths: list[str]) -> str:
+  return (f'`run_dir`: all checkpoints are damaged: {", ".join(paths)}. Bring '
+          'them back from a copy, or start again in another --run_dir.')
+
+
+def _first_line(error: Exception) -> str:
+  return (str(error).splitlines() or [''])[0][:200] or type(error).__name__
