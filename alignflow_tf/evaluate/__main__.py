@@ -30,6 +30,8 @@ _SEED = flags.DEFINE_integer(
     'seed', 0, 'Seed of dequantisation and classifiers.', lower_bound=0)
 _DATA_DIR = flags.DEFINE_string(
     'data_dir', None, "Directory of the data; the run's own by default.")
+_CHECKPOINT = flags.DEFINE_string(
+    'checkpoint', 'newest', "'newest', 'best' on validation data, or a step.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -41,7 +43,7 @@ def main(argv: Sequence[str]) -> None:
   try:
     result = evaluation.evaluate(
         _RUN.value, _OUTPUT.value, _LIMIT.value, _CLASSIFY.value, _SEED.value,
-        _DATA_DIR.value, _SPLIT.value)
+        _DATA_DIR.value, _SPLIT.value, _CHECKPOINT.value)
   except (data.DataError, runs.RunError) as e:
     sys.exit(f'alignflow_tf.evaluate: {e}')
   print(evaluation.table(result))

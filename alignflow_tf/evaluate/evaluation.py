@@ -31,6 +31,7 @@ def evaluate(
     seed: int = 0,
     data_dir: str | None = None,
     split: str = 'test',
+    checkpoint: str = 'newest',
 ) -> dict[str, Any]:
   """Evaluates the averaged weights of a run on its test split.
 
@@ -44,6 +45,7 @@ def evaluate(
     seed: Seed of dequantisation and classifiers.
     data_dir: Directory of the data, where they have moved since training.
     split: 'test', or 'validation' to choose settings by.
+    checkpoint: 'newest', 'best' on validation data, or a step.
 
   Returns:
     The figures, as in `evaluation.json`.
@@ -58,7 +60,8 @@ def evaluate(
         f'`split` must be one of {", ".join(SPLITS)}, got {split!r}.')
   begin = time.monotonic()
   run = runs.Run(run_dir)
-  model = runs.load(run_dir)
+  path = run.checkpoint(checkpoint)
+  model = runs.load(run_dir, checkpoint=path.rsplit('-', 1)[1])
   config = run.config
   if data_dir is not None:
     config = dataclasses.replace(config, data_dir=data_dir)
@@ -72,7 +75,7 @@ def evaluate(
           for d in run.domains}
   result: dict[str, Any] = {
       'run': run_dir,
-      'checkpoint': os.path.basename(run.latest()),
+      'checkpoint': os.path.basename(path),
       'seed': seed,
       'split': split,
       'images': {d: len(test[d]['image']) for d in run.domains},

@@ -41,6 +41,8 @@ _LITERT = flags.DEFINE_bool(
     'litert', False, 'Convert translators for LiteRT as well.')
 _ONNX = flags.DEFINE_bool(
     'onnx', False, 'Convert translators to ONNX as well; see BUILD.md.')
+_CHECKPOINT = flags.DEFINE_string(
+    'checkpoint', 'newest', "'newest', 'best' on validation data, or a step.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -52,7 +54,8 @@ def main(argv: Sequence[str]) -> None:
     paths = export.export_run(
         _RUN.value, output, _VERSION.value, _AVERAGE.value, _MAX_BATCH.value,
         _MAX_PIXELS.value,
-        ['litert'] * _LITERT.value + ['onnx'] * _ONNX.value)
+        ['litert'] * _LITERT.value + ['onnx'] * _ONNX.value,
+        _CHECKPOINT.value)
   except (export.ExportError, convert.ConvertError, config_lib.ConfigError,
           runs.RunError) as e:
     sys.exit(f'alignflow_tf.export: {e}')

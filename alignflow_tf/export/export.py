@@ -37,6 +37,7 @@ def export_run(
     max_batch: int = servables_lib.MAX_BATCH,
     max_pixels: int = codec.MAX_PIXELS,
     runtimes: Sequence[str] = (),
+    checkpoint: str = 'newest',
 ) -> list[str]:
   """Exports the model of a run; see `export_model`.
 
@@ -52,6 +53,7 @@ def export_run(
     max_batch: Largest number of rows of a request.
     max_pixels: Largest width * height of a picture that is decoded.
     runtimes: As in `export_model`.
+    checkpoint: 'newest', 'best' on validation data, or a step.
 
   Returns:
     The directories written, `<output>/<name>/<version>`.
@@ -70,7 +72,7 @@ def export_run(
         facts = json.load(f)
     except ValueError as e:
       raise ExportError(f'`run`: {path} is damaged: {e}') from e
-  model = runs.load(run_dir, average)
+  model = runs.load(run_dir, average, checkpoint)
   return export_model(
       model, output, version, max_batch, max_pixels,
       {d: codec.Preparation.of(facts, d, run.config.load_size)

@@ -324,12 +324,12 @@ class _Loop:
     for step in range(start + 1, config.steps + 1):
       values = trainer.train_step(next(stream))
       self._recent.append(values)
-      self._skips.add(step, values['skipped'])
       if step == start + 1:
         monitor.say(f'First step after {time.monotonic() - begin:.1f} s.')
         monitor.start(step)
       if step % config.log_every == 0 or step == config.steps:
         self._log(step)
+      self._skips.add(step, values['skipped'])
       stop = signals.received is not None
       figure = None
       if step % config.eval_every == 0 and not stop or step == config.steps:
