@@ -61,7 +61,7 @@ def test_metrics_are_finite_and_named(trained):
   assert set(metrics) == {
       'loss', 'gradient_norm', 'adversarial_loss/a_to_b',
       'adversarial_loss/b_to_a', 'bits_per_dim/a', 'bits_per_dim/b',
-      'critic_loss/a', 'critic_loss/b', 'range_loss'}
+      'critic_loss/a', 'critic_loss/b', 'range_loss', 'skipped'}
   assert all(np.isfinite(v) for v in metrics.values())
 
 
