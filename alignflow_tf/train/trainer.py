@@ -308,7 +308,8 @@ class Trainer(tf.Module):
         'terms': bad(metrics.items()),
         'layers': [
             f'{d}: {name}' for d, x in images.items()
-            for name in recovery.layers(self.model.flow(d), x)],
+            for name in recovery.layers(self.model.flow(d), x)
+        ] if isinstance(self.model, alignflow.AlignFlow) else [],
         'weights': bad((v.name, v) for v in variables),
         'gradients': bad(
             (v.name, g)
