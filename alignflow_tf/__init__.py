@@ -1,10 +1,23 @@
 """AlignFlow in TensorFlow: exact, invertible translation between domains."""
 
-from alignflow_tf import bijectors
-from alignflow_tf import flows
-from alignflow_tf import images
-from alignflow_tf import networks
-from alignflow_tf.alignflow import AlignFlow
-from alignflow_tf.train.runs import load
+from typing import TYPE_CHECKING
+
+from alignflow_tf import _lazy
+
+if TYPE_CHECKING:
+  from alignflow_tf import bijectors as bijectors
+  from alignflow_tf import flows as flows
+  from alignflow_tf import images as images
+  from alignflow_tf import networks as networks
+  from alignflow_tf.alignflow import AlignFlow as AlignFlow
+  from alignflow_tf.train.runs import load as load
 
 __all__ = ['AlignFlow', 'bijectors', 'flows', 'images', 'load', 'networks']
+
+__getattr__ = _lazy.attach(__name__, {
+    'AlignFlow': 'alignflow', 'bijectors': '', 'flows': '', 'images': '',
+    'load': 'train.runs', 'networks': ''})
+
+
+def __dir__() -> list[str]:
+  return __all__

@@ -7,17 +7,22 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
+from alignflow_tf._lazy import tensorflow as tf
 from alignflow_tf.data import splits as splits_lib
 from alignflow_tf.data import streams
 from alignflow_tf.data.errors import DataError
 from alignflow_tf.data.stores import Store
 
-# These functions are graph operations as they stand. AutoGraph would re-read
-# their source, to no use, and warns where it cannot.
-_plain = tf.autograph.experimental.do_not_convert
 _ENDLESS = np.iinfo(np.int64).max
+
+
+def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
+  """Marks a function that is graph operations as it stands.
+
+  AutoGraph would re-read its source, to no use, and warns where it cannot.
+  """
+  return tf.autograph.experimental.do_not_convert(function)
 
 
 @dataclasses.dataclass

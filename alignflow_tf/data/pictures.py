@@ -10,8 +10,8 @@ import os
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
+from alignflow_tf._lazy import tensorflow as tf
 from alignflow_tf.data import caching
 from alignflow_tf.data import headers
 from alignflow_tf.data import pixels

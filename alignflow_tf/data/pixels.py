@@ -12,7 +12,8 @@ kernel widens by the factor, so every source pixel counts.
 from __future__ import annotations
 
 import numpy as np
-import tensorflow as tf
+
+from alignflow_tf._lazy import tensorflow as tf
 
 _CHUNK = 1024
 

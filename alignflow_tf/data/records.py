@@ -9,8 +9,7 @@ import os
 import re
 from typing import Any
 
-import tensorflow as tf
-
+from alignflow_tf._lazy import tensorflow as tf
 from alignflow_tf.data import caching
 from alignflow_tf.data import network
 from alignflow_tf.data import pixels

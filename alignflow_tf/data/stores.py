@@ -6,7 +6,8 @@ import abc
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
+
+from alignflow_tf._lazy import tensorflow as tf
 
 
 class Store(abc.ABC):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 
-import tensorflow as tf
+from alignflow_tf._lazy import tensorflow as tf
 
 # Rounds of the cipher. The op's default of 4 leaves neighbouring indices
 # slightly correlated (-0.06 at n = 1,097); the cost of 16 is not measurable.

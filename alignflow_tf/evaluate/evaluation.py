@@ -15,7 +15,7 @@ from alignflow_tf import metrics
 from alignflow_tf import pictures
 from alignflow_tf.evaluate import labels as labels_lib
 from alignflow_tf.train import config as config_lib
-from alignflow_tf.train import loop
+from alignflow_tf.train import inputs
 from alignflow_tf.train import runs
 
 __all__ = ['SPLITS', 'evaluate', 'table']
@@ -65,7 +65,7 @@ def evaluate(
   config = run.config
   if data_dir is not None:
     config = dataclasses.replace(config, data_dir=data_dir)
-  domains = loop.load_data(config)
+  domains = inputs.load(config)
   evaluator = metrics.Evaluator(model)
   output = output or os.path.join(
       run_dir, 'evaluation' if split == 'test' else f'evaluation_{split}')

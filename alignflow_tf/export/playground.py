@@ -22,7 +22,7 @@ from alignflow_tf import data
 from alignflow_tf import images as images_lib
 from alignflow_tf.export import codec
 from alignflow_tf.export import servables
-from alignflow_tf.train import loop
+from alignflow_tf.train import inputs
 from alignflow_tf.train import runs
 
 __all__ = ['MAX_SAMPLES', 'PlaygroundError', 'Playground', 'Translation']
@@ -367,7 +367,7 @@ def _held(run: runs.Run) -> tuple[str, dict[str, np.ndarray]]:
     DataError: If the data are not here, or are others than the run's.
   """
   config = dataclasses.replace(run.config, cache='none', download=False)
-  domains = loop.load_data(config)
+  domains = inputs.load(config)
   if (tuple(domains.domains) != run.domains or
       tuple(domains.event_shape) != run.event_shape):
     raise data.DataError(

@@ -1,17 +1,31 @@
 """Training: objectives, a step's two updates, the loop, run directories."""
 
-from alignflow_tf.train.config import Config
-from alignflow_tf.train.config import ConfigError
-from alignflow_tf.train.config import PRESETS
-from alignflow_tf.train.config import resolve
-from alignflow_tf.train.loop import Stopped
-from alignflow_tf.train.loop import train
-from alignflow_tf.train.runs import load
-from alignflow_tf.train.runs import Run
-from alignflow_tf.train.runs import RunError
-from alignflow_tf.train.trainer import Trainer
+from typing import TYPE_CHECKING
+
+from alignflow_tf import _lazy
+
+if TYPE_CHECKING:
+  from alignflow_tf.train.config import Config as Config
+  from alignflow_tf.train.config import ConfigError as ConfigError
+  from alignflow_tf.train.config import PRESETS as PRESETS
+  from alignflow_tf.train.config import resolve as resolve
+  from alignflow_tf.train.loop import Stopped as Stopped
+  from alignflow_tf.train.loop import train as train
+  from alignflow_tf.train.runs import load as load
+  from alignflow_tf.train.runs import Run as Run
+  from alignflow_tf.train.runs import RunError as RunError
+  from alignflow_tf.train.trainer import Trainer as Trainer
 
 __all__ = [
     'Config', 'ConfigError', 'PRESETS', 'Run', 'RunError', 'Stopped', 'Trainer',
     'load', 'resolve', 'train'
 ]
+
+__getattr__ = _lazy.attach(__name__, {
+    'Config': 'config', 'ConfigError': 'config', 'PRESETS': 'config',
+    'Run': 'runs', 'RunError': 'runs', 'Stopped': 'loop',
+    'Trainer': 'trainer', 'load': 'runs', 'resolve': 'config', 'train': 'loop'})
+
+
+def __dir__() -> list[str]:
+  return __all__

@@ -17,12 +17,12 @@ from absl import flags
 from absl import logging
 
 from alignflow_tf import data
-from alignflow_tf.export import export as export_lib
+from alignflow_tf import export as export_lib
+from alignflow_tf import train as train_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import devices
 from alignflow_tf.train import flags as flags_lib
-from alignflow_tf.train import loop
-from alignflow_tf.train import runs
+from alignflow_tf.train import inputs
 
 flags_lib.define()
 # For --help, which lists the flags of the main module alone.
@@ -33,7 +33,7 @@ def _export(run_dir: str) -> None:
   """Exports a run, once for a checkpoint."""
   output = os.path.join(run_dir, 'export')
   marker = os.path.join(output, 'exported.json')
-  checkpoint = {'checkpoint': os.path.basename(runs.Run(run_dir).latest())}
+  checkpoint = {'checkpoint': os.path.basename(train_lib.Run(run_dir).latest())}
   with contextlib.suppress(OSError, json.JSONDecodeError):
     with open(marker, encoding='utf-8') as f:
       if json.load(f) == checkpoint:
@@ -55,13 +55,18 @@ def main(argv: Sequence[str]) -> None:
   devices.configure_threads()
   try:
     config, run_dir = flags_lib.resolve(flags.FLAGS)
-    loop.train(config, run_dir)
+    # Mistakes in flags and data are answered before TensorFlow is loaded, so
+    # its users are loaded by name, at their first use, below.
+    domains = inputs.load(config)
+    inputs.check(config, domains)
+    train_lib.train(config, run_dir, domains)
     if flags.FLAGS.export:
       _export(run_dir)
-  except (config_lib.ConfigError, data.DataError, export_lib.ExportError,
-          runs.RunError) as e:
+  except (config_lib.ConfigError, data.DataError) as e:
     sys.exit(f'alignflow_tf.train: {e}')
-  except loop.Stopped as e:
+  except (export_lib.ExportError, train_lib.RunError) as e:
+    sys.exit(f'alignflow_tf.train: {e}')
+  except train_lib.Stopped as e:
     print(e)
     sys.exit(128 + e.signum)
   print(f'Done. Figures and pictures: python -m alignflow_tf.evaluate '

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 import os
-
-import tensorflow as tf
 
 __all__ = ['configure_threads']
 
 # The two flows, and a convolution's two kinds of gradients, do not wait for
 # each other: about four things can run at once.
 _INDEPENDENT = 4
+# What the drivers of NVIDIA and AMD make.
+_GPU_DEVICES = ('/dev/nvidia[0-9]*', '/dev/kfd')
 
 
 def configure_threads(cores: int | None = None) -> tuple[int, int] | None:
@@ -20,8 +21,9 @@ def configure_threads(cores: int | None = None) -> tuple[int, int] | None:
   thousands of small operations of two flows that do not wait for each other:
   to run them side by side, undivided, took about 0.6 of the time on two shared
   cores (`benchmarks/train_step.py` compares the two). To be called
-  before TensorFlow's first operation; the environment variables
-  `TF_NUM_INTRAOP_THREADS` and `TF_NUM_INTEROP_THREADS` win.
+  before TensorFlow's first operation. It sets the environment variables
+  `TF_NUM_INTRAOP_THREADS` and `TF_NUM_INTEROP_THREADS`, unless one is set, and
+  does not load TensorFlow.
 
   Args:
     cores: Number of cores; by default those this process may use.
@@ -30,16 +32,13 @@ def configure_threads(cores: int | None = None) -> tuple[int, int] | None:
     Threads within an operation and beside each other, or None where nothing
     was set.
   """
-  if tf.config.list_physical_devices('GPU') or any(
+  if any(glob.glob(path) for path in _GPU_DEVICES) or any(
       name in os.environ
       for name in ('TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS')):
     return None
   cores = cores or len(os.sched_getaffinity(0))
   beside = min(cores, _INDEPENDENT)
   within = max(1, cores // beside)
-  try:
-    tf.config.threading.set_inter_op_parallelism_threads(beside)
-    tf.config.threading.set_intra_op_parallelism_threads(within)
-  except RuntimeError:  # TensorFlow has started already.
-    return None
+  os.environ['TF_NUM_INTRAOP_THREADS'] = str(within)
+  os.environ['TF_NUM_INTEROP_THREADS'] = str(beside)
   return within, beside

@@ -10,8 +10,8 @@ from typing import Any
 
 from absl import flags
 
+from alignflow_tf import train as train_lib
 from alignflow_tf.train import config as config_lib
-from alignflow_tf.train import runs
 
 __all__ = ['define', 'resolve']
 
@@ -122,6 +122,7 @@ def resolve(
     run_dir = os.path.join('runs', re.sub(r'[^\w.-]+', '_', name))
   run_dir = os.path.expanduser(run_dir)
   if os.path.exists(os.path.join(run_dir, 'config.json')):
-    saved = runs.Run(run_dir).config
+    # This loads TensorFlow, which a new run's flags need not wait for.
+    saved = train_lib.Run(run_dir).config
     return dataclasses.replace(saved, **given), run_dir
   return config_lib.resolve(given.pop('preset', None), **given), run_dir

@@ -22,12 +22,13 @@ from alignflow_tf import metrics as metrics_lib
 from alignflow_tf import pictures
 from alignflow_tf.train import checkpoints as checkpoints_lib
 from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import inputs
 from alignflow_tf.train import monitor as monitor_lib
 from alignflow_tf.train import recovery
 from alignflow_tf.train import runs
 from alignflow_tf.train import trainer as trainer_lib
 
-__all__ = ['Stopped', 'load_data', 'train']
+__all__ = ['Stopped', 'train']
 
 # Images of each domain for the initialisation and the validation in the loop.
 _INITIALIZE = 256
@@ -42,22 +43,8 @@ class Stopped(Exception):
     self.signum = signum
 
 
-def load_data(config: config_lib.Config, **kwargs: Any) -> data.DomainSet:
-  """Loads the domains of a configuration."""
-  domain_dirs = None
-  if config.domain:
-    domain_dirs = dict(d.split(':', 1) for d in config.domain)
-  return data.load(
-      config.dataset, data_dir=config.data_dir, image_size=config.image_size,
-      channels=config.channels, seed=config.seed, domain_dirs=domain_dirs,
-      fit=config.fit, load_size=config.load_size, flip=config.flip,
-      label_by_folder=config.label_by_folder, download=config.download,
-      cache=config.cache, cache_dir=config.cache_dir,
-      max_pixels=config.max_pixels, skip_unreadable=config.skip_unreadable,
-      data_service=config.data_service, **kwargs)
-
-
-def train(config: config_lib.Config, run_dir: str) -> str:
+def train(config: config_lib.Config, run_dir: str,
+          domains: data.DomainSet | None = None) -> str:
   """Trains a model, or goes on with a run that was stopped.
 
   The same call on a run directory that holds a checkpoint goes on from it, and
@@ -66,6 +53,7 @@ def train(config: config_lib.Config, run_dir: str) -> str:
   Args:
     config: The configuration.
     run_dir: Where the run's files go; made where missing.
+    domains: The data, where they are loaded already (`inputs.load`).
 
   Returns:
     The run directory.
@@ -91,8 +79,9 @@ def train(config: config_lib.Config, run_dir: str) -> str:
     raise runs.RunError(
         f'`run_dir` must be new, empty, or a run, got {run_dir!r}, which holds '
         'other files.')
-  domains = load_data(config)
-  _check_data(config, domains)
+  if domains is None:
+    domains = inputs.load(config)
+  inputs.check(config, domains)
   keras.utils.set_random_seed(config.seed)
   if config.deterministic:
     tf.config.experimental.enable_op_determinism()
@@ -146,14 +135,6 @@ def _check_same_data(run: runs.Run, domains: data.DomainSet) -> None:
     logging.warning(
         '%s: %s. The run goes on, but is no longer what it would have been.',
         run.directory, text)
-
-
-def _check_data(config: config_lib.Config, domains: data.DomainSet) -> None:
-  for domain, sizes in domains.sizes.items():
-    if sizes.get('train', 0) < config.batch_size:
-      raise config_lib.ConfigError(
-          f'`batch_size` must be at most the {sizes.get("train", 0)} training '
-          f'images of domain {domain!r}, got {config.batch_size}.')
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import tensorflow as tf
+from alignflow_tf._lazy import tensorflow as tf
 
 __all__ = [
     'GAN_LOSSES', 'GanLoss', 'alignflow_loss', 'cross_entropy',

@@ -1,0 +1,49 @@
+"""The data of a configuration. Nothing here loads TensorFlow before it must."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alignflow_tf import data
+from alignflow_tf.train import config as config_lib
+
+__all__ = ['check', 'load']
+
+
+def load(config: config_lib.Config, **kwargs: Any) -> data.DomainSet:
+  """Loads the domains of a configuration.
+
+  Args:
+    config: The configuration.
+    **kwargs: Further arguments of `data.load`.
+
+  Returns:
+    The domains.
+
+  Raises:
+    DataError: If the data cannot be had.
+  """
+  domain_dirs = None
+  if config.domain:
+    domain_dirs = dict(d.split(':', 1) for d in config.domain)
+  return data.load(
+      config.dataset, data_dir=config.data_dir, image_size=config.image_size,
+      channels=config.channels, seed=config.seed, domain_dirs=domain_dirs,
+      fit=config.fit, load_size=config.load_size, flip=config.flip,
+      label_by_folder=config.label_by_folder, download=config.download,
+      cache=config.cache, cache_dir=config.cache_dir,
+      max_pixels=config.max_pixels, skip_unreadable=config.skip_unreadable,
+      data_service=config.data_service, **kwargs)
+
+
+def check(config: config_lib.Config, domains: data.DomainSet) -> None:
+  """Checks a configuration against its data.
+
+  Raises:
+    ConfigError: If a domain has fewer training images than a batch.
+  """
+  for domain, sizes in domains.sizes.items():
+    if sizes.get('train', 0) < config.batch_size:
+      raise config_lib.ConfigError(
+          f'`batch_size` must be at most the {sizes.get("train", 0)} training '
+          f'images of domain {domain!r}, got {config.batch_size}.')

@@ -1,0 +1,108 @@
+"""Mistakes in flags and data are answered before TensorFlow is loaded."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+from PIL import Image
+import pytest
+
+# Runs the command for each list of flags in one process and prints the message
+# that each ends with; fails if TensorFlow was loaded for one.
+_SCRIPT = '''
+import json, sys
+from absl import flags
+from alignflow_tf.train import __main__ as main
+answers = []
+for case in json.loads(sys.argv[1]):
+  for name in flags.FLAGS:
+    flags.FLAGS[name].unparse()
+  flags.FLAGS(['train', *case])
+  try:
+    main.main(['train'])
+    answers.append('no error')
+  except SystemExit as e:
+    answers.append(str(e))
+  if 'tensorflow' in sys.modules:
+    sys.exit(f'TensorFlow was loaded for {case}: {answers[-1]}')
+print(json.dumps(answers))
+'''
+
+
+def _pictures(folder, count, mode='RGB'):
+  folder.mkdir()
+  random = np.random.RandomState(count)
+  shape = (20, 20, 3) if mode == 'RGB' else (20, 20)
+  for i in range(count):
+    pixels = random.randint(0, 256, shape).astype(np.uint8)
+    Image.fromarray(pixels).save(folder / f'{i}.png')
+  return folder
+
+
+@pytest.fixture(scope='module')
+def answers(tmp_path_factory):
+  """Messages by case, of one process that never loads TensorFlow."""
+  top = tmp_path_factory.mktemp('data')
+  good = _pictures(top / 'good', 20)
+  one = _pictures(top / 'one', 1)
+  grey = _pictures(top / 'grey', 20, 'L')
+  empty = top / 'empty'
+  empty.mkdir()
+  zero = _pictures(top / 'zero', 5)
+  (zero / 'nothing.png').write_bytes(b'')
+  text = _pictures(top / 'text', 5)
+  (text / 'notes.png').write_text('Not a picture.')
+  huge = _pictures(top / 'huge', 5)
+  header = bytearray((good / '0.png').read_bytes())
+  header[16:24] = (30_000).to_bytes(4, 'big') * 2
+  (huge / 'huge.png').write_bytes(bytes(header))
+
+  def folders(other):
+    return [f'--domain_a={good}', f'--domain_b={other}', '--batch_size=4']
+
+  cases = {
+      'no data': ['--dataset=svhn_mnist', f'--data_dir={empty}',
+                  '--nodownload'],
+      'no pairs': ['--dataset=maps', f'--data_dir={empty}', '--nodownload'],
+      'dataset': ['--dataset=svnh_mnist'],
+      'preset': ['--preset=huge'],
+      'steps': ['--steps=0'],
+      'missing': folders(top / 'nowhere'),
+      'empty': folders(empty),
+      'one': folders(one),
+      'zero': folders(zero),
+      'text': folders(text),
+      'huge': folders(huge),
+      'channels': folders(grey),
+  }
+  run = top / 'run'
+  arguments = json.dumps(
+      [[*case, f'--run_dir={run}'] for case in cases.values()])
+  done = subprocess.run(
+      [sys.executable, '-c', _SCRIPT, arguments], check=False, text=True,
+      capture_output=True)
+  assert done.returncode == 0, done.stderr
+  messages = json.loads(done.stdout.splitlines()[-1])
+  assert not os.path.exists(run)
+  return dict(zip(cases, messages, strict=True))
+
+
+@pytest.mark.parametrize(('case', 'parts'), [
+    ('no data', ['`data_dir`', 'svhn_cropped']),
+    ('no pairs', ['`data_dir`', 'maps']),
+    ('dataset', ['`dataset`', "'svnh_mnist'", "'svhn_mnist'"]),
+    ('preset', ['`preset`', "'huge'", 'paper']),
+    ('steps', ['`steps`', 'got 0']),
+    ('missing', ['`domain_dirs`', 'nowhere', 'does not exist']),
+    ('empty', ['no picture', 'empty']),
+    ('one', ['one', '1 usable training picture']),
+    ('zero', ['nothing.png']),
+    ('text', ['notes.png']),
+    ('huge', ['huge.png', '30000', 'max_pixels']),
+    ('channels', ['`channels`']),
+])
+def test_answer(answers, case, parts):
+  for part in parts:
+    assert part in answers[case], answers[case]
