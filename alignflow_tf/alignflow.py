@@ -268,7 +268,7 @@ class AlignFlow(tf.Module):
       ValueError: If `num` is below 2 or the shapes are wrong.
     """
     self._check_domain(source, 'source')
-    if not isinstance(num, int) or num < 2:
+    if not isinstance(num, int) or isinstance(num, bool) or num < 2:
       raise ValueError(f'`num` must be an integer of 2 or more, got {num!r}.')
     x0, x1 = tf.convert_to_tensor(x0), tf.convert_to_tensor(x1)
     for argument, x in (('x0', x0), ('x1', x1)):

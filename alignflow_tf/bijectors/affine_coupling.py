@@ -75,7 +75,8 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
         split that many.
     """
     parameters = dict(locals())
-    if not isinstance(channels, int) or channels < 1:
+    if not isinstance(channels, int) or isinstance(channels, bool) or (
+        channels < 1):
       raise ValueError(
           f'`channels` must be a positive integer, got {channels!r}.')
     if not isinstance(mask, masks.Mask):

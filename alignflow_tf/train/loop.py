@@ -66,6 +66,10 @@ def train(config: config_lib.Config, run_dir: str,
     Stopped: If the run was stopped by SIGTERM or Ctrl-C, after a checkpoint.
   """
   run_dir = os.path.expanduser(run_dir)
+  if not run_dir or os.path.exists(run_dir) and not os.path.isdir(run_dir):
+    raise runs.RunError(
+        f'`run_dir` must be a directory, or a name for a new one, got '
+        f'{run_dir!r}.')
   exists = os.path.exists(os.path.join(run_dir, 'config.json'))
   copied: dict[str, bool] | None = None
   if exists:
