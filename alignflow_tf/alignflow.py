@@ -93,14 +93,15 @@ class AlignFlow(tf.Module):
           f'`domains` must be two or more names, got {domains!r}.')
     if len(set(domains)) != len(domains):
       raise ValueError(f'`domains` must be different, got {domains!r}.')
-    shape = tf.TensorShape(event_shape)
-    if shape.rank != 3 or not shape.is_fully_defined() or (
-        shape.num_elements() < 1):
+    shape = tuple(event_shape)
+    if len(shape) != 3 or not all(
+        isinstance(size, (int, np.integer)) and size > 0 for size in shape):
       raise ValueError(
           '`event_shape` must be (height, width, channels), three positive '
           f'integers, got {event_shape}.')
     self._domains = tuple(domains)
-    self._event_shape = tuple(shape.as_list())
+    height, width, channels = (int(size) for size in shape)
+    self._event_shape = (height, width, channels)
     self._prior = tfd.Sample(
         tfd.Normal(tf.zeros([], dtype), tf.ones([], dtype)),
         sample_shape=self._event_shape, name='prior')

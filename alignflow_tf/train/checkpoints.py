@@ -17,8 +17,8 @@ import tensorflow as tf
 from alignflow_tf.train import config as config_lib
 
 __all__ = [
-    'BEST', 'Checkpoints', 'RunError', 'best', 'difference', 'newest', 'prefix',
-    'problem', 'restore', 'steps'
+    'BEST', 'Checkpoints', 'RunError', 'best', 'difference', 'first_line',
+    'newest', 'prefix', 'problem', 'restore', 'steps'
 ]
 
 FORMAT = 1
@@ -67,7 +67,7 @@ def problem(path: str) -> str:
       reader.get_tensor(name)
     _read_json(f'{path}.json')
   except _READING as e:
-    return _first_line(e)
+    return first_line(e)
   return ''
 
 
@@ -124,7 +124,7 @@ def restore(checkpoint: tf.train.Checkpoint, path: str, whole: bool) -> None:
   except (AssertionError, *_READING) as e:
     raise RunError(
         f'`run_dir`: {path} is damaged or does not hold this model: '
-        f'{_first_line(e)}.') from e
+        f'{first_line(e)}.') from e
 
 
 def difference(saved: dict[str, Any], given: dict[str, Any],
@@ -330,5 +330,6 @@ def _all_damaged(paths: list[str]) -> str:
           'them back from a copy, or start again in another --run_dir.')
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+  """The first line of an error's text: TensorFlow's have dozens."""
   return (str(error).splitlines() or [''])[0][:200] or type(error).__name__
