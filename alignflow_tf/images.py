@@ -35,7 +35,9 @@ def from_uint8(images: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
 
 
 def _check_levels(images: Any, argument: str) -> None:
-  dtype = tf.as_dtype(getattr(images, 'dtype', np.asarray(images).dtype))
+  if not hasattr(images, 'dtype'):
+    images = np.asarray(images)
+  dtype = tf.as_dtype(images.dtype)
   if not dtype.is_integer:
     raise TypeError(
         f'`{argument}` must be integer levels from 0 to 255, got {dtype.name}.')
