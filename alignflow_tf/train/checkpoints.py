@@ -287,9 +287,12 @@ class Checkpoints:
     for name in glob.glob(os.path.join(
         glob.escape(self.directory), 'ckpt-*_temp')):
       shutil.rmtree(name, ignore_errors=True)
-    tf.compat.v1.train.update_checkpoint_state(
-        self.directory, prefix(self.directory, found[-1]),
-        [prefix(self.directory, s) for s in steps(self.directory)])
+    # For TensorFlow's own tools, `tf.train.latest_checkpoint` and its like.
+    config_lib.write_aside(
+        os.path.join(self.directory, 'checkpoint'),
+        f'model_checkpoint_path: "ckpt-{found[-1]}"\n' + ''.join(
+            f'all_model_checkpoint_paths: "ckpt-{s}"\n'
+            for s in steps(self.directory)))
 
   def _remove(self, step: int) -> None:
     path = prefix(self.directory, step)
