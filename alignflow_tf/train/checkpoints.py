@@ -335,4 +335,5 @@ def _all_damaged(paths: list[str]) -> str:
 
 def first_line(error: Exception) -> str:
   """The first line of an error's text: TensorFlow's have dozens."""
-  return (str(error).splitlines() or [''])[0][:200] or type(error).__name__
+  line = (str(error).splitlines() or [''])[0]
+  return re.sub(r'{{.*?}} ?', '', line)[:300] or type(error).__name__
