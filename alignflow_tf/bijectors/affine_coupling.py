@@ -168,7 +168,7 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
 
   def _check(self, x: tf.Tensor) -> None:
     if x.shape.rank is None or x.shape.rank < 3 or (
-        x.shape[-1] != self._channels):
+        x.shape[-1] != self._channels) or 0 in x.shape[-3:].as_list():
       raise ValueError(
           f'`{self.name}` takes images of shape [..., height, width, '
           f'{self._channels}], got {x.shape}.')
