@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+import copy
 import dataclasses
 from typing import Any
 
@@ -12,6 +13,7 @@ from alignflow_tf._lazy import tensorflow as tf
 from alignflow_tf.data import splits as splits_lib
 from alignflow_tf.data import streams
 from alignflow_tf.data.errors import DataError
+from alignflow_tf.data.stores import SelectedStore
 from alignflow_tf.data.stores import Store
 
 _ENDLESS = np.iinfo(np.int64).max
@@ -125,6 +127,33 @@ class DomainSet:
         f'event_shape={self.event_shape}, sizes={self.sizes})'
     )
 
+  def has_labels(self, domain: str) -> bool:
+    """Whether the images of a domain have labels."""
+    return self._domain(domain).labelled
+
+  def without_labels(self, *names: str) -> DomainSet:
+    """The same set with some domains' labels out of reach, in every split.
+
+    Where a source has no validation split, it is cut out of train with each
+    class in proportion. Not so here, where even that would use labels: training
+    and validation images of these domains are put together and cut anew, in
+    the order of the hash of their places. Keys, which may hold the name of a
+    class, are replaced by places. Test is the same test.
+
+    Args:
+      *names: Domains.
+
+    Returns:
+      A set; this one keeps its labels.
+
+    Raises:
+      DataError: On an unknown domain.
+    """
+    result = copy.copy(self)
+    hidden = {d: _without_labels(self._domain(d, 'names')) for d in names}
+    result._domains = {**self._domains, **hidden}
+    return result
+
   # -- training ---------------------------------------------------------
 
   def train_batches(
@@ -157,8 +186,9 @@ class DomainSet:
         names an unknown or an unlabelled domain.
     """
     batch_size = _positive('batch_size', batch_size)
-    start_step = _not_negative('start_step', start_step)
-    seed = self._seed if seed is None else _not_negative('seed', seed)
+    if start_step < 0:
+      raise DataError(f'`start_step` is {start_step}; it must be 0 or more.')
+    seed = self._seed if seed is None else int(seed)
     if isinstance(labels, str):
       labels = (labels,)
     for domain in labels:
@@ -391,6 +421,26 @@ class DomainSet:
     return found.store(split)
 
 
+def _without_labels(domain: Domain) -> Domain:
+  """A domain whose stores know no labels; see `DomainSet.without_labels`."""
+
+  def open_split(split: str) -> Store:
+    if split == 'test':
+      found = domain.store(split)
+      return SelectedStore([found], np.arange(found.size))
+    parts = [domain.store(s) for s in ('train', 'validation')
+             if domain.sizes.get(s)]
+    # By key, an order in which no label had a part.
+    keys = [key for part in parts for key in part.keys]
+    order = np.array(splits_lib.by_hash(keys))
+    held = domain.sizes.get('validation', 0)
+    return SelectedStore(
+        parts, order[:held] if split == 'validation' else order[held:])
+
+  return dataclasses.replace(
+      domain, open_split=open_split, labelled=False, _stores={})
+
+
 def _options() -> tf.data.Options:
   options = tf.data.Options()
   options.deterministic = True
@@ -422,14 +472,6 @@ def _positive(name: str, value: int) -> int:
   if isinstance(value, bool) or not isinstance(
       value, (int, np.integer)) or value < 1:
     raise DataError(f'`{name}` is {value!r}; it must be an integer above 0.')
-  return int(value)
-
-
-def _not_negative(name: str, value: int) -> int:
-  if isinstance(value, bool) or not isinstance(
-      value, (int, np.integer)) or value < 0:
-    raise DataError(
-        f'`{name}` is {value!r}; it must be an integer of 0 or more.')
   return int(value)
 
 

@@ -208,32 +208,52 @@ def common_channels(found: list[Folder], channels: int | None) -> int:
   return 1 if all(grey.values()) else 3
 
 
-def with_labels(found: list[Folder]) -> tuple[list[Folder], list[str]]:
+def with_labels(
+    found: list[Folder], needed: str | None = None
+) -> tuple[list[Folder], list[str]]:
   """Labels every picture by the folder it lies in, over all domains.
 
+  Args:
+    found: The domains.
+    needed: The one domain that must have labels and that gives the classes;
+      others have labels only where each of their pictures lies in a folder of
+      one of its classes. None: all must have labels.
+
+  Returns:
+    The domains with labels, and the names of the classes.
+
   Raises:
-    DataError: If a picture lies in no sub-folder, or there is one class only.
+    DataError: If a picture lies in no sub-folder, or there is one class only,
+      or no such domain.
   """
-  def class_of(picture: Picture, folder: Folder) -> str:
+  def folder_of(picture: Picture, folder: Folder) -> str | None:
     names = picture.key.split('/')[:-1]
     if folder.cut:
       names = names[1:]
-    if not names:
-      raise DataError(
-          '`label_by_folder` is set, but this picture of domain '
-          f'{folder.name!r} lies in no sub-folder: {picture.path}. Put each '
-          'class in a folder of its own, or leave `label_by_folder` out.')
-    return names[0]
+    return names[0] if names else None
 
-  classes = sorted({class_of(p, f) for f in found for p in f.every()})
+  if needed is not None and needed not in {f.name for f in found}:
+    raise DataError(
+        f'`label_by_folder` is {needed!r}, which is no domain of '
+        f'{[f.name for f in found]}.')
+  giving = [f for f in found if needed in (None, f.name)]
+  for f in giving:
+    for p in f.every():
+      if folder_of(p, f) is None:
+        raise DataError(
+            '`label_by_folder` is set, but this picture of domain '
+            f'{f.name!r} lies in no sub-folder: {p.path}. Put each '
+            'class in a folder of its own, or leave `label_by_folder` out.')
+  classes = sorted({str(folder_of(p, f)) for f in giving for p in f.every()})
   if len(classes) < 2:
     raise DataError(
         f'`label_by_folder` is set, but there is one class only: {classes}.')
-  index = {c: i for i, c in enumerate(classes)}
+  index: dict[str | None, int] = {c: i for i, c in enumerate(classes)}
   labelled = [
       dataclasses.replace(f, parts={
-          s: [dataclasses.replace(p, label=index[class_of(p, f)]) for p in ps]
+          s: [dataclasses.replace(p, label=index[folder_of(p, f)]) for p in ps]
           for s, ps in f.parts.items()})
+      if all(folder_of(p, f) in index for p in f.every()) else f
       for f in found
   ]
   return labelled, classes

@@ -132,7 +132,7 @@ def load(
     fit: str | None = None,
     load_size: int | tuple[int, int] | None = None,
     flip: bool = False,
-    label_by_folder: bool = False,
+    label_by_folder: bool | str = False,
     data_service: str | None = None,
 ) -> DomainSet:
   """Opens a set of domains.
@@ -160,7 +160,9 @@ def load(
       training, the middle in evaluation. None for no crop. Pictures only.
     flip: Mirror training images at random. Pictures only: a mirrored digit is
       no digit.
-    label_by_folder: For 'folders': the first sub-folder is the class.
+    label_by_folder: For 'folders': the first sub-folder is the class. With the
+      name of a domain, that one must have classes so, and others have labels
+      only where each of their pictures lies in a folder of its classes.
     data_service: Address of a tf.data service, as 'grpc://host:port', that
       makes the training batches.
 
@@ -171,8 +173,6 @@ def load(
     DataError: If the arguments do not fit, or the data cannot be had.
   """
   info = _entry(name)
-  if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-    raise DataError(f'`seed` is {seed!r}; it must be an integer of 0 or more.')
   is_pictures = info.kind in ('paired', 'unpaired', 'folders')
   size = pixels.parse_size(
       info.image_size if image_size is None else image_size, 'image_size',
@@ -208,7 +208,8 @@ def load(
              for d, path in folders.check_dirs(domain_dirs).items()]
     count = folders.common_channels(found, channels)
     if label_by_folder:
-      found, names = folders.with_labels(found)
+      found, names = folders.with_labels(
+          found, None if label_by_folder is True else label_by_folder)
       classes = len(names)
       facts['classes'] = names
     recipe = pictures.Recipe(loaded, count, fit or 'crop')
@@ -251,7 +252,7 @@ def _check(
     cache: str,
     fit: str | None,
     flip: bool,
-    label_by_folder: bool,
+    label_by_folder: bool | str,
     data_service: str | None,
     max_pixels: int,
     data_dir: str | None,
@@ -273,10 +274,8 @@ def _check(
   if fit is not None and fit not in pictures.FITS:
     raise DataError(
         f'`fit` is {fit!r}; it must be one of {tuple(pictures.FITS)}.')
-  if isinstance(max_pixels, bool) or not isinstance(max_pixels, int) or (
-      max_pixels < 1):
-    raise DataError(
-        f'`max_pixels` is {max_pixels!r}; it must be an integer above 0.')
+  if max_pixels < 1:
+    raise DataError(f'`max_pixels` is {max_pixels!r}; it must be above 0.')
   if data_dir is not None and os.path.isfile(os.path.expanduser(data_dir)):
     raise DataError(f'`data_dir` is {data_dir!r}, a file; give a folder.')
   if info.kind in ('embedded', 'digits'):

@@ -85,3 +85,32 @@ class MemmapStore(Store):
 
     batch = tf.numpy_function(gather, [indices], tf.uint8, stateful=False)
     return tf.ensure_shape(batch, (*indices.shape, *self.shape))
+
+
+class SelectedStore(Store):
+  """Images of other stores in an order of its own, and none of their labels."""
+
+  def __init__(self, parts: Sequence[Store], rows: np.ndarray):
+    """Selects.
+
+    Args:
+      parts: Stores of images of one shape.
+      rows: Places in the parts, one after the other.
+    """
+    super().__init__(parts[0].shape, None, [str(i) for i in range(len(rows))])
+    self._parts = tuple(parts)
+    with tf.device('/CPU:0'):
+      self._rows = tf.constant(np.asarray(rows), tf.int64)
+
+  def images(self, indices: tf.Tensor) -> tf.Tensor:
+    rows = tf.gather(self._rows, indices)
+    first, *others = self._parts
+    images = first.images(tf.minimum(rows, first.size - 1))
+    start = first.size
+    for part in others:
+      there = rows >= start
+      inside = tf.clip_by_value(rows - start, 0, part.size - 1)
+      images = tf.where(
+          there[:, None, None, None], part.images(inside), images)
+      start += part.size
+    return images

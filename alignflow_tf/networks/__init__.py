@@ -1,8 +1,13 @@
 """Keras 3 networks."""
 
+from alignflow_tf.networks.classifiers import dtn
 from alignflow_tf.networks.classifiers import lenet
+from alignflow_tf.networks.classifiers import strided_classifier
 from alignflow_tf.networks.conditioner import ConditionerResNet
 from alignflow_tf.networks.critic import patch_critic
 from alignflow_tf.networks.resnet_generator import resnet_generator
 
-__all__ = ['ConditionerResNet', 'lenet', 'patch_critic', 'resnet_generator']
+__all__ = [
+    'ConditionerResNet', 'dtn', 'lenet', 'patch_critic', 'resnet_generator',
+    'strided_classifier'
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-__all__ = ['lenet']
+__all__ = ['dtn', 'lenet', 'strided_classifier']
 
 
 def lenet(
@@ -37,10 +37,6 @@ def lenet(
     raise ValueError(
         '`image_shape` must be at least 16x16 pixels for LeNet, got '
         f'{image_shape}.')
-  if not isinstance(num_classes, int) or isinstance(num_classes, bool) or (
-      num_classes < 1):
-    raise ValueError(
-        f'`num_classes` must be a positive integer, got {num_classes!r}.')
   count = iter(range(seed * 16, seed * 16 + 16))
 
   def init() -> keras.initializers.Initializer:
@@ -60,3 +56,98 @@ def lenet(
       keras.layers.Dropout(0.5, seed=next(count)),
       keras.layers.Dense(num_classes, kernel_initializer=init()),
   ], name=name)
+
+
+def dtn(
+    image_shape: tuple[int, int, int],
+    num_classes: int = 10,
+    seed: int = 0,
+    name: str = 'dtn',
+) -> keras.Model:
+  """The DTN classifier of CyCADA: three 5x5 convolutions of stride 2.
+
+  Batch normalisation, ReLU and growing dropout after each, then a dense layer
+  of 512 and the classes.
+
+  Args:
+    image_shape: `(height, width, channels)`; at least 8x8 pixels, 32x32 there.
+    num_classes: Number of classes.
+    seed: Non-negative integer that fixes the initial weights and the dropout.
+    name: Name of the model.
+
+  Returns:
+    A Keras model from `[B, height, width, channels]` in [-1, 1] to logits of
+    shape `[B, num_classes]`.
+
+  Raises:
+    ValueError: If the images are smaller than 8x8.
+
+  #### References
+
+  [1]: Judy Hoffman et al. CyCADA: Cycle-Consistent Adversarial Domain
+       Adaptation. In _ICML_, 2018. https://arxiv.org/abs/1711.03213
+  """
+  if min(image_shape[:2]) < 8:
+    raise ValueError(
+        '`image_shape` must be at least 8x8 pixels for DTN, got '
+        f'{image_shape}.')
+  count = iter(range(seed * 16, seed * 16 + 16))
+
+  def init() -> keras.initializers.Initializer:
+    return keras.initializers.GlorotNormal(seed=next(count))
+
+  layers: list[keras.layers.Layer] = [keras.Input(image_shape)]
+  for channels, rate in ((64, 0.1), (128, 0.3), (256, 0.5)):
+    layers += [
+        keras.layers.ZeroPadding2D(2),
+        keras.layers.Conv2D(channels, 5, strides=2, kernel_initializer=init()),
+        keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5),
+        keras.layers.SpatialDropout2D(rate, seed=next(count)),
+        keras.layers.ReLU()]
+  layers += [
+      keras.layers.Flatten(),
+      keras.layers.Dense(512, kernel_initializer=init()),
+      keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5),
+      keras.layers.ReLU(),
+      keras.layers.Dropout(0.5, seed=next(count)),
+      keras.layers.Dense(num_classes, kernel_initializer=init())]
+  return keras.Sequential(layers, name=name)
+
+
+def strided_classifier(
+    image_shape: tuple[int, int, int],
+    num_classes: int = 10,
+    filters: int = 32,
+    seed: int = 0,
+    name: str = 'strided_classifier',
+) -> keras.Model:
+  """Three 3x3 convolutions of stride 2 and a dense layer, for many small steps.
+
+  After the classifier that CyCADA's published code trains beside its
+  translator (four convolutions from 64 channels, batch normalisation); without
+  dropout and without statistics of batches, so that a translator gets the same
+  gradient for an image in any batch.
+
+  Args:
+    image_shape: `(height, width, channels)`.
+    num_classes: Number of classes.
+    filters: Channels of the first convolution; doubled by each that follows.
+    seed: Non-negative integer that fixes the initial weights.
+    name: Name of the model.
+
+  Returns:
+    A Keras model from `[B, height, width, channels]` in [-1, 1] to logits of
+    shape `[B, num_classes]`.
+  """
+  def init(i: int) -> keras.initializers.Initializer:
+    return keras.initializers.HeNormal(seed=seed * 16 + i)
+
+  layers: list[keras.layers.Layer] = [keras.Input(image_shape)]
+  for i in range(3):
+    layers += [
+        keras.layers.Conv2D(filters * 2**i, 3, strides=2, padding='same',
+                            kernel_initializer=init(i)),
+        keras.layers.LeakyReLU(0.2)]
+  layers += [keras.layers.Flatten(),
+             keras.layers.Dense(num_classes, kernel_initializer=init(3))]
+  return keras.Sequential(layers, name=name)

@@ -13,7 +13,7 @@ from absl import flags
 from alignflow_tf import train as train_lib
 from alignflow_tf.train import config as config_lib
 
-__all__ = ['define', 'resolve']
+__all__ = ['define', 'define_fields', 'resolve']
 
 # Other names by which a flag may be called for.
 _EXTRA_HELP = {
@@ -23,9 +23,9 @@ _EXTRA_HELP = {
 }
 
 
-def _help_texts() -> dict[str, str]:
-  """The `Attributes` of `Config`'s docstring, by name."""
-  lines = inspect.cleandoc(config_lib.Config.__doc__ or '').splitlines()
+def _help_texts(cls: type) -> dict[str, str]:
+  """The `Attributes` of a class's docstring, by name."""
+  lines = inspect.cleandoc(cls.__doc__ or '').splitlines()
   texts: dict[str, str] = {}
   name = ''
   for line in lines[lines.index('Attributes:') + 1:]:
@@ -35,7 +35,29 @@ def _help_texts() -> dict[str, str]:
       texts[name] = match.group(2)
     elif name:
       texts[name] += ' ' + line.strip()
-  return texts | _EXTRA_HELP
+  return texts
+
+
+def define_fields(cls: type, texts: dict[str, str] | None = None) -> None:
+  """Defines a flag for each attribute of a dataclass, with None as default.
+
+  Args:
+    cls: The dataclass; its docstring has a section `Attributes`.
+    texts: Help in place of the docstring's.
+  """
+  helps = _help_texts(cls) | (texts or {})
+  for field in dataclasses.fields(cls):
+    kind = str(field.type)
+    if kind.startswith('tuple'):
+      flags.DEFINE_multi_string(field.name, None, helps[field.name])
+    elif kind.startswith('bool'):
+      flags.DEFINE_bool(field.name, None, helps[field.name])
+    elif kind.startswith('int'):
+      flags.DEFINE_integer(field.name, None, helps[field.name])
+    elif kind.startswith('float'):
+      flags.DEFINE_float(field.name, None, helps[field.name])
+    else:
+      flags.DEFINE_string(field.name, None, helps[field.name])
 
 
 def define() -> None:
@@ -43,19 +65,7 @@ def define() -> None:
 
   All default to None, 'not given': a preset or the run decides.
   """
-  texts = _help_texts()
-  for field in dataclasses.fields(config_lib.Config):
-    kind = str(field.type)
-    if kind.startswith('tuple'):
-      flags.DEFINE_multi_string(field.name, None, texts[field.name])
-    elif kind.startswith('bool'):
-      flags.DEFINE_bool(field.name, None, texts[field.name])
-    elif kind.startswith('int'):
-      flags.DEFINE_integer(field.name, None, texts[field.name])
-    elif kind.startswith('float'):
-      flags.DEFINE_float(field.name, None, texts[field.name])
-    else:
-      flags.DEFINE_string(field.name, None, texts[field.name])
+  define_fields(config_lib.Config, _EXTRA_HELP)
   flags.DEFINE_string('domain_a', None,
                       'Directory of the first domain of --dataset=folders.')
   flags.DEFINE_string('domain_b', None,

@@ -33,8 +33,7 @@ class Monitor:
     self._images = images_per_step
     self._directory = directory
     self._open(step)
-    # None: this process was started with its output closed.
-    self._live = sys.stdout is not None and sys.stdout.isatty()
+    self._live = sys.stdout.isatty()
     self._since = time.monotonic()
     self._since_step: int | None = None
     self._speed = 0.
@@ -51,15 +50,13 @@ class Monitor:
     return self
 
   def __exit__(self, *unused: object) -> None:
-    # What could not be written has been reported, or is cut off next time.
-    with contextlib.suppress(OSError, tf.errors.OpError):
-      self._file.close()
-    with contextlib.suppress(OSError, tf.errors.OpError):
-      self._writer.close()
+    self._file.close()
+    self._writer.close()
 
   def rewind(self, step: int) -> None:
     """Cuts off what is past a step that the run has gone back to."""
-    self.__exit__()
+    self._file.close()
+    self._writer.close()
     self._open(step)
     self._since_step = None
 
@@ -71,7 +68,7 @@ class Monitor:
   def say(self, text: str) -> None:
     """Prints a line of its own."""
     end = '\x1b[K\n' if self._live else '\n'
-    _print(('\r' if self._live else '') + text, end)
+    print(('\r' if self._live else '') + text, end=end, flush=True)
 
   def start(self, step: int) -> None:
     """Starts the clock anew: what came before is not training."""
@@ -124,24 +121,15 @@ class Monitor:
     if not math.isnan(left):
       text += f'  {_duration(left)} left'
     if self._live:
-      _print(f'\r{text}\x1b[K', '')
+      print(f'\r{text}\x1b[K', end='', flush=True)
     else:
-      _print(text)
+      print(text, flush=True)
     return {'steps_per_second': self._speed}
 
   def done(self) -> None:
     """Ends the progress line."""
     if self._live:
-      _print('')
-
-
-def _print(text: str, end: str = '\n') -> None:
-  """Prints; where nobody reads any more, training goes on unseen."""
-  try:
-    print(text, end=end, flush=True)
-  except OSError:
-    with open(os.devnull, 'wb') as nowhere:
-      os.dup2(nowhere.fileno(), 1)
+      print(flush=True)
 
 
 def _cut(path: str, step: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 import functools
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ from alignflow_tf.train import objectives
 from alignflow_tf.train import pool as pool_lib
 from alignflow_tf.train import recovery
 
-__all__ = ['Trainer', 'build_model']
+__all__ = ['Auxiliary', 'Trainer', 'build_model']
 
 # Levels of dequantisation noise where channels are copies of one another: see
 # `images.dequantize`.
@@ -71,6 +71,39 @@ def build_model(
     raise config_lib.ConfigError(str(e)) from e
 
 
+class Auxiliary(Protocol):
+  """An objective beside the model's own, with what it needs of its own.
+
+  A `tf.Module`: checkpoints of the trainer hold its variables. Its methods
+  run within the step's `tf.function`, `loss` within the gradient tape.
+
+  Attributes:
+    labels: Names of the domains whose labels it is given.
+  """
+  labels: tuple[str, ...]
+
+  def loss(
+      self, real: Mapping[str, tf.Tensor],
+      fakes: Mapping[tuple[str, str], tf.Tensor],
+      labels: Mapping[str, tf.Tensor], seed: tf.Tensor,
+  ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """What is added to the model's loss, and scalars by name to be logged.
+
+    Args:
+      real: For each domain, images `[B, H, W, C]` in [0, 1].
+      fakes: For each (source, target), translations.
+      labels: For each domain of `labels`, integers `[B]`.
+      seed: Stateless seed, two integers.
+    """
+
+  def update(
+      self, real: Mapping[str, tf.Tensor],
+      fakes: Mapping[tuple[str, str], tf.Tensor],
+      labels: Mapping[str, tf.Tensor], seed: tf.Tensor,
+  ) -> None:
+    """Its own update, after the model's and beside the critics'; as `loss`."""
+
+
 class _Average(tf.Module):
   """Exponential moving average of a model's weights, held by a second model."""
 
@@ -102,6 +135,7 @@ class Trainer(tf.Module):
     model: The model that is trained.
     average: The model whose weights are the moving average of `model`'s; what
       is evaluated and exported.
+    labels: Domains whose labels a step takes.
     step: Number of steps done.
     skipped: Number of steps of which an update was left out, because a loss or
       a gradient was not finite.
@@ -114,6 +148,7 @@ class Trainer(tf.Module):
       domains: tuple[str, ...],
       event_shape: tuple[int, int, int],
       copied_channels: Mapping[str, bool] | None = None,
+      auxiliary: Auxiliary | None = None,
   ):
     """Builds everything, with initial weights.
 
@@ -122,12 +157,15 @@ class Trainer(tf.Module):
       domains: Names of the domains.
       event_shape: `(height, width, channels)`.
       copied_channels: Domains whose channels are copies of one another.
+      auxiliary: An objective beside the model's own, or None.
 
     Raises:
       ConfigError: If the architecture does not fit the images.
     """
     super().__init__(name='trainer')
     self._config = config
+    self._auxiliary = auxiliary
+    self.labels = tuple(auxiliary.labels) if auxiliary is not None else ()
     # Without densities there is nothing to bound.
     wide = copied_channels if config.model == 'alignflow' else None
     self._noise = {d: COPIED_CHANNELS_NOISE if (wide or {}).get(d) else 1.
@@ -221,7 +259,8 @@ class Trainer(tf.Module):
     """One generator update and `critic_steps` critic updates.
 
     Args:
-      batch: uint8 images of each domain, `critic_steps * batch_size` of them.
+      batch: uint8 images of each domain, `critic_steps * batch_size` of them,
+        and for each of `labels`, under `<domain>/label`, their labels.
 
     Returns:
       Scalars by name.
@@ -241,7 +280,8 @@ class Trainer(tf.Module):
           real, fakes, seeds[2 * i], seeds[2 * i + 1])
       extra &= good
     real = {d: chunks[d][last] for d in chunks}
-    fakes, gradients, metrics = self._flow_gradients(real, seeds[-2])
+    known = self._labels(batch, rounds)
+    fakes, gradients, metrics = self._flow_gradients(real, known, seeds[-2])
 
     norm = tf.linalg.global_norm(gradients)
     finite = tf.math.is_finite(norm) & tf.math.is_finite(metrics['loss'])
@@ -255,6 +295,8 @@ class Trainer(tf.Module):
       self.flow_optimizer.apply_gradients(
           zip(clipped, self._flow_variables, strict=True))
       self._averaging.update(self.step)
+      if self._auxiliary is not None:
+        self._auxiliary.update(real, fakes, known, seeds[-1])
       if not self._adversarial:
         return {}, tf.constant(True)
       return self._update_critics(
@@ -297,7 +339,8 @@ class Trainer(tf.Module):
               for d, x in self._dequantize(batch, seeds[-1]).items()}
     # A function: thousands of eager operations would take minutes.
     _, gradients, metrics = tf.function(
-        self._flow_gradients, autograph=False)(images, seeds[-2])
+        self._flow_gradients, autograph=False)(
+            images, self._labels(batch, rounds), seeds[-2])
     variables = [*self.model.variables, *self._critic_weights]
 
     def bad(values: Iterable[tuple[str, tf.Tensor]]) -> list[str]:
@@ -316,6 +359,11 @@ class Trainer(tf.Module):
             for v, g in zip(self._flow_variables, gradients, strict=True)),
     }
 
+  def _labels(self, batch: Mapping[str, tf.Tensor],
+              rounds: int) -> dict[str, tf.Tensor]:
+    """Labels of the last of a step's rounds."""
+    return {d: tf.split(batch[f'{d}/label'], rounds)[-1] for d in self.labels}
+
   def _critic_view(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """What critics see of images: [-1, 1], with instance noise.
 
@@ -328,7 +376,8 @@ class Trainer(tf.Module):
     return view
 
   def _flow_gradients(
-      self, real: dict[str, tf.Tensor], seed: tf.Tensor
+      self, real: dict[str, tf.Tensor], labels: dict[str, tf.Tensor],
+      seed: tf.Tensor
   ) -> tuple[dict[tuple[str, str], tf.Tensor], list[tf.Tensor],
              dict[str, tf.Tensor]]:
     """Translations, the gradient of the model's loss, and its parts."""
@@ -336,6 +385,10 @@ class Trainer(tf.Module):
       tape.watch(self._flow_variables)
       loss, fakes, metrics = self._generator_loss(
           real, functools.partial(self._judge, seed=seed))
+      if self._auxiliary is not None:
+        extra, extra_metrics = self._auxiliary.loss(real, fakes, labels, seed)
+        loss += extra
+        metrics |= extra_metrics
       scaled = loss * self._loss_scale if self._scaled else loss
     gradients = tape.gradient(
         scaled, self._flow_variables,
@@ -422,6 +475,8 @@ class Trainer(tf.Module):
       parts |= {'critics': _Holder(self._critic_variables),
                 'critic_optimizer': self.critic_optimizer,
                 'pools': _Holder(self._pools)}
+    if self._auxiliary is not None:
+      parts['auxiliary'] = self._auxiliary
     return tf.train.Checkpoint(**parts)
 
 

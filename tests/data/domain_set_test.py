@@ -298,3 +298,30 @@ def test_cache_file_is_complete_or_absent(tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(data.DataError, match='`cache_dir`'):
     caching.read(good, 3, (4, 4, 1), 'file', str(tmp_path / 'file'), [], 'x')
+
+
+def test_without_labels(digits):
+  hidden = digits.without_labels('optical')
+  assert digits.has_labels('optical')
+  assert not hidden.has_labels('optical')
+  assert hidden.has_labels('mnist')
+  assert hidden.sizes == digits.sizes
+  whole, parts = [], []
+  for split in ('train', 'validation'):
+    arrays = hidden.arrays('optical', split)
+    assert set(arrays) == {'image', 'key'}
+    assert arrays['key'][1] == b'1'
+    parts += [x.tobytes() for x in arrays['image']]
+    whole += [x.tobytes() for x in digits.arrays('optical', split)['image']]
+  # Cut anew, and nothing lost.
+  assert parts != whole
+  assert sorted(parts) == sorted(whole)
+  np.testing.assert_array_equal(
+      hidden.arrays('optical', 'test')['image'],
+      digits.arrays('optical', 'test')['image'])
+  batch = next(iter(hidden.train_batches(5, labels=('mnist',))))
+  assert set(batch['optical']) == {'image'}
+  with pytest.raises(data.DataError, match='`labels` names .optical'):
+    hidden.train_batches(5, labels=('optical',))
+  with pytest.raises(data.DataError, match='`names` names .svhn'):
+    digits.without_labels('svhn')

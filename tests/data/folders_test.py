@@ -109,6 +109,24 @@ def test_labels_by_folder(tmp_path):
     _load(dirs, label_by_folder=True)
 
 
+def test_labels_of_one_domain(tmp_path):
+  for kind in ('cat', 'dog'):
+    fakes.fill_folder(tmp_path / 'x' / kind, 10)
+    fakes.fill_folder(tmp_path / 'z' / kind, 10)
+  fakes.fill_folder(tmp_path / 'y', 20)
+  found = _load({n: str(tmp_path / n) for n in 'xyz'}, label_by_folder='x')
+  assert found.describe()['classes'] == ['cat', 'dog']
+  assert [found.has_labels(n) for n in 'xyz'] == [True, False, True]
+  assert 'label' not in found.arrays('y', 'train')
+  fakes.fill_folder(tmp_path / 'z' / 'cow', 3)
+  found = _load({n: str(tmp_path / n) for n in 'xz'}, label_by_folder='x')
+  assert not found.has_labels('z')
+  with pytest.raises(data.DataError, match="`label_by_folder` is 'w'"):
+    _load({n: str(tmp_path / n) for n in 'xz'}, label_by_folder='w')
+  with pytest.raises(data.DataError, match='no sub-folder'):
+    _load({n: str(tmp_path / n) for n in 'xy'}, label_by_folder='y')
+
+
 def test_grey_pictures(tmp_path):
   dirs = {n: fakes.fill_folder(tmp_path / n, 5, grey=True) for n in 'ab'}
   assert _load(dirs).event_shape == (8, 8, 1)

@@ -199,3 +199,26 @@ def test_lenet_seed_fixes_the_weights():
 def test_lenet_error():
   with pytest.raises(ValueError, match=r'`image_shape`.*16x16.*\(8, 16, 1\)'):
     networks.lenet((8, 16, 1))
+
+
+def test_dtn():
+  model = networks.dtn((32, 32, 3))
+  # CyCADA's: 4,096 features reach the dense layer.
+  convolutions = sum(25 * a * b + b + 2 * b for a, b in (
+      (3, 64), (64, 128), (128, 256)))
+  dense = 4096 * 512 + 512 + 2 * 512 + 512 * 10 + 10
+  assert sum(int(tf.size(v)) for v in model.trainable_variables) == (
+      convolutions + dense)
+  x = tf.random.normal([2, 32, 32, 3])
+  assert model(x).shape == [2, 10]
+  np.testing.assert_array_equal(model(x), model(x))
+  with pytest.raises(ValueError, match=r'`image_shape`.*8x8.*\(4, 8, 1\)'):
+    networks.dtn((4, 8, 1))
+
+
+def test_strided_classifier_judges_an_image_alone():
+  model = networks.strided_classifier((8, 8, 1), 3)
+  x = tf.random.normal([4, 8, 8, 1])
+  assert model(x).shape == [4, 3]
+  np.testing.assert_allclose(
+      model(x, training=True)[:1], model(x[:1]), atol=1e-5)

@@ -11,7 +11,7 @@ import pytest
 
 # Runs the command for each list of flags in one process and prints the message
 # that each ends with; fails if TensorFlow was loaded for one.
-_SCRIPT = '''
+_SCRIPT = """
 import json, sys
 from absl import flags
 from alignflow_tf.train import __main__ as main
@@ -28,7 +28,7 @@ for case in json.loads(sys.argv[1]):
   if 'tensorflow' in sys.modules:
     sys.exit(f'TensorFlow was loaded for {case}: {answers[-1]}')
 print(json.dumps(answers))
-'''
+"""
 
 
 def _pictures(folder, count, mode='RGB'):

@@ -212,3 +212,41 @@ def test_rates_fall_to_zero():
 def test_architectures_that_do_not_fit(overrides, shape, message):
   with pytest.raises(config_lib.ConfigError, match=message):
     trainer_lib.Trainer(_config(**overrides), ('a', 'b'), shape)
+
+
+class _Brightness(tf.Module):
+  """An auxiliary objective with a variable of its own."""
+  labels = ('a',)
+
+  def __init__(self):
+    super().__init__()
+    self.offset = tf.Variable(0.)
+
+  def loss(self, real, fakes, labels, seed):
+    del real, seed
+    wanted = tf.cast(labels['a'], tf.float32)[:, None, None, None]
+    value = tf.reduce_mean(tf.square(fakes['a', 'b'] + self.offset - wanted))
+    return 3. * value, {'brightness': value}
+
+  def update(self, real, fakes, labels, seed):
+    del real, fakes, seed
+    self.offset.assign_add(tf.reduce_mean(tf.cast(labels['a'], tf.float32)))
+
+
+def test_auxiliary_objective_adds_its_loss_and_has_its_update(tmp_path):
+  labels = {'a/label': tf.constant([0, 1, 1, 0], tf.int64)}
+  trainer = trainer_lib.Trainer(
+      _config(), ('a', 'b'), SHAPE, auxiliary=_Brightness())
+  trainer.initialize(_batch(9, 32))
+  plain = _trainer()
+  assert trainer.labels == ('a',)
+  metrics = trainer.train_step(_batch() | labels)
+  without = plain.train_step(_batch())
+  assert float(metrics['brightness']) > 0.
+  np.testing.assert_allclose(
+      metrics['loss'], without['loss'] + 3. * metrics['brightness'], rtol=1e-5)
+  assert float(trainer._auxiliary.offset) == 0.5
+  # What it learned is in checkpoints.
+  path = trainer.checkpoint().save(str(tmp_path / 'checkpoint'))
+  assert any('auxiliary/offset' in name
+             for name, _ in tf.train.list_variables(path))

@@ -1,0 +1,122 @@
+"""Adapts a classifier: python -m alignflow_tf.adapt --task=usps_mnist.
+
+Labelled source images and unlabelled target images give a classifier of the
+target. The same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import dataclasses
+import os
+import sys
+from typing import Any
+
+from absl import app
+from absl import flags
+from absl import logging
+
+from alignflow_tf import data
+from alignflow_tf.adapt import config as config_lib
+from alignflow_tf.adapt import pipeline
+from alignflow_tf.adapt import report
+from alignflow_tf.train import config as train_config
+from alignflow_tf.train import devices
+from alignflow_tf.train import flags as flags_lib
+from alignflow_tf.train import loop
+from alignflow_tf.train import runs
+
+_TASK = flags.DEFINE_enum(
+    'task', None, config_lib.TASKS, 'Source and target of the paper.')
+_METHOD = flags.DEFINE_list(
+    'method', ['alignflow'],
+    'One or more of ' + ', '.join(config_lib.METHODS) + '.')
+_SEEDS = flags.DEFINE_list('seeds', ['0'], 'One or more seeds.')
+_OUTPUT = flags.DEFINE_string(
+    'output', 'runs/adapt', 'Where stages and results go.')
+_SKIP = flags.DEFINE_list(
+    'skip', [], 'Stages to leave out: ' + ', '.join(config_lib.STAGES) + '.')
+_SCORE = flags.DEFINE_bool(
+    'score', True, "Whether to score on the target's test images. --noscore is "
+    'for choosing settings, by criteria that need no label of the target.')
+_DATASET = flags.DEFINE_string(
+    'dataset', None,
+    'A pair of your own in place of --task; the first domain is the source. '
+    '`folders` needs --domain twice.')
+_DOMAIN = flags.DEFINE_multi_string(
+    'domain', [], 'name:DIR of a domain of --dataset=folders, the source '
+    'first. Its sub-folders are its classes; the target may have none.')
+_DATA_DIR = flags.DEFINE_string('data_dir', None, 'Directory of the data.')
+_DOWNLOAD = flags.DEFINE_bool(
+    'download', True, 'Whether missing data may be downloaded.')
+flags_lib.define_fields(config_lib.Settings)
+# For --help, which lists the flags of the main module alone.
+flags.adopt_module_key_flags(flags_lib)
+
+
+def _load(settings: config_lib.Settings) -> data.DomainSet:
+  name = _TASK.value or _DATASET.value
+  if name is None or (_TASK.value and _DATASET.value):
+    raise config_lib.AdaptError(
+        f'Give one of `task` and `dataset`, got {_TASK.value!r} and '
+        f'{_DATASET.value!r}.')
+  folders = dict(item.split(':', 1) for item in _DOMAIN.value if ':' in item)
+  if _DATASET.value == 'folders' and len(folders) != 2:
+    raise config_lib.AdaptError(
+        '`domain` must name two domains, name:DIR, the source first, got '
+        f'{_DOMAIN.value}.')
+  return data.load(
+      name, data_dir=_DATA_DIR.value,
+      image_size=settings.image_size, channels=settings.channels,
+      download=_DOWNLOAD.value, domain_dirs=folders or None,
+      label_by_folder=next(iter(folders), False))
+
+
+def _run() -> None:
+  given: dict[str, Any] = {
+      field.name: flags.FLAGS[field.name].value
+      for field in dataclasses.fields(config_lib.Settings)}
+  settings = config_lib.resolve(
+      given.pop('preset'), _TASK.value, **{
+          name: tuple(value) if isinstance(value, list) else value
+          for name, value in given.items()})
+  try:
+    seeds = [int(seed) for seed in _SEEDS.value]
+  except ValueError:
+    raise config_lib.AdaptError(
+        f'`seeds` must be integers, got {_SEEDS.value}.') from None
+  domains = _load(settings)
+  if len(domains.domains) != 2:
+    raise config_lib.AdaptError(
+        '`dataset` must have two domains, the source first, got '
+        f'{domains.domains}.')
+  source, target = domains.domains
+  task = _TASK.value or f'{source}_{target}'
+  results: dict[str, list[dict[str, Any]]] = {m: [] for m in _METHOD.value}
+  for seed in seeds:
+    for method in results:
+      output = os.path.join(_OUTPUT.value, task, f'seed_{seed}')
+      results[method].append(pipeline.adapt(
+          domains, source, target, method, output, settings, seed,
+          tuple(_SKIP.value), _SCORE.value))
+  print(report.table(results, task))
+
+
+def main(argv: Sequence[str]) -> None:
+  """Adapts, scores and prints."""
+  if len(argv) > 1:
+    raise app.UsageError(f'Unknown argument {argv[1]!r}: flags begin with --.')
+  logging.set_verbosity(logging.WARNING)
+  devices.configure_threads()
+  try:
+    _run()
+  except (config_lib.AdaptError, data.DataError, runs.RunError,
+          train_config.ConfigError) as e:
+    sys.exit(f'alignflow_tf.adapt: {e}')
+  except loop.Stopped as e:
+    print(f'{e}\nOr with the same command as before.')
+    sys.exit(128 + e.signum)
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,222 @@
+"""Settings of domain adaptation, and the paper's figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+__all__ = [
+    'METHODS', 'PAPER', 'PRESETS', 'STAGES', 'TASKS', 'AdaptError', 'Settings',
+    'resolve'
+]
+
+TASKS = ('mnist_usps', 'usps_mnist', 'svhn_mnist')
+METHODS = (
+    'source_only', 'target_only', 'adda', 'cycada', 'alignflow', 'alignflow+')
+STAGES = ('translator', 'semantic', 'feature', 'target')
+
+# Accuracy on the target's test images, percent, with what the paper gives as
+# its spread: table 2 of https://arxiv.org/abs/1905.12892. SHOT is the row of
+# https://arxiv.org/abs/2002.08546, table 2, with the same classifiers.
+PAPER: dict[tuple[str, str], tuple[float, float | None]] = {
+    ('mnist_usps', 'source_only'): (82.2, 0.8),
+    ('mnist_usps', 'adda'): (89.4, 0.2),
+    ('mnist_usps', 'cycada'): (95.6, 0.2),
+    ('mnist_usps', 'alignflow'): (96.2, 0.2),
+    ('mnist_usps', 'target_only'): (96.3, 0.1),
+    ('usps_mnist', 'source_only'): (69.6, 3.8),
+    ('usps_mnist', 'adda'): (90.1, 0.8),
+    ('usps_mnist', 'cycada'): (96.5, 0.1),
+    ('usps_mnist', 'alignflow'): (96.7, 0.1),
+    ('usps_mnist', 'target_only'): (99.2, 0.1),
+    ('svhn_mnist', 'source_only'): (67.1, 0.6),
+    ('svhn_mnist', 'adda'): (76.0, 1.8),
+    ('svhn_mnist', 'cycada'): (90.4, 0.4),
+    ('svhn_mnist', 'alignflow'): (91.0, 0.3),
+    ('svhn_mnist', 'target_only'): (99.2, 0.1),
+}
+
+
+class AdaptError(ValueError):
+  """Settings or a directory that will not do; says which argument and why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """All that an adaptation depends on, beside the data, method and seed.
+
+  Attributes:
+    preset: Name of the preset that the rest started from.
+    image_size: Height and width of all images; None for the data set's own.
+    channels: 1 (grey) or 3 (colour); None for the data set's own.
+    network: Classifier: 'lenet', 'dtn', or 'strided' for any size.
+    classifier_size: Height and width that the classifier brings images to,
+      bilinearly; 0 for theirs.
+    translator: `name=value` of `train.Config`, for both kinds of translators.
+    alignflow: The same, for AlignFlow alone.
+    cyclegan: The same, for CycleGAN alone.
+    semantic_weight: Weight of the semantic term from source labels.
+    semantic_target_weight: Weight of the semantic term from predictions.
+    semantic_on_translations: Whether the semantic classifier is trained on
+      translations too, and not on source images alone.
+    semantic_noise: Noise on what the semantic classifier sees, in [-1, 1].
+    translated_images: How many source images are translated, at most; None for
+      all. The first ones of an order that is a fixed shuffle.
+    batch_size: Images an update of all stages but the translator.
+    classifier_steps: Updates of the classifier stage.
+    classifier_rate: Adam's rate, falling to 0 by a cosine.
+    feature_steps: Updates of the feature stage (ADDA).
+    feature_rate: Adam's rate of target network and discriminator.
+    feature_beta_1: Adam's first decay.
+    feature_gate: Least accuracy of the discriminator for the target network to
+      be updated.
+    target_steps: Updates of the target stage.
+    target_rate: Adam's rate.
+    target_source_weight: Weight of the cross-entropy on translated source.
+    target_information_weight: Weight of information maximisation.
+    target_pseudo_weight: Weight of the cross-entropy with the labels that an
+      averaged network gives.
+    target_confidence: Least probability of a label that is used.
+    target_average: Decay of the averaged network.
+    augment_scale: Standard deviation of random linear maps in the target stage.
+    augment_shift: Largest random shift in the target stage, of the image's
+      width.
+  """
+  preset: str = 'cpu'
+  image_size: int | None = None
+  channels: int | None = None
+  network: str = 'lenet'
+  classifier_size: int = 0
+  translator: tuple[str, ...] = ()
+  alignflow: tuple[str, ...] = ()
+  cyclegan: tuple[str, ...] = ()
+  semantic_weight: float = 1.
+  semantic_target_weight: float = 1.
+  semantic_on_translations: bool = True
+  semantic_noise: float = 0.15
+  translated_images: int | None = None
+  batch_size: int = 128
+  classifier_steps: int = 2_000
+  classifier_rate: float = 1e-3
+  feature_steps: int = 1_000
+  feature_rate: float = 1e-4
+  feature_beta_1: float = 0.9
+  feature_gate: float = 0.6
+  target_steps: int = 800
+  target_rate: float = 1e-3
+  target_source_weight: float = 1.
+  target_information_weight: float = 1.
+  target_pseudo_weight: float = 0.3
+  target_confidence: float = 0.
+  target_average: float = 0.99
+  augment_scale: float = 0.1
+  augment_shift: float = 0.1
+
+  def __post_init__(self) -> None:
+    for name, least in (('batch_size', 2), ('classifier_steps', 1),
+                        ('feature_steps', 1), ('target_steps', 1),
+                        ('classifier_size', 0)):
+      _check(getattr(self, name) >= least, name, getattr(self, name),
+             f'an integer of {least} or more')
+    _check(self.translated_images is None or self.translated_images >= 1,
+           'translated_images', self.translated_images, 'None or positive')
+    for name in ('classifier_rate', 'feature_rate', 'target_rate'):
+      _check(0. < getattr(self, name) <= 1., name, getattr(self, name),
+             'above 0 and at most 1')
+    for name in ('semantic_weight', 'semantic_target_weight', 'semantic_noise',
+                 'target_source_weight', 'target_information_weight',
+                 'target_pseudo_weight', 'augment_scale', 'augment_shift'):
+      _check(0. <= getattr(self, name) < math.inf, name, getattr(self, name),
+             'finite and not negative')
+    for name in ('feature_beta_1', 'feature_gate', 'target_confidence',
+                 'target_average'):
+      _check(0. <= getattr(self, name) < 1., name, getattr(self, name),
+             'at least 0 and below 1')
+    _check(self.network in ('lenet', 'dtn', 'strided'), 'network',
+           self.network, "'lenet', 'dtn' or 'strided'")
+    for name in ('translator', 'alignflow', 'cyclegan'):
+      for item in getattr(self, name):
+        _check('=' in item, name, item, 'name=value of a training setting')
+
+  def to_json(self) -> dict[str, Any]:
+    """The settings as JSON values."""
+    return {k: list(v) if isinstance(v, tuple) else v
+            for k, v in dataclasses.asdict(self).items()}
+
+
+def _check(good: bool, name: str, value: Any, expected: str) -> None:
+  if not good:
+    raise AdaptError(f'`{name}` must be {expected}, got {value!r}.')
+
+
+# `cpu` is what two cores can do. `paper` is CyCADA's code where it is to be had
+# (SVHN to MNIST; the classifier and feature stages of all tasks), at 200 epochs
+# of the larger set for both translators, and AlignFlow's appendix B.
+_CPU = ('preset=cpu', 'batch_size=16', 'steps=1000', 'eval_every=1000')
+PRESETS: dict[str, dict[str, Any]] = {
+    'cpu': {
+        'image_size': 16, 'channels': 1, 'translator': _CPU,
+        'translated_images': 20_000,
+        'cyclegan': ('num_scales=2', 'width=16', 'num_blocks=2',
+                     'cycle_weight=1.', 'clip_norm=0.', 'learning_rate=5e-4',
+                     'critic_learning_rate=5e-4'),
+    },
+    'cpu_svhn': {
+        'image_size': 32, 'channels': 1, 'network': 'dtn',
+        'translator': ('preset=cpu_pictures', 'steps=1500'),
+        'translated_images': 10_000,
+        'cyclegan': ('num_blocks=4', 'cycle_weight=1.', 'clip_norm=0.'),
+    },
+    'paper': {
+        'image_size': 32, 'channels': 1, 'classifier_size': 28,
+        'semantic_on_translations': False, 'semantic_noise': 0.,
+        'alignflow': ('preset=paper', 'steps=93750', 'batch_size=16',
+                      'image_size=32'),
+        'cyclegan': ('preset=cyclegan', 'cycle_weight=1.', 'batch_size=100',
+                     'steps=120000'),
+        'classifier_steps': 46_900, 'classifier_rate': 1e-4,
+        'feature_steps': 11_400, 'feature_rate': 1e-5, 'feature_beta_1': 0.9,
+    },
+    'paper_svhn': {
+        'image_size': 32, 'channels': 3, 'network': 'dtn',
+        'semantic_on_translations': False, 'semantic_noise': 0.,
+        'alignflow': ('preset=paper', 'steps=915000', 'batch_size=16'),
+        'cyclegan': ('preset=cyclegan', 'cycle_weight=1.', 'batch_size=100',
+                     'steps=146600'),
+        'classifier_steps': 57_200, 'classifier_rate': 1e-4,
+        'feature_steps': 93_800, 'feature_rate': 1e-5, 'feature_beta_1': 0.9,
+    },
+}
+
+
+def resolve(preset: str | None = None, task: str | None = None,
+            **overrides: Any) -> Settings:
+  """Settings from a preset and what is given beside it.
+
+  Args:
+    preset: A name of `PRESETS`; None for `cpu_svhn` if the task has SVHN in
+      it, else `cpu`.
+    task: One of `TASKS`, or None for data of one's own.
+    **overrides: Attributes of `Settings`; those that are None are left alone.
+      `translator`, `alignflow` and `cyclegan` are put behind the preset's.
+
+  Returns:
+    The settings.
+
+  Raises:
+    AdaptError: If the preset is unknown or a value is out of range.
+  """
+  if preset is None:
+    preset = 'cpu_svhn' if task and 'svhn' in task else 'cpu'
+  if preset not in PRESETS:
+    raise AdaptError(
+        f'`preset` must be one of {", ".join(PRESETS)}, got {preset!r}.')
+  values = dict(PRESETS[preset], preset=preset)
+  for name, value in overrides.items():
+    if value is None:
+      continue
+    if name in ('translator', 'alignflow', 'cyclegan'):
+      value = (*values.get(name, ()), *value)
+    values[name] = value
+  return Settings(**values)

@@ -1,0 +1,401 @@
+"""The pipeline: translator, classifier, feature stage, target stage, score."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+import dataclasses
+import json
+import os
+import shutil
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from alignflow_tf import data
+from alignflow_tf import images as images_lib
+from alignflow_tf import metrics
+from alignflow_tf import pictures
+from alignflow_tf.adapt import config as config_lib
+from alignflow_tf.adapt import criteria
+from alignflow_tf.adapt import problem as problem_lib
+from alignflow_tf.adapt import savedmodel
+from alignflow_tf.adapt import semantic
+from alignflow_tf.adapt import stages
+from alignflow_tf.train import config as train_config
+from alignflow_tf.train import loop
+from alignflow_tf.train import runs
+
+__all__ = ['adapt']
+
+_TRANSLATORS = {'cycada': 'cyclegan', 'alignflow': 'alignflow',
+                'alignflow+': 'alignflow'}
+
+
+def adapt(
+    domains: data.DomainSet,
+    source: str,
+    target: str,
+    method: str,
+    output: str,
+    settings: config_lib.Settings | None = None,
+    seed: int = 0,
+    skip: tuple[str, ...] = (),
+    score: bool = True,
+) -> dict[str, Any]:
+  """Learns a classifier of a target whose labels are not used, and scores it.
+
+  Stages that methods or other calls have in common are run once: each writes
+  its result aside, then renames it, and is not run again where it is there.
+
+  Args:
+    domains: The two domains.
+    source: Name of the labelled one.
+    target: Name of the other.
+    method: One of `config.METHODS`.
+    output: Directory of the stages of this pair and seed; made where missing.
+    settings: Settings; the defaults if None.
+    seed: Non-negative integer that all randomness comes from.
+    skip: Stages of `config.STAGES` to leave out: 'translator' trains on the
+      source as it is, 'semantic' trains the translator without labels.
+    score: Whether to look at the target's test images. Without, for choosing
+      settings, there are no accuracy, `model` and `saved_model`.
+
+  Returns:
+    The result, as in `<output>/<method>/result.json`: `accuracy` in [0, 1] on
+    the target's test images (None where it has no labels), `criteria` without
+    labels, `seconds` by stage, `model` and `saved_model`, paths.
+
+  Raises:
+    AdaptError: If an argument will not do, or the directory holds stages of
+      other settings.
+    ConfigError: If the translator's settings do not fit.
+    DataError: If the data cannot be had.
+    RunError: If another process works in the directory.
+    Stopped: If the translator was stopped by a signal; it is saved.
+  """
+  settings = settings or config_lib.Settings()
+  if method not in config_lib.METHODS:
+    raise config_lib.AdaptError(
+        f'`method` must be one of {", ".join(config_lib.METHODS)}, got '
+        f'{method!r}.')
+  for stage in skip:
+    if stage not in config_lib.STAGES:
+      raise config_lib.AdaptError(
+          f'`skip` must be of {", ".join(config_lib.STAGES)}, got {stage!r}.')
+  os.makedirs(output, exist_ok=True)
+  with runs.lock(output):
+    problem, scorer = problem_lib.make(domains, source, target)
+    work = _Work(problem, output, settings, seed, skip)
+    if method == 'target_only':
+      if scorer is None:
+        raise config_lib.AdaptError(
+            f'`method=target_only` needs labels of {target!r}, which has none.')
+      labelled = scorer.train()
+      final = work.classifier('target_only', lambda: labelled, {})
+    else:
+      final = work.method(method)
+    if not score:
+      return work.summary(method, final)
+    return work.score(method, final, scorer)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stage:
+  """A finished stage: where it is, and what it depends on."""
+  path: str
+  facts: dict[str, Any]
+
+  @property
+  def model(self) -> keras.Model:
+    return keras.models.load_model(
+        os.path.join(self.path, 'model.keras'), compile=False)
+
+
+class _Work:
+  """The stages of one pair and seed."""
+
+  def __init__(self, problem: problem_lib.Problem, output: str,
+               settings: config_lib.Settings, seed: int,
+               skip: tuple[str, ...]):
+    self._problem = problem
+    self._output = output
+    self._settings = settings
+    self._seed = seed
+    self._skip = skip
+    self._chain: list[_Stage] = []
+
+  # -- stages -----------------------------------------------------------
+
+  def method(self, method: str) -> _Stage:
+    """Runs the stages of a method; the last one."""
+    kind = _TRANSLATORS.get(method)
+    if 'translator' in self._skip:
+      kind = None
+    name = kind or 'source'
+    if kind and 'semantic' in self._skip:
+      name += '_unsemantic'
+    facts: dict[str, Any] = {}
+    if kind:
+      translated = self._translate(name, kind)
+      facts = translated.facts
+
+      def labelled() -> stages.Labelled:
+        images = np.load(os.path.join(translated.path, 'train.npy'))
+        return stages.Labelled(
+            images, self._problem.train.labels[:len(images)])
+    else:
+
+      def labelled() -> stages.Labelled:
+        return self._problem.train
+    final = self.classifier(f'{name}_classifier', labelled, facts)
+    if method != 'source_only' and 'feature' not in self._skip:
+      name += '_feature'
+      before = final
+      final = self._classifier_stage(
+          name, _pick(self._settings, 'feature') | {'after': before.facts},
+          lambda: stages.adapt_features(
+              before.model, labelled().images, self._problem.unlabelled,
+              self._settings, self._seed))
+    if method == 'alignflow+' and 'target' not in self._skip:
+      last = final
+      final = self._classifier_stage(
+          f'{name}_target',
+          _pick(self._settings, 'target', 'augment') | {'after': last.facts},
+          lambda: stages.adapt_to_target(
+              last.model, labelled(), self._problem.unlabelled, self._settings,
+              self._seed))
+    return final
+
+  def _translate(self, name: str, kind: str) -> _Stage:
+    """Trains a translator and translates the source with it."""
+    problem, settings = self._problem, self._settings
+    config = self.translator_config(kind)
+    weighted = 'semantic' not in self._skip
+    # What was asked for, and not every default of this version.
+    facts = {'translator': {'model': kind, **self._given(kind)},
+             'translated_images': settings.translated_images}
+    if weighted:
+      facts |= _pick(settings, 'semantic')
+    run_dir = os.path.join(self._output, f'{name}_translator')
+
+    def make(path: str) -> dict[str, Any]:
+      auxiliary = semantic.SemanticLoss(
+          problem.source, problem.target, problem.domains.event_shape,
+          problem.num_classes, weight=settings.semantic_weight,
+          target_weight=settings.semantic_target_weight,
+          on_translations=settings.semantic_on_translations,
+          noise=settings.semantic_noise, seed=self._seed) if weighted else None
+      loop.train(config, run_dir, problem.domains, auxiliary)
+      evaluator = metrics.Evaluator(runs.load(run_dir), batch_size=500)
+
+      def translate(levels: np.ndarray) -> np.ndarray:
+        parts = [
+            images_lib.to_uint8(tf.constant(evaluator.translate(
+                images_lib.from_uint8(tf.constant(levels[i:i + 500])).numpy(),
+                problem.source, problem.target))).numpy()
+            for i in range(0, len(levels), 500)]
+        return np.concatenate(parts)
+
+      count = settings.translated_images
+      train = translate(problem.train.images[:count])
+      np.save(os.path.join(path, 'train.npy'), train)
+      np.save(os.path.join(path, 'validation.npy'),
+              translate(problem.validation.images[:count]))
+      pictures.write_png(
+          os.path.join(path, 'translated.png'),
+          _by_class(problem.train, train, problem.num_classes))
+      return {}
+
+    return self._stage(f'{name}_translated', facts, make)
+
+  def translator_config(self, kind: str) -> train_config.Config:
+    """The translator's training configuration."""
+    given = self._given(kind)
+    shape = self._problem.domains.event_shape
+    if shape[0] != shape[1]:
+      raise config_lib.AdaptError(
+          f'`image_size` must give squares, got {shape[0]}x{shape[1]}.')
+    preset = given.pop('preset', None)
+    try:
+      return train_config.resolve(
+          preset, model=kind, dataset=self._problem.domains.name,
+          image_size=shape[0], channels=shape[2], seed=self._seed, **given)
+    except TypeError as e:
+      raise config_lib.AdaptError(f'`translator`, `{kind}`: {e}') from e
+
+  def _given(self, kind: str) -> dict[str, Any]:
+    """The settings of a kind of translator, by name."""
+    items = self._settings.translator + getattr(self._settings, kind)
+    return {key: _parse(value) for key, value in (
+        item.split('=', 1) for item in items)}
+
+  def classifier(self, name: str, labelled: Callable[[], stages.Labelled],
+                 facts: dict[str, Any]) -> _Stage:
+    """The classifier stage."""
+    facts = facts | _pick(
+        self._settings, 'network', 'classifier', 'batch_size')
+    return self._classifier_stage(name, facts, lambda: stages.train_classifier(
+        labelled(), self._problem.num_classes, self._settings, self._seed))
+
+  def _classifier_stage(self, name: str, facts: dict[str, Any],
+                        train: Callable[[], keras.Model]) -> _Stage:
+    def make(path: str) -> dict[str, Any]:
+      model = train()
+      model.save(os.path.join(path, 'model.keras'))
+      return {'criteria': self._criteria(model)}
+
+    return self._stage(name, facts, make)
+
+  def _criteria(self, model: keras.Model) -> dict[str, float]:
+    """Figures that use no label of the target."""
+    problem = self._problem
+    values = criteria.unsupervised(stages.predict(model, problem.unlabelled))
+    validation = stages.predict(model, problem.validation.images)
+    values['source_accuracy'] = float(
+        (validation.argmax(axis=-1) == problem.validation.labels).mean())
+    if self._chain and os.path.exists(
+        path := os.path.join(self._chain[0].path, 'validation.npy')):
+      translated = stages.predict(model, np.load(path))
+      values['translated_accuracy'] = float(
+          (translated.argmax(axis=-1) == problem.validation.labels[
+              :len(translated)]).mean())
+    return values
+
+  def _stage(self, name: str, facts: dict[str, Any],
+             make: Callable[[str], dict[str, Any]]) -> _Stage:
+    """Runs a stage, or finds it done.
+
+    Args:
+      name: Its name, and that of its directory.
+      facts: What it depends on.
+      make: Makes it in a directory, and gives facts to be kept with it.
+
+    Raises:
+      AdaptError: If it is there with other facts.
+    """
+    known = self._problem.domains
+    facts = json.loads(json.dumps(facts | {'data': {
+        'name': known.name, 'shape': known.event_shape, 'sizes': known.sizes,
+    }, 'seed': self._seed}))
+    path = os.path.join(self._output, name)
+    record = os.path.join(path, 'stage.json')
+    if os.path.exists(record):
+      with open(record, encoding='utf-8') as f:
+        saved = json.load(f)
+      if saved['facts'] != facts:
+        raise config_lib.AdaptError(
+            f'`output`: {path} was made with other settings: '
+            f'{_difference(saved["facts"], facts)}. Use another --output, or '
+            'remove it and what follows from it.')
+    else:
+      print(f'{name}, seed {self._seed}', flush=True)
+      begin = time.monotonic()
+      partial = f'{path}.partial'
+      shutil.rmtree(partial, ignore_errors=True)
+      os.makedirs(partial)
+      made = make(partial)
+      train_config.dump(os.path.join(partial, 'stage.json'), {
+          'facts': facts, 'seconds': round(time.monotonic() - begin, 1),
+          **made})
+      os.rename(partial, path)
+    stage = _Stage(path, facts)
+    self._chain.append(stage)
+    return stage
+
+  # -- the last score ---------------------------------------------------
+
+  def summary(self, method: str, final: _Stage) -> dict[str, Any]:
+    """The result without a score."""
+    problem = self._problem
+    made = [_read(stage) for stage in self._chain]
+    return {
+        'method': method, 'source': problem.source, 'target': problem.target,
+        'seed': self._seed, 'skip': list(self._skip), 'facts': final.facts,
+        'stages': [os.path.basename(s.path) for s in self._chain],
+        'seconds': {os.path.basename(s.path): m['seconds']
+                    for s, m in zip(self._chain, made, strict=True)},
+        'criteria': made[-1].get('criteria', {}),
+        'source_images': len(problem.train.labels),
+        'target_images': len(problem.unlabelled),
+        'accuracy': None,
+    }
+
+  def score(self, method: str, final: _Stage,
+            scorer: problem_lib.Scorer | None) -> dict[str, Any]:
+    """Scores the last stage on the target's test images, once, and saves it."""
+    name = '-'.join([method, *(f'no_{s}' for s in sorted(self._skip))])
+    path = os.path.join(self._output, name)
+    record = os.path.join(path, 'result.json')
+    if os.path.exists(record):
+      with open(record, encoding='utf-8') as f:
+        saved = json.load(f)
+      if saved['facts'] == final.facts:
+        return saved
+      raise config_lib.AdaptError(
+          f'`output`: {path} was made with other settings. Use another '
+          '--output, or remove it.')
+    problem = self._problem
+    partial = f'{path}.partial'
+    shutil.rmtree(partial, ignore_errors=True)
+    os.makedirs(partial)
+    model = final.model
+    model.save(os.path.join(partial, 'model.keras'))
+    savedmodel.save(model, os.path.join(partial, 'saved_model', '1'))
+    result = self.summary(method, final)
+    if scorer is not None:
+      test = scorer.test()
+      predicted = stages.predict(model, test.images).argmax(axis=-1)
+      confusion = np.zeros([problem.num_classes] * 2, np.int64)
+      np.add.at(confusion, (test.labels, predicted), 1)
+      result |= {
+          'accuracy': float((predicted == test.labels).mean()),
+          'test_images': len(test.labels), 'confusion': confusion.tolist()}
+    train_config.dump(os.path.join(partial, 'result.json'), result)
+    os.rename(partial, path)
+    return result
+
+
+def _read(stage: _Stage) -> dict[str, Any]:
+  with open(os.path.join(stage.path, 'stage.json'), encoding='utf-8') as f:
+    return json.load(f)
+
+
+def _pick(settings: config_lib.Settings, *prefixes: str) -> dict[str, Any]:
+  """The settings whose names begin so."""
+  return {k: v for k, v in settings.to_json().items() if k.startswith(prefixes)}
+
+
+def _parse(value: str) -> Any:
+  """A number, a truth value, None or a string."""
+  try:
+    return ast.literal_eval(value)
+  except (SyntaxError, ValueError):
+    return value
+
+
+def _difference(saved: dict[str, Any], given: dict[str, Any]) -> str:
+  """The first settings that differ, in words."""
+  for key in sorted(set(saved) | set(given)):
+    a, b = saved.get(key), given.get(key)
+    if a != b:
+      if isinstance(a, dict) and isinstance(b, dict):
+        return _difference(a, b)
+      return f'{key} was {a!r} and is {b!r}'
+  return 'none'
+
+
+def _by_class(original: stages.Labelled, translated: np.ndarray,
+              num_classes: int) -> np.ndarray:
+  """A picture: under each class's images their translations, by class."""
+  per_class = max(1, 20 // num_classes)
+  labels = original.labels[:len(translated)]
+  places = np.concatenate([
+      np.flatnonzero(labels == c)[:per_class]
+      for c in range(num_classes)])
+  return images_lib.sheet(
+      [original.images[places], translated[places]],
+      scale=max(1, 48 // original.images.shape[1]))

@@ -1,0 +1,87 @@
+"""What is given, and what is asked: labelled source, unlabelled target."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from alignflow_tf import data
+from alignflow_tf.adapt import config as config_lib
+from alignflow_tf.adapt.stages import Labelled
+
+__all__ = ['Problem', 'Scorer', 'make']
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+  """What training may use: no label of the target is in it, nor behind it.
+
+  Attributes:
+    source: Name of the labelled domain.
+    target: Name of the domain without labels.
+    domains: Both, for a translator; the target's labels are stripped.
+    num_classes: Number of classes.
+    train: Labelled source images to train on.
+    validation: Labelled source images to choose by.
+    unlabelled: uint8 target images, training and validation together.
+  """
+  source: str
+  target: str
+  domains: data.DomainSet
+  num_classes: int
+  train: Labelled
+  validation: Labelled
+  unlabelled: np.ndarray
+
+
+class Scorer:
+  """The target's labels: for the last score, and for `target_only`."""
+
+  def __init__(self, domains: data.DomainSet, target: str):
+    self._domains = domains
+    self._target = target
+
+  def test(self) -> Labelled:
+    """The target's test images and labels; read when asked for."""
+    return _labelled(self._domains, self._target, 'test')
+
+  def train(self) -> Labelled:
+    """The target's labelled training images: the upper bound's, only."""
+    return _labelled(self._domains, self._target, 'train')
+
+
+def make(domains: data.DomainSet, source: str, target: str
+        ) -> tuple[Problem, Scorer | None]:
+  """Takes a set apart into what training sees and what the last score needs.
+
+  Args:
+    domains: The two domains, the source with labels.
+    source: Name of the source.
+    target: Name of the target.
+
+  Returns:
+    The problem, and the scorer, or None where the target has no labels.
+
+  Raises:
+    AdaptError: If the source has no labels.
+  """
+  if not domains.has_labels(source) or domains.num_classes is None:
+    raise config_lib.AdaptError(
+        f'`dataset`: the source {source!r} of {domains.name!r} has no labels; '
+        'for pictures of your own, put each class in a sub-folder of its own.')
+  hidden = domains.without_labels(target)
+  unlabelled = np.concatenate([
+      hidden.arrays(target, split)['image'] for split in ('train', 'validation')
+      if hidden.sizes[target].get(split)])
+  problem = Problem(
+      source, target, hidden, domains.num_classes,
+      _labelled(domains, source, 'train'),
+      _labelled(domains, source, 'validation'), unlabelled)
+  scorer = Scorer(domains, target) if domains.has_labels(target) else None
+  return problem, scorer
+
+
+def _labelled(domains: data.DomainSet, domain: str, split: str) -> Labelled:
+  arrays = domains.arrays(domain, split)
+  return Labelled(arrays['image'], arrays['label'])

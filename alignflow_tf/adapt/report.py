@@ -1,0 +1,48 @@
+"""The table of an adaptation, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from alignflow_tf.adapt import config as config_lib
+
+__all__ = ['table']
+
+
+def table(results: Mapping[str, Sequence[dict[str, Any]]], task: str) -> str:
+  """A row a method: accuracy of each seed, mean, spread, the paper's row.
+
+  Args:
+    results: For each method, the results of `adapt`, one a seed.
+    task: The task; the paper's figures stand beside known ones.
+
+  Returns:
+    Lines of text. The spread is the standard deviation over seeds (n - 1).
+  """
+  lines = [f'Accuracy on the test images of the target, percent: {task}',
+           f'{"method":<24}{"mean":>8}{"spread":>8}{"paper":>14}  seeds']
+  for method, runs in results.items():
+    scored = [r for r in runs if r['accuracy'] is not None]
+    values = [100. * r['accuracy'] for r in scored]
+    if not values:
+      continue
+    spread = f'{np.std(values, ddof=1):8.2f}' if len(values) > 1 else ' ' * 8
+    paper = config_lib.PAPER.get((task, method))
+    beside = f'{paper[0]} +- {paper[1]}' if paper else ''
+    name = ' '.join([method, *(f'-{s}' for s in runs[0]['skip'])])
+    lines.append(
+        f'{name:<24}{np.mean(values):8.2f}{spread}{beside:>14}  '
+        + ' '.join(f'{r["seed"]}: {100. * r["accuracy"]:.2f}' for r in scored))
+  if len(lines) == 2:
+    lines = []
+  keys = list(next(iter(results.values()))[0]['criteria'])
+  lines += ['', 'Without labels of the target (see docs/adaptation.md)',
+            f'{"method":<24}seed' + ''.join(f'{k[:12]:>14}' for k in keys)]
+  for method, runs in results.items():
+    for r in runs:
+      lines.append(f'{method:<24}{r["seed"]:>4}' + ''.join(
+          f'{r["criteria"].get(k, np.nan):14.4f}' for k in keys))
+  return '\n'.join(lines)

@@ -1,0 +1,365 @@
+"""The stages that train a classifier: on the source, on features, on target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from alignflow_tf import images as images_lib
+from alignflow_tf import networks
+from alignflow_tf.adapt import config as config_lib
+
+__all__ = [
+    'Labelled', 'adapt_features', 'adapt_to_target', 'build', 'predict',
+    'train_classifier'
+]
+
+# Updates between returns to Python.
+_CHUNK = 50
+
+Step = Callable[[tf.Tensor], tf.Tensor]
+
+
+class Labelled(NamedTuple):
+  """Images `[N, H, W, C]`, uint8, and their classes `[N]`."""
+  images: np.ndarray
+  labels: np.ndarray
+
+
+def build(
+    image_shape: tuple[int, int, int], num_classes: int,
+    settings: config_lib.Settings, seed: int) -> keras.Model:
+  """A classifier of images in [-1, 1], `[B, *image_shape]`, to logits.
+
+  Raises:
+    AdaptError: If the images are too small for it.
+  """
+  networks_by_name: dict[str, Callable[..., keras.Model]] = {
+      'lenet': networks.lenet, 'dtn': networks.dtn,
+      'strided': networks.strided_classifier}
+  make = networks_by_name[settings.network]
+  height, width, channels = image_shape
+  size = settings.classifier_size
+  inner = (size, size, channels) if size else image_shape
+  keras.utils.set_random_seed(seed)
+  try:
+    network = make(inner, num_classes, seed=seed)
+  except ValueError as e:
+    raise config_lib.AdaptError(f'`network`, `classifier_size`: {e}') from e
+  if inner == image_shape:
+    return network
+  return keras.Sequential([
+      keras.Input(image_shape, name='image'),
+      keras.layers.Resizing(*inner[:2], interpolation='bilinear'),
+      *network.layers], name=network.name)
+
+
+def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
+  """Class probabilities `[N, num_classes]` of uint8 images."""
+  call = tf.function(
+      lambda x: tf.nn.softmax(model(_view(x), training=False)),
+      input_signature=[tf.TensorSpec([None, *images.shape[1:]], tf.uint8)],
+      autograph=False)
+  return np.concatenate([
+      call(tf.constant(images[i:i + 500])).numpy()
+      for i in range(0, len(images), 500)])
+
+
+def train_classifier(
+    data: Labelled, num_classes: int, settings: config_lib.Settings, seed: int,
+) -> keras.Model:
+  """Trains a classifier on labelled images: source, or translated source.
+
+  Cross-entropy, Adam; CyCADA's code has a fixed rate of 1e-4 for 100 epochs,
+  here it is higher and falls to 0 by a cosine.
+
+  Args:
+    data: The images.
+    num_classes: Number of classes.
+    settings: Settings.
+    seed: Non-negative integer for weights, dropout and order.
+
+  Returns:
+    The classifier.
+  """
+  model = build(data.images.shape[1:], num_classes, settings, seed)
+  weights = [v.value for v in model.trainable_variables]
+  optimizer = _adam(settings.classifier_rate, settings.classifier_steps)
+  optimizer._create_all_weights(weights)
+  images, labels = _tensors(data)
+
+  def step(index: tf.Tensor) -> tf.Tensor:
+    where = _draw(seed, 0, index, len(data.labels), settings.batch_size)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+      tape.watch(weights)
+      loss = _cross_entropy(
+          model(_view(tf.gather(images, where)), training=True),
+          tf.gather(labels, where))
+    _apply(optimizer, tape.gradient(loss, weights), weights)
+    return loss
+
+  _run(step, settings.classifier_steps, 'classifier')
+  return model
+
+
+def adapt_features(
+    model: keras.Model, source: np.ndarray, target: np.ndarray,
+    settings: config_lib.Settings, seed: int) -> keras.Model:
+  """ADDA: makes class scores of target images look like those of source ones.
+
+  A copy of the classifier is trained against a discriminator (500-500-2, on
+  class scores, as in CyCADA's code), which tells source images under `model`
+  from target images under the copy. The copy is updated only where the
+  discriminator is right for more than `feature_gate` of a batch. Neither of
+  the two drops anything out: where only the copy does, the discriminator learns
+  to see that, and the copy to undo it.
+
+  Args:
+    model: The classifier of the source; it is left as it is.
+    source: uint8 images it was trained on, translated or not.
+    target: uint8 target images.
+    settings: Settings.
+    seed: Non-negative integer.
+
+  Returns:
+    The adapted classifier.
+
+  #### References
+
+  [1]: Eric Tzeng et al. Adversarial Discriminative Domain Adaptation. In
+       _CVPR_, 2017, equation 9. https://arxiv.org/abs/1702.05464
+  """
+  adapted = _copy(model, seed)
+  initializer = [keras.initializers.GlorotNormal(seed=seed * 8 + i)
+                 for i in range(3)]
+  discriminator = keras.Sequential([
+      keras.Input(model.output_shape[1:]),
+      keras.layers.Dense(500, 'relu', kernel_initializer=initializer[0]),
+      keras.layers.Dense(500, 'relu', kernel_initializer=initializer[1]),
+      keras.layers.Dense(2, kernel_initializer=initializer[2]),
+  ], name='discriminator')
+  weights = [v.value for v in adapted.trainable_variables]
+  judges = [v.value for v in discriminator.trainable_variables]
+  optimizers = [
+      _adam(settings.feature_rate, settings.feature_steps,
+            settings.feature_beta_1) for _ in range(2)]
+  optimizers[0]._create_all_weights(weights)
+  optimizers[1]._create_all_weights(judges)
+  sources, targets = _images(source), _images(target)
+  size = settings.batch_size
+  is_source = tf.repeat(tf.constant([1, 0], tf.int64), size)
+
+  def step(index: tf.Tensor) -> tf.Tensor:
+    x = tf.gather(sources, _draw(seed, 0, index, len(source), size))
+    y = tf.gather(targets, _draw(seed, 1, index, len(target), size))
+    known = model(_view(x), training=False)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+      tape.watch(weights)
+      scores = adapted(_view(y), training=False)
+      # To be taken for source.
+      fooled = _cross_entropy(
+          discriminator(scores), tf.ones([size], tf.int64))
+    gradients = tape.gradient(fooled, weights)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+      tape.watch(judges)
+      logits = discriminator(
+          tf.stop_gradient(tf.concat([known, scores], axis=0)))
+      loss = _cross_entropy(logits, is_source)
+    _apply(optimizers[1], tape.gradient(loss, judges), judges)
+    right = tf.reduce_mean(tf.cast(
+        tf.equal(tf.argmax(logits, axis=-1), is_source), tf.float32))
+
+    def update() -> tf.Tensor:
+      _apply(optimizers[0], gradients, weights)
+      return tf.constant(0)
+
+    tf.cond(right > settings.feature_gate, update, lambda: tf.constant(0))
+    return loss
+
+  _run(step, settings.feature_steps, 'feature')
+  return adapted
+
+
+def adapt_to_target(
+    model: keras.Model, source: Labelled, target: np.ndarray,
+    settings: config_lib.Settings, seed: int) -> keras.Model:
+  """The target stage: what the classifier thinks of target images, made sure.
+
+  It minimises, over student weights w with averaged (teacher) weights w',
+
+  ```
+  target_source_weight      * cross_entropy(f_w(A(x)), y)
+  + target_pseudo_weight    * cross_entropy(f_w(A(x')), argmax f_w'(x'))
+                              where max f_w'(x') >= target_confidence
+  + target_information_weight * (H(f_w(A(x'))) - H(mean of f_w(A(x'))))
+  ```
+
+  with x translated source images, y their labels, x' target images and A a
+  random affine map. The first two terms are self-ensembling [1] with the hard
+  labels of FixMatch [2]; the third is the information maximisation of SHOT [3].
+
+  Args:
+    model: The classifier to begin with; it is left as it is.
+    source: Labelled images that look like the target.
+    target: uint8 target images.
+    settings: Settings.
+    seed: Non-negative integer.
+
+  Returns:
+    The averaged classifier.
+
+  #### References
+
+  [1]: Geoff French, Michal Mackiewicz, Mark Fisher. Self-ensembling for Visual
+       Domain Adaptation. In _ICLR_, 2018. https://arxiv.org/abs/1706.05208
+  [2]: Kihyuk Sohn et al. FixMatch: Simplifying Semi-Supervised Learning with
+       Consistency and Confidence. In _NeurIPS_, 2020.
+       https://arxiv.org/abs/2001.07685
+  [3]: Jian Liang, Dapeng Hu, Jiashi Feng. Do We Really Need to Access the
+       Source Data? Source Hypothesis Transfer for Unsupervised Domain
+       Adaptation. In _ICML_, 2020, equation 4.
+       https://arxiv.org/abs/2002.08546
+  """
+  student, teacher = _copy(model, seed), _copy(model, seed)
+  weights = [v.value for v in student.trainable_variables]
+  pairs = [(t.value, s.value) for t, s in zip(
+      teacher.variables, student.variables, strict=True)
+           if t.value.dtype.is_floating]
+  optimizer = _adam(settings.target_rate, settings.target_steps)
+  optimizer._create_all_weights(weights)
+  images, labels = _tensors(source)
+  targets = _images(target)
+  size = settings.batch_size
+
+  def step(index: tf.Tensor) -> tf.Tensor:
+    where = _draw(seed, 0, index, len(source.labels), size)
+    x = _view(tf.gather(images, where))
+    y = _view(tf.gather(targets, _draw(seed, 1, index, len(target), size)))
+    belief = tf.nn.softmax(teacher(y, training=False))
+    sure = tf.cast(tf.reduce_max(belief, axis=-1) >= settings.target_confidence,
+                   tf.float32)
+    both = _affine(tf.concat([x, y], axis=0), settings, _seed(seed, 2, index))
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+      tape.watch(weights)
+      logits = student(both, training=True)
+      loss = settings.target_source_weight * _cross_entropy(
+          logits[:size], tf.gather(labels, where))
+      loss += settings.target_pseudo_weight * tf.reduce_mean(
+          sure * tf.nn.sparse_softmax_cross_entropy_with_logits(
+              tf.argmax(belief, axis=-1), logits[size:]))
+      if settings.target_information_weight:
+        loss -= settings.target_information_weight * _information(
+            tf.nn.softmax(logits[size:]))
+    _apply(optimizer, tape.gradient(loss, weights), weights)
+    rate = 1. - tf.minimum(
+        settings.target_average,
+        (1. + tf.cast(index, tf.float32)) / (10. + tf.cast(index, tf.float32)))
+    for average, variable in pairs:
+      average.assign_add(rate * (variable - average))
+    return loss
+
+  _run(step, settings.target_steps, 'target')
+  return teacher
+
+
+def _information(p: tf.Tensor) -> tf.Tensor:
+  """Mutual information of images and classes: H(mean p) - mean H(p), nats."""
+  mean = tf.reduce_mean(p, axis=0)
+  return tf.reduce_mean(tf.reduce_sum(p * tf.math.log(p + 1e-8), axis=-1)) - (
+      tf.reduce_sum(mean * tf.math.log(mean + 1e-8)))
+
+
+def _affine(x: tf.Tensor, settings: config_lib.Settings,
+            seed: tf.Tensor) -> tf.Tensor:
+  """Random affine maps about the middle, bilinear; beyond the edge, the edge.
+
+  French et al. 2018, section 4.1: the identity plus N(0, 0.1) on each entry of
+  the linear part, and a shift.
+  """
+  size = tf.shape(x)[0]
+  height, width = x.shape[1:3]
+  linear = tf.eye(2) + settings.augment_scale * tf.random.stateless_normal(
+      [size, 2, 2], seed)
+  shift = width * settings.augment_shift * tf.random.stateless_uniform(
+      [size, 2], seed + 1, -1., 1.)
+  middle = tf.constant([(width - 1) / 2., (height - 1) / 2.])
+  offset = middle + shift - tf.linalg.matvec(linear, middle)
+  transforms = tf.concat([
+      linear[:, 0], offset[:, :1], linear[:, 1], offset[:, 1:],
+      tf.zeros([size, 2])], axis=1)
+  return tf.raw_ops.ImageProjectiveTransformV3(
+      images=x, transforms=transforms, output_shape=[height, width],
+      fill_value=0., interpolation='BILINEAR', fill_mode='NEAREST')
+
+
+def _copy(model: keras.Model, seed: int) -> keras.Model:
+  """Another model of the same weights, with dropout of its own."""
+  keras.utils.set_random_seed(seed)
+  copy = keras.models.clone_model(model)
+  copy.set_weights(model.get_weights())
+  return copy
+
+
+def _view(images: tf.Tensor) -> tf.Tensor:
+  return images_lib.to_critic(images_lib.from_uint8(images))
+
+
+def _images(images: np.ndarray) -> tf.Tensor:
+  with tf.device('/CPU:0'):
+    return tf.constant(images, tf.uint8)
+
+
+def _tensors(data: Labelled) -> tuple[tf.Tensor, tf.Tensor]:
+  with tf.device('/CPU:0'):
+    return _images(data.images), tf.constant(data.labels, tf.int64)
+
+
+def _seed(seed: int, stream: int, index: tf.Tensor) -> tf.Tensor:
+  return tf.random.experimental.stateless_fold_in(
+      tf.constant([seed, stream], tf.int32), index)
+
+
+def _draw(seed: int, stream: int, index: tf.Tensor, count: int,
+          size: int) -> tf.Tensor:
+  """Places of the images of a batch, with replacement."""
+  return tf.random.stateless_uniform(
+      [size], _seed(seed, stream, index), 0, count, tf.int32)
+
+
+def _cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+  return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
+      labels, logits))
+
+
+def _adam(rate: float, steps: int, beta_1: float = 0.9
+         ) -> tf_keras.optimizers.legacy.Optimizer:
+  schedule = tf_keras.optimizers.schedules.CosineDecay(rate, steps)
+  return tf_keras.optimizers.legacy.Adam(schedule, beta_1)
+
+
+def _apply(optimizer: tf_keras.optimizers.legacy.Optimizer,
+           gradients: list[tf.Tensor], weights: list[tf.Variable]) -> None:
+  optimizer.apply_gradients(zip(gradients, weights, strict=True))
+
+
+def _run(step: Step, steps: int, name: str) -> None:
+  """Runs a step for each index from 0 on, with a line now and then."""
+
+  @tf.function(autograph=False)
+  def chunk(start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
+    return tf.while_loop(
+        lambda i, _: i < end, lambda i, _: (i + 1, step(i)),
+        (start, tf.constant(0.)), parallel_iterations=1)[1]
+
+  shown = 0
+  for start in range(0, steps, _CHUNK):
+    end = min(start + _CHUNK, steps)
+    loss = float(chunk(tf.constant(start), tf.constant(end)))
+    if end == steps or 5 * end // steps > shown:
+      shown = 5 * end // steps
+      print(f'  {name} {end}/{steps}  loss {loss:.3f}', flush=True)

@@ -1,0 +1,267 @@
+"""The pipeline of domain adaptation, on the digits that come with packages."""
+
+import json
+import os
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from alignflow_tf import adapt
+from alignflow_tf import data
+from alignflow_tf import images as images_lib
+from alignflow_tf.adapt import config as config_lib
+from alignflow_tf.adapt import criteria
+from alignflow_tf.adapt import pipeline
+from alignflow_tf.adapt import problem as problem_lib
+from alignflow_tf.adapt import report
+from alignflow_tf.adapt import stages
+from tests import cpp_loader
+from tests.data import fakes
+
+FLOW = ('preset=cpu', 'num_scales=1', 'width=4', 'num_blocks=1',
+        'critic_width=4', 'critic_layers=1', 'batch_size=4', 'steps=3',
+        'pool_size=4', 'eval_every=100')
+
+
+def _settings(**overrides):
+  values = dict(
+      network='strided', batch_size=32, classifier_steps=60, feature_steps=5,
+      target_steps=5, translator=FLOW, cyclegan=('num_scales=2',))
+  return config_lib.Settings(**(values | overrides))
+
+
+@pytest.fixture(scope='module')
+def domains():
+  return data.load('digits')
+
+
+@pytest.fixture(scope='module')
+def done(domains, tmp_path_factory):
+  """Results of two methods in one directory, which have stages in common."""
+  output = str(tmp_path_factory.mktemp('adapt') / 'seed_0')
+  results = {
+      method: adapt.adapt(
+          domains, 'mnist', 'optical', method, output, _settings())
+      for method in ('alignflow', 'alignflow+')}
+  return output, results
+
+
+def test_methods_share_stages_and_are_scored(done):
+  output, results = done
+  assert results['alignflow+']['stages'] == [
+      'alignflow_translated', 'alignflow_classifier', 'alignflow_feature',
+      'alignflow_feature_target']
+  assert results['alignflow']['stages'] == (
+      results['alignflow+']['stages'][:3])
+  for method, result in results.items():
+    with open(os.path.join(output, method, 'result.json')) as f:
+      assert json.load(f) == result
+    assert 0. <= result['accuracy'] <= 1.
+    confusion = np.array(result['confusion'])
+    assert confusion.sum() == result['test_images'] == 500
+    assert np.trace(confusion) / 500 == pytest.approx(result['accuracy'])
+  assert os.path.exists(
+      os.path.join(output, 'alignflow_translated', 'translated.png'))
+  assert not [n for n in os.listdir(output) if n.endswith('.partial')]
+
+
+def test_a_finished_stage_is_not_run_again(done, domains, monkeypatch):
+  output, results = done
+
+  def fail(*unused_args, **unused_kwargs):
+    raise AssertionError('run again')
+
+  for name in ('train_classifier', 'adapt_features', 'adapt_to_target'):
+    monkeypatch.setattr(stages, name, fail)
+  monkeypatch.setattr(pipeline.loop, 'train', fail)
+  monkeypatch.setattr(problem_lib.Scorer, 'test', fail)
+  again = adapt.adapt(
+      domains, 'mnist', 'optical', 'alignflow+', output, _settings())
+  assert again == results['alignflow+']
+
+
+def test_other_settings_in_a_used_directory_are_refused(done, domains):
+  output, _ = done
+  with pytest.raises(config_lib.AdaptError,
+                     match='`output`.*feature_steps was 5 and is 6'):
+    adapt.adapt(domains, 'mnist', 'optical', 'alignflow', output,
+                _settings(feature_steps=6))
+
+
+def test_a_stage_that_was_killed_starts_anew(domains, tmp_path, monkeypatch):
+  output = str(tmp_path)
+  with monkeypatch.context() as m:
+    m.setattr(stages, 'adapt_features', lambda *a: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+      adapt.adapt(domains, 'mnist', 'optical', 'adda', output, _settings())
+  assert os.path.isdir(tmp_path / 'source_classifier')
+  assert not os.path.isdir(tmp_path / 'source_feature')
+  before = os.stat(tmp_path / 'source_classifier' / 'model.keras').st_mtime_ns
+  result = adapt.adapt(
+      domains, 'mnist', 'optical', 'adda', output, _settings(), score=False)
+  assert result['accuracy'] is None
+  assert before == os.stat(
+      tmp_path / 'source_classifier' / 'model.keras').st_mtime_ns
+
+
+def test_classifiers_learn_the_source(domains, tmp_path):
+  result = adapt.adapt(
+      domains, 'mnist', 'optical', 'source_only', str(tmp_path),
+      _settings(classifier_steps=400), score=False)
+  assert result['criteria']['source_accuracy'] > 0.85
+  assert result['stages'] == ['source_classifier']
+
+
+def test_cycada_trains_a_cyclegan(domains, tmp_path):
+  result = adapt.adapt(
+      domains, 'mnist', 'optical', 'cycada', str(tmp_path), _settings(),
+      skip=('feature', 'semantic'))
+  assert result['stages'] == [
+      'cyclegan_unsemantic_translated', 'cyclegan_unsemantic_classifier']
+  with open(tmp_path / 'cyclegan_unsemantic_translator' / 'config.json') as f:
+    assert json.load(f)['config']['model'] == 'cyclegan'
+  assert os.path.exists(
+      tmp_path / 'cycada-no_feature-no_semantic' / 'result.json')
+
+
+# -- the target's labels ------------------------------------------------
+
+
+def _shuffled(domains, target):
+  """The same set with other labels of the target."""
+  other = data.load('digits')
+  domain = other._domains[target]
+  for split in ('train', 'validation', 'test'):
+    store = domain.store(split)
+    store.labels = (store.labels * 7 + 3) % 10
+  return other
+
+
+def test_labels_of_the_target_are_out_of_reach(domains):
+  problem, _ = problem_lib.make(domains, 'mnist', 'optical')
+  hidden = problem.domains
+  assert not hidden.has_labels('optical')
+  for split in ('train', 'validation', 'test'):
+    arrays = hidden.arrays('optical', split)
+    assert 'label' not in arrays
+    assert arrays['key'][0] == b'0'
+    assert hidden._domains['optical'].store(split).labels is None
+  with pytest.raises(data.DataError, match='`labels` names'):
+    hidden.train_batches(4, labels=('optical',))
+  batch = next(iter(hidden.train_batches(4, labels=('mnist',))))
+  assert set(batch['optical']) == {'image'}
+  assert set(batch['mnist']) == {'image', 'label'}
+  # All of the target's images are there, whatever cut is made of them.
+  both = np.concatenate([
+      domains.arrays('optical', s)['image'] for s in ('train', 'validation')])
+  assert sorted(x.tobytes() for x in both) == sorted(
+      x.tobytes() for x in problem.unlabelled)
+
+
+def test_training_is_the_same_whatever_the_labels_of_the_target(
+    domains, tmp_path):
+  models = []
+  for i, known in enumerate((domains, _shuffled(domains, 'optical'))):
+    result = adapt.adapt(
+        known, 'mnist', 'optical', 'alignflow+', str(tmp_path / str(i)),
+        _settings(classifier_steps=5, feature_steps=2, target_steps=2))
+    models.append(keras.models.load_model(
+        tmp_path / str(i) / 'alignflow+' / 'model.keras', compile=False))
+    assert 'deterministic' not in result
+  for a, b in zip(models[0].get_weights(), models[1].get_weights(),
+                  strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_pictures_of_ones_own_with_a_target_without_labels(tmp_path):
+  for kind in ('cat', 'dog'):
+    fakes.fill_folder(tmp_path / 'drawn' / kind, 60)
+  fakes.fill_folder(tmp_path / 'photo', 60)
+  domains = data.load(
+      'folders', image_size=8, label_by_folder='drawn',
+      domain_dirs={n: str(tmp_path / n) for n in ('drawn', 'photo')})
+  arguments = (str(tmp_path / 'out'), _settings(classifier_steps=2))
+  result = adapt.adapt(domains, 'drawn', 'photo', 'alignflow', *arguments)
+  assert result['accuracy'] is None
+  assert 'confusion' not in result
+  assert result['target_images'] == 54
+  assert os.path.exists(tmp_path / 'out' / 'alignflow' / 'saved_model' / '1')
+  assert 'alignflow' in report.table({'alignflow': [result]}, 'drawn_photo')
+  with pytest.raises(config_lib.AdaptError, match="needs labels of 'photo'"):
+    adapt.adapt(domains, 'drawn', 'photo', 'target_only', *arguments)
+  with pytest.raises(config_lib.AdaptError, match="source 'photo'"):
+    adapt.adapt(domains, 'photo', 'drawn', 'alignflow', *arguments)
+
+
+# -- what comes out -----------------------------------------------------
+
+
+def test_saved_model_classifies_in_the_cpp_loader(done, domains):
+  output, _ = done
+  images = domains.arrays('optical', 'test', limit=5)['image']
+  path = os.path.join(output, 'alignflow', 'saved_model', '1')
+  floats = images_lib.from_uint8(tf.constant(images)).numpy()
+  with cpp_loader.load(path) as served:
+    got = served.run({'image': floats}, signature='classify')
+  model = keras.models.load_model(
+      os.path.join(output, 'alignflow', 'model.keras'), compile=False)
+  want = stages.predict(model, images)
+  np.testing.assert_allclose(got['probabilities'], want, atol=1e-5)
+  np.testing.assert_array_equal(got['label'], want.argmax(axis=-1))
+
+
+def test_table_has_mean_spread_and_the_papers_row():
+  runs = [{'accuracy': a, 'seed': i, 'skip': [], 'criteria': {'entropy': 0.1}}
+          for i, a in enumerate((0.9, 0.92))]
+  text = report.table({'alignflow': runs}, 'mnist_usps')
+  assert '91.00' in text
+  assert '1.41' in text
+  assert '96.2 +- 0.2' in text
+  assert '0: 90.00 1: 92.00' in text
+
+
+def test_criteria():
+  sure = np.eye(4)
+  got = criteria.unsupervised(sure)
+  assert got['information'] == pytest.approx(np.log(4.))
+  assert got['entropy'] == pytest.approx(0., abs=1e-6)
+  flat = criteria.unsupervised(np.full((6, 4), 0.25))
+  assert flat['information'] == pytest.approx(0.)
+  assert flat['sure'] == 0.
+  one = criteria.unsupervised(np.eye(4)[[0, 0, 0]])
+  assert one['spread'] == pytest.approx(0., abs=1e-6)
+  assert one['rarest'] == 0.
+
+
+# -- errors -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('arguments', 'match'), [
+    (dict(method='best'), "`method`.*'best'"),
+    (dict(skip=('critic',)), "`skip`.*'critic'"),
+    (dict(settings=_settings(translator=('stepz=3',))), '`translator`'),
+])
+def test_bad_arguments(domains, tmp_path, arguments, match):
+  values = dict(method='alignflow', settings=_settings()) | arguments
+  with pytest.raises(config_lib.AdaptError, match=match):
+    adapt.adapt(domains, 'mnist', 'optical', output=str(tmp_path), **values)
+
+
+@pytest.mark.parametrize('values', [
+    {'batch_size': 1}, {'classifier_rate': 0.}, {'semantic_weight': -1.},
+    {'feature_gate': 1.}, {'network': 'vgg'}, {'translator': ('steps',)}])
+def test_bad_settings(values):
+  with pytest.raises(config_lib.AdaptError, match=f'`{next(iter(values))}`'):
+    config_lib.Settings(**values)
+
+
+def test_presets_are_settings():
+  for name in config_lib.PRESETS:
+    assert config_lib.resolve(name).preset == name
+  assert config_lib.resolve(None, 'svhn_mnist').network == 'dtn'
+  settings = config_lib.resolve('cpu', alignflow=('width=8',))
+  assert settings.alignflow[-1] == 'width=8'
+  with pytest.raises(config_lib.AdaptError, match='`preset`'):
+    config_lib.resolve('gpu')
