@@ -37,6 +37,7 @@ _TEST = [
     *_ONNX,
     'dill>=0.3.8',
     'grpcio>=1.60',
+    'hypothesis>=6.100,<7',
     'pillow>=10.0',
     'pytest>=8.3,<10',
     'pytest-xdist>=3.6,<4',

@@ -93,14 +93,15 @@ class AlignFlow(tf.Module):
           f'`domains` must be two or more names, got {domains!r}.')
     if len(set(domains)) != len(domains):
       raise ValueError(f'`domains` must be different, got {domains!r}.')
-    shape = tf.TensorShape(event_shape)
-    if shape.rank != 3 or not shape.is_fully_defined() or (
-        shape.num_elements() < 1):
+    shape = tuple(event_shape)
+    if len(shape) != 3 or not all(
+        isinstance(size, (int, np.integer)) and size > 0 for size in shape):
       raise ValueError(
           '`event_shape` must be (height, width, channels), three positive '
           f'integers, got {event_shape}.')
     self._domains = tuple(domains)
-    self._event_shape = tuple(shape.as_list())
+    height, width, channels = (int(size) for size in shape)
+    self._event_shape = (height, width, channels)
     self._prior = tfd.Sample(
         tfd.Normal(tf.zeros([], dtype), tf.ones([], dtype)),
         sample_shape=self._event_shape, name='prior')
@@ -268,7 +269,7 @@ class AlignFlow(tf.Module):
       ValueError: If `num` is below 2 or the shapes are wrong.
     """
     self._check_domain(source, 'source')
-    if not isinstance(num, int) or num < 2:
+    if not isinstance(num, int) or isinstance(num, bool) or num < 2:
       raise ValueError(f'`num` must be an integer of 2 or more, got {num!r}.')
     x0, x1 = tf.convert_to_tensor(x0), tf.convert_to_tensor(x1)
     for argument, x in (('x0', x0), ('x1', x1)):

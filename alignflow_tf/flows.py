@@ -289,8 +289,9 @@ def _check_event_shape(
     halvings: int | None = None) -> tuple[int, int, int]:
   """Returns the shape as Python integers, or says what is wrong with it."""
   _check_positive(num_scales=num_scales)
-  shape = tuple(tf.TensorShape(event_shape).as_list())
-  if len(shape) != 3 or any(not size or size < 1 for size in shape):
+  shape = tuple(event_shape)
+  if len(shape) != 3 or not all(
+      isinstance(size, (int, np.integer)) and size > 0 for size in shape):
     raise ValueError(
         '`event_shape` must be (height, width, channels), three positive '
         f'integers, got {event_shape}.')
@@ -304,4 +305,5 @@ def _check_event_shape(
     raise ValueError(
         f'`num_scales={num_scales}` leaves a checkerboard of one pixel of '
         f'`event_shape={shape}`: use fewer scales or larger images.')
-  return shape
+  height, width, channels = (int(size) for size in shape)
+  return height, width, channels

@@ -26,8 +26,21 @@ def from_uint8(images: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
 
   Returns:
     A `Tensor` of the same shape in (0, 1).
+
+  Raises:
+    TypeError: If the images are of a floating type.
   """
+  _check_levels(images, 'images')
   return (tf.cast(images, dtype) + 0.5) / 256.
+
+
+def _check_levels(images: Any, argument: str) -> None:
+  if not hasattr(images, 'dtype'):
+    images = np.asarray(images)
+  dtype = tf.as_dtype(images.dtype)
+  if not dtype.is_integer:
+    raise TypeError(
+        f'`{argument}` must be integer levels from 0 to 255, got {dtype.name}.')
 
 
 def to_uint8(images: tf.Tensor) -> tf.Tensor:
@@ -59,6 +72,7 @@ def dequantize(
     A `Tensor` of the same shape, in [0, 1) for a width of 1.
 
   Raises:
+    TypeError: If the images are of a floating type.
     ValueError: If `width` is below 1.
 
   #### References
@@ -69,6 +83,7 @@ def dequantize(
   """
   if not width >= 1.:
     raise ValueError(f'`width` must be at least 1, got {width!r}.')
+  _check_levels(images, 'images')
   noise = tf.random.stateless_uniform(tf.shape(images), seed, dtype=dtype)
   offset = 0.5 - 0.5 * width
   return (tf.cast(images, dtype) + offset + width * noise) / 256.
@@ -151,7 +166,16 @@ def sheet(rows: list[np.ndarray], gap: int = 2, scale: int = 1) -> np.ndarray:
 
   Returns:
     A uint8 array `[height, width, 3]`.
+
+  Raises:
+    ValueError: If there are no images, or a number is out of range.
   """
+  if not rows or not all(len(row) for row in rows):
+    raise ValueError(f'`rows` must hold images, got {rows!r}.')
+  for name, value, least in (('gap', gap, 0), ('scale', scale, 1)):
+    if not isinstance(value, int) or value < least:
+      raise ValueError(
+          f'`{name}` must be an integer of at least {least}, got {value!r}.')
   columns = max(len(row) for row in rows)
   height, width = rows[0].shape[1:3]
   canvas = np.full(

@@ -63,7 +63,14 @@ class Evaluator:
     Args:
       model: The model.
       batch_size: Number of images at a time.
+
+    Raises:
+      ValueError: If it is not a positive integer.
     """
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or (
+        batch_size < 1):
+      raise ValueError(
+          f'`batch_size` must be a positive integer, got {batch_size!r}.')
     self.model = model
     self.batch_size = batch_size
     self._functions: dict[Any, Callable[..., Any]] = {}
@@ -90,6 +97,11 @@ class Evaluator:
     return self._functions[key]
 
   def _map(self, fn: Callable[..., Any], images: np.ndarray) -> np.ndarray:
+    shape = np.shape(images)
+    if len(shape) != 4 or not shape[0] or shape[1:] != self.model.event_shape:
+      raise ValueError(
+          f'`images` must have shape [N, *{self.model.event_shape}] with N > 0,'
+          f' got {list(shape)}.')
     parts = []
     for start in range(0, len(images), self.batch_size):
       batch = images[start:start + self.batch_size]
@@ -136,7 +148,13 @@ class Evaluator:
 
     Returns:
       Bits per dimension of each image, `[N]`.
+
+    Raises:
+      TypeError: If the levels are not integers.
     """
+    if not np.issubdtype(levels.dtype, np.integer):
+      raise TypeError(
+          f'`levels` must be uint8 levels, got dtype {levels.dtype}.')
     # From the images' places, not from batches: the noise of an image does not
     # depend on the batch size.
     noise = np.random.RandomState(seed).random_sample(levels.shape)
@@ -167,6 +185,9 @@ class Evaluator:
       `outside`, the share of translated pixels outside [0, 1].
     """
     trip = RoundTrip()
+    if not len(images):
+      raise ValueError(
+          f'`images` must hold at least one image, got {list(images.shape)}.')
     for start in range(0, len(images), self.batch_size):
       batch = images[start:start + self.batch_size]
       # Through NumPy and two separate functions: nothing can be cached.

@@ -101,7 +101,8 @@ class ActNorm(log_det_bijector.LogDetBijector):
       ValueError: If `channels` is not a positive integer.
     """
     parameters = dict(locals())
-    if not isinstance(channels, int) or channels < 1:
+    if not isinstance(channels, int) or isinstance(channels, bool) or (
+        channels < 1):
       raise ValueError(
           f'`channels` must be a positive integer, got {channels!r}.')
     with tf.name_scope(name) as name:

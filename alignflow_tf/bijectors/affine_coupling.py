@@ -75,7 +75,8 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
         split that many.
     """
     parameters = dict(locals())
-    if not isinstance(channels, int) or channels < 1:
+    if not isinstance(channels, int) or isinstance(channels, bool) or (
+        channels < 1):
       raise ValueError(
           f'`channels` must be a positive integer, got {channels!r}.')
     if not isinstance(mask, masks.Mask):
@@ -167,7 +168,7 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
 
   def _check(self, x: tf.Tensor) -> None:
     if x.shape.rank is None or x.shape.rank < 3 or (
-        x.shape[-1] != self._channels):
+        x.shape[-1] != self._channels) or 0 in x.shape[-3:].as_list():
       raise ValueError(
           f'`{self.name}` takes images of shape [..., height, width, '
           f'{self._channels}], got {x.shape}.')

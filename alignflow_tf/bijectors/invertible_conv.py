@@ -54,12 +54,17 @@ class InvertibleConv1x1(log_det_bijector.LogDetBijector):
       name: Name of the bijector.
 
     Raises:
-      ValueError: If `channels` is not a positive integer.
+      ValueError: If `channels` is not a positive integer, or `seed` is not a
+        non-negative one.
     """
     parameters = dict(locals())
-    if not isinstance(channels, int) or channels < 1:
+    if not isinstance(channels, int) or isinstance(channels, bool) or (
+        channels < 1):
       raise ValueError(
           f'`channels` must be a positive integer, got {channels!r}.')
+    if not isinstance(seed, int) or seed < 0:
+      raise ValueError(
+          f'`seed` must be a non-negative integer, got {seed!r}.')
     with tf.name_scope(name) as name:
       super().__init__(
           forward_min_event_ndims=3,

@@ -156,7 +156,7 @@ class ChannelMask(Mask):
   def validate(self, channels: int) -> None:
     if channels % 2:
       raise ValueError(
-          'A channel mask needs an even number of channels, got '
+          'A channel mask needs an even number of `channels`, got '
           f'{channels}: squeeze first.')
 
   def changed_channels(self, channels: int) -> int:

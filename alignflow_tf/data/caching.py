@@ -135,12 +135,20 @@ def read(
       ) from error
     finally:
       shutil.rmtree(aside, ignore_errors=True)
-  labels_path = os.path.join(final, 'labels.npy')
-  return Cached(
-      np.load(labels_path, allow_pickle=False)
-      if os.path.exists(labels_path) else None,
-      path=os.path.join(final, 'images.npy'),
-  )
+  path, labels = os.path.join(final, 'images.npy'), None
+  try:
+    found = np.load(path, mmap_mode='r', allow_pickle=False)
+    if found.shape != (count, *shape) or found.dtype != np.uint8:
+      raise ValueError(f'{path} holds {found.dtype} {found.shape}')
+    labels_path = os.path.join(final, 'labels.npy')
+    if os.path.exists(labels_path):
+      labels = np.load(labels_path, allow_pickle=False)
+  except (EOFError, OSError, ValueError) as error:
+    raise DataError(
+        f'`cache_dir`: {final!r} is damaged ({one_line(error)}). Remove that '
+        'folder; it is made anew.'
+    ) from error
+  return Cached(labels, path=path)
 
 
 def _fill(

@@ -186,9 +186,8 @@ class DomainSet:
         names an unknown or an unlabelled domain.
     """
     batch_size = _positive('batch_size', batch_size)
-    if start_step < 0:
-      raise DataError(f'`start_step` is {start_step}; it must be 0 or more.')
-    seed = self._seed if seed is None else int(seed)
+    start_step = _not_negative('start_step', start_step)
+    seed = self._seed if seed is None else _not_negative('seed', seed)
     if isinstance(labels, str):
       labels = (labels,)
     for domain in labels:
@@ -472,6 +471,14 @@ def _positive(name: str, value: int) -> int:
   if isinstance(value, bool) or not isinstance(
       value, (int, np.integer)) or value < 1:
     raise DataError(f'`{name}` is {value!r}; it must be an integer above 0.')
+  return int(value)
+
+
+def _not_negative(name: str, value: int) -> int:
+  if isinstance(value, bool) or not isinstance(
+      value, (int, np.integer)) or value < 0:
+    raise DataError(
+        f'`{name}` is {value!r}; it must be an integer of 0 or more.')
   return int(value)
 
 

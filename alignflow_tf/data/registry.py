@@ -173,6 +173,8 @@ def load(
     DataError: If the arguments do not fit, or the data cannot be had.
   """
   info = _entry(name)
+  if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+    raise DataError(f'`seed` is {seed!r}; it must be an integer of 0 or more.')
   is_pictures = info.kind in ('paired', 'unpaired', 'folders')
   size = pixels.parse_size(
       info.image_size if image_size is None else image_size, 'image_size',
@@ -274,8 +276,10 @@ def _check(
   if fit is not None and fit not in pictures.FITS:
     raise DataError(
         f'`fit` is {fit!r}; it must be one of {tuple(pictures.FITS)}.')
-  if max_pixels < 1:
-    raise DataError(f'`max_pixels` is {max_pixels!r}; it must be above 0.')
+  if isinstance(max_pixels, bool) or not isinstance(max_pixels, int) or (
+      max_pixels < 1):
+    raise DataError(
+        f'`max_pixels` is {max_pixels!r}; it must be an integer above 0.')
   if data_dir is not None and os.path.isfile(os.path.expanduser(data_dir)):
     raise DataError(f'`data_dir` is {data_dir!r}, a file; give a folder.')
   if info.kind in ('embedded', 'digits'):

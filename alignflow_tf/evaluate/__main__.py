@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> None:
     result = evaluation.evaluate(
         _RUN.value, _OUTPUT.value, _LIMIT.value, _CLASSIFY.value, _SEED.value,
         _DATA_DIR.value, _SPLIT.value, _CHECKPOINT.value)
-  except (data.DataError, runs.RunError) as e:
+  except (data.DataError, OSError, runs.RunError) as e:
     sys.exit(f'alignflow_tf.evaluate: {e}')
   print(evaluation.table(result))
 

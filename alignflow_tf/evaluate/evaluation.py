@@ -51,13 +51,20 @@ def evaluate(
     The figures, as in `evaluation.json`.
 
   Raises:
-    ValueError: If the split is another.
+    ValueError: If the split is another, or a number is out of range.
     RunError: If there is no run or no checkpoint.
     DataError: If the data cannot be had.
   """
   if split not in SPLITS:
     raise ValueError(
         f'`split` must be one of {", ".join(SPLITS)}, got {split!r}.')
+  for name, value, least in (('limit', limit, 1), ('seed', seed, 0)):
+    if name == 'limit' and value is None:
+      continue
+    if not isinstance(value, int) or not least <= value < 2**32:
+      raise ValueError(
+          f'`{name}` must be an integer of at least {least}, and below 2**32, '
+          f'got {value!r}.')
   begin = time.monotonic()
   run = runs.Run(run_dir)
   path = run.checkpoint(checkpoint)

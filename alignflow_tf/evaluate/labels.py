@@ -37,7 +37,18 @@ def train_classifier(
 
   Returns:
     The classifier, from images in [-1, 1] to logits.
+
+  Raises:
+    ValueError: If there are not as many labels as images, or a number is out of
+      range.
   """
+  if np.shape(labels) != (len(images),):
+    raise ValueError(
+        f'`labels` must have shape [{len(images)}], one an image, got '
+        f'{list(np.shape(labels))}.')
+  for name, value in (('steps', steps), ('batch_size', batch_size)):
+    if not isinstance(value, int) or value < 1:
+      raise ValueError(f'`{name}` must be a positive integer, got {value!r}.')
   keras.utils.set_random_seed(seed)
   model = networks.lenet(images.shape[1:], num_classes, seed=seed)
   rate = keras.optimizers.schedules.CosineDecay(1e-3, steps)

@@ -144,8 +144,13 @@ def export_model(
           for s, t in itertools.permutations(model.domains, 2)]
   made += [factory.domain(d) for d in served]
 
-  os.makedirs(output, exist_ok=True)
-  partial = tempfile.mkdtemp(prefix='.partial-', dir=output)
+  try:
+    os.makedirs(output, exist_ok=True)
+    partial = tempfile.mkdtemp(prefix='.partial-', dir=output)
+  except OSError as e:
+    raise ExportError(
+        f'`output` {output!r} cannot be written to ({e}). Name another folder, '
+        'or make it writable.') from e
   try:
     os.chmod(partial, 0o755)
     for servable in made:
@@ -176,9 +181,14 @@ def export_model(
             f'`version` {version} of {servable.name} was written by another '
             f'process meanwhile ({e}); export again.') from e
       paths.append(path)
+    kit.write(output)
+  except (OSError, tf.errors.OpError) as e:
+    text = (str(e).splitlines() or [''])[0][:200]
+    raise ExportError(
+        f'`output` {output!r} cannot be written to ({type(e).__name__}: {text})'
+        '. Make room, or make it writable, and export again.') from e
   finally:
     shutil.rmtree(partial, ignore_errors=True)
-  kit.write(output)
   return paths
 
 

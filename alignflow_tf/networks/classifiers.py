@@ -37,6 +37,10 @@ def lenet(
     raise ValueError(
         '`image_shape` must be at least 16x16 pixels for LeNet, got '
         f'{image_shape}.')
+  if not isinstance(num_classes, int) or isinstance(num_classes, bool) or (
+      num_classes < 1):
+    raise ValueError(
+        f'`num_classes` must be a positive integer, got {num_classes!r}.')
   count = iter(range(seed * 16, seed * 16 + 16))
 
   def init() -> keras.initializers.Initializer:

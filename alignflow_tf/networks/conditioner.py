@@ -75,7 +75,7 @@ class ConditionerResNet(keras.layers.Layer):
     """
     for argument, value in (('output_channels', output_channels),
                             ('filters', filters), ('num_blocks', num_blocks)):
-      if not isinstance(value, int) or value < 1:
+      if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(
             f'`{argument}` must be a positive integer, got {value!r}.')
     super().__init__(dtype=dtype, name=name)

@@ -49,7 +49,7 @@ def patch_critic(
        https://arxiv.org/abs/1703.10593
   """
   for argument, value in (('filters', filters), ('num_layers', num_layers)):
-    if not isinstance(value, int) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
       raise ValueError(
           f'`{argument}` must be a positive integer, got {value!r}.')
   size = min(image_shape[:2]) // 2**num_layers - 2

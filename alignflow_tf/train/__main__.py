@@ -62,6 +62,9 @@ def main(argv: Sequence[str]) -> None:
     train_lib.train(config, run_dir, domains)
     if flags.FLAGS.export:
       _export(run_dir)
+  except KeyboardInterrupt:
+    # Before training began: there is nothing to save.
+    sys.exit(130)
   except (config_lib.ConfigError, data.DataError) as e:
     sys.exit(f'alignflow_tf.train: {e}')
   except (export_lib.ExportError, train_lib.RunError) as e:

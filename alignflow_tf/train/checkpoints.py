@@ -17,8 +17,8 @@ import tensorflow as tf
 from alignflow_tf.train import config as config_lib
 
 __all__ = [
-    'BEST', 'Checkpoints', 'RunError', 'best', 'difference', 'newest', 'prefix',
-    'problem', 'restore', 'steps'
+    'BEST', 'Checkpoints', 'RunError', 'best', 'difference', 'first_line',
+    'newest', 'prefix', 'problem', 'restore', 'steps'
 ]
 
 FORMAT = 1
@@ -67,7 +67,7 @@ def problem(path: str) -> str:
       reader.get_tensor(name)
     _read_json(f'{path}.json')
   except _READING as e:
-    return _first_line(e)
+    return first_line(e)
   return ''
 
 
@@ -124,7 +124,7 @@ def restore(checkpoint: tf.train.Checkpoint, path: str, whole: bool) -> None:
   except (AssertionError, *_READING) as e:
     raise RunError(
         f'`run_dir`: {path} is damaged or does not hold this model: '
-        f'{_first_line(e)}.') from e
+        f'{first_line(e)}.') from e
 
 
 def difference(saved: dict[str, Any], given: dict[str, Any],
@@ -287,9 +287,12 @@ class Checkpoints:
     for name in glob.glob(os.path.join(
         glob.escape(self.directory), 'ckpt-*_temp')):
       shutil.rmtree(name, ignore_errors=True)
-    tf.compat.v1.train.update_checkpoint_state(
-        self.directory, prefix(self.directory, found[-1]),
-        [prefix(self.directory, s) for s in steps(self.directory)])
+    # For TensorFlow's own tools, `tf.train.latest_checkpoint` and its like.
+    config_lib.write_aside(
+        os.path.join(self.directory, 'checkpoint'),
+        f'model_checkpoint_path: "ckpt-{found[-1]}"\n' + ''.join(
+            f'all_model_checkpoint_paths: "ckpt-{s}"\n'
+            for s in steps(self.directory)))
 
   def _remove(self, step: int) -> None:
     path = prefix(self.directory, step)
@@ -330,5 +333,7 @@ def _all_damaged(paths: list[str]) -> str:
           'them back from a copy, or start again in another --run_dir.')
 
 
-def _first_line(error: Exception) -> str:
-  return (str(error).splitlines() or [''])[0][:200] or type(error).__name__
+def first_line(error: Exception) -> str:
+  """The first line of an error's text: TensorFlow's have dozens."""
+  line = (str(error).splitlines() or [''])[0]
+  return re.sub(r'{{.*?}} ?', '', line)[:300] or type(error).__name__

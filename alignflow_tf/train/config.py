@@ -259,7 +259,7 @@ class Config:
           f'`{unknown[0]}` is no setting of this version of alignflow_tf; the '
           'run was made by another one.')
     values = dict(values)
-    if 'domain' in values:
+    if isinstance(values.get('domain'), list):
       values['domain'] = tuple(values['domain'])
     return cls(**values)
 

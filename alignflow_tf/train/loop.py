@@ -30,6 +30,12 @@ from alignflow_tf.train import trainer as trainer_lib
 
 __all__ = ['Stopped', 'train']
 
+# What operations that write raise where the disk or the folder is at fault.
+_DISK = (
+    tf.errors.DataLossError, tf.errors.FailedPreconditionError,
+    tf.errors.NotFoundError, tf.errors.PermissionDeniedError,
+    tf.errors.ResourceExhaustedError, tf.errors.UnavailableError,
+    tf.errors.UnknownError)
 # Images of each domain for the initialisation and the validation in the loop.
 _INITIALIZE = 256
 _VALIDATE = 200
@@ -67,11 +73,16 @@ def train(
   Raises:
     ConfigError: If the configuration does not fit the data.
     DataError: If the data cannot be had.
-    RunError: If the directory holds a run of another configuration, or another
-      process trains in it.
+    RunError: If the directory holds a run of another configuration, another
+      process trains in it, it cannot be written to, memory does not suffice, or
+      numbers are not finite, again and again.
     Stopped: If the run was stopped by SIGTERM or Ctrl-C, after a checkpoint.
   """
   run_dir = os.path.expanduser(run_dir)
+  if not run_dir or os.path.exists(run_dir) and not os.path.isdir(run_dir):
+    raise runs.RunError(
+        f'`run_dir` must be a directory, or a name for a new one, got '
+        f'{run_dir!r}.')
   exists = os.path.exists(os.path.join(run_dir, 'config.json'))
   copied: dict[str, bool] | None = None
   if exists:
@@ -96,17 +107,46 @@ def train(
         config, domains.domains, domains.event_shape,
         domains.grey_copied if copied is None else copied, auxiliary)
     # Nothing stands in the run directory before all the above went well.
-    os.makedirs(run_dir, exist_ok=True)
-    with runs.lock(run_dir):
+    with _writing(run_dir), contextlib.ExitStack() as stack:
+      os.makedirs(run_dir, exist_ok=True)
+      stack.enter_context(runs.lock(run_dir))
       if os.path.exists(os.path.join(run_dir, 'config.json')):
         run = runs.Run(run_dir)
         _check_same(run, config)
         _check_same_data(run, domains)
       else:
-        runs.Run.create(run_dir, config, domains.domains, domains.event_shape,
-                        domains.grey_copied, domains.describe())
+        _create(config, run_dir, domains)
       _train(config, run_dir, domains, trainer)
   return run_dir
+
+
+def _create(config: config_lib.Config, run_dir: str,
+            domains: data.DomainSet) -> None:
+  runs.Run.create(run_dir, config, domains.domains, domains.event_shape,
+                  domains.grey_copied, domains.describe())
+
+
+@contextlib.contextmanager
+def _writing(run_dir: str) -> Iterator[None]:
+  """Turns what the machine lacks into an error that says what would do."""
+  again = 'the same command then goes on from the last checkpoint.'
+  try:
+    yield
+  except (OSError, tf.errors.OpError) as e:
+    text = f'{type(e).__name__}: {checkpoints_lib.first_line(e)}'
+    if isinstance(e, tf.errors.ResourceExhaustedError) and (
+        'No space left' not in str(e)):
+      raise runs.RunError(
+          f'memory does not suffice ({text}). In another --run_dir, lower '
+          '--batch_size, --image_size, --width or --num_blocks, or try '
+          f'--precision=mixed_bfloat16; if others used the memory, {again}'
+      ) from e
+    # Errors of operations that do not come from the disk are ours.
+    if isinstance(e, tf.errors.OpError) and not isinstance(e, _DISK):
+      raise
+    raise runs.RunError(
+        f'`run_dir` {run_dir!r} cannot be written to ({text}). Make room, or '
+        f'make it writable; {again}') from e
 
 
 def _check_same(run: runs.Run, config: config_lib.Config) -> None:
@@ -159,7 +199,7 @@ def _without_graph_optimizer() -> Iterator[None]:
 
 
 class _Signals:
-  """Turns the first SIGTERM or Ctrl-C into a flag; a second ends at once."""
+  """Turns a first SIGTERM, Ctrl-C or hang-up into a flag; a second one ends."""
 
   def __init__(self) -> None:
     self.received: int | None = None
@@ -177,8 +217,10 @@ class _Signals:
 
   def __enter__(self) -> _Signals:
     with contextlib.suppress(ValueError):  # Not in the main thread.
-      for signum in (signal.SIGTERM, signal.SIGINT):
-        self._before[signum] = signal.signal(signum, self._handle)
+      for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # `nohup` ignores the third, and so do we then.
+        if signal.getsignal(signum) != signal.SIG_IGN:
+          self._before[signum] = signal.signal(signum, self._handle)
     return self
 
   def __exit__(self, *unused: object) -> None:
@@ -252,6 +294,10 @@ class _Loop:
     """Writes a checkpoint."""
     self._recent = [{k: float(v) for k, v in values.items()}
                     for values in self._recent]
+    if not os.path.exists(os.path.join(self._run_dir, 'config.json')):
+      self._monitor.say(f'{self._run_dir} was removed: it is made anew.')
+      _create(self._config, self._run_dir, self._domains)
+      self._monitor.rewind(step)
     self._monitor.flush()
     self._checkpoints.save(
         step, self._skips.state() | {'recent': self._recent}, figure)
@@ -298,9 +344,17 @@ class _Loop:
         trainer.diagnose(batch), {d: x.numpy() for d, x in batch.items()})
 
   def _stream(self, start: int) -> Iterator[dict[str, tf.Tensor]]:
-    for batch in self._domains.train_batches(
+    batches = iter(self._domains.train_batches(
         self._config.images_per_step(), seed=self._config.seed,
-        start_step=start, labels=self._trainer.labels):
+        start_step=start, labels=self._trainer.labels))
+    while True:
+      try:
+        batch = next(batches)
+      except tf.errors.OpError as e:
+        raise data.DataError(
+            'images cannot be read any more: '
+            f'{checkpoints_lib.first_line(e)}. Bring the data back; the same '
+            'command then goes on.') from e
       yield {d: b['image'] for d, b in batch.items()} | {
           f'{d}/label': batch[d]['label'] for d in self._trainer.labels}
 
@@ -310,7 +364,12 @@ class _Loop:
     start = int(trainer.step)
     stream = self._stream(start)
     for step in range(start + 1, config.steps + 1):
-      values = trainer.train_step(next(stream))
+      try:
+        batch = next(stream)
+      except data.DataError:
+        self.save(step - 1)
+        raise
+      values = trainer.train_step(batch)
       self._recent.append(values)
       if step == start + 1:
         monitor.say(f'First step after {time.monotonic() - begin:.1f} s.')

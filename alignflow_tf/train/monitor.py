@@ -33,7 +33,8 @@ class Monitor:
     self._images = images_per_step
     self._directory = directory
     self._open(step)
-    self._live = sys.stdout.isatty()
+    # None: this process was started with its output closed.
+    self._live = sys.stdout is not None and sys.stdout.isatty()
     self._since = time.monotonic()
     self._since_step: int | None = None
     self._speed = 0.
@@ -50,13 +51,15 @@ class Monitor:
     return self
 
   def __exit__(self, *unused: object) -> None:
-    self._file.close()
-    self._writer.close()
+    # What could not be written has been reported, or is cut off next time.
+    with contextlib.suppress(OSError, tf.errors.OpError):
+      self._file.close()
+    with contextlib.suppress(OSError, tf.errors.OpError):
+      self._writer.close()
 
   def rewind(self, step: int) -> None:
     """Cuts off what is past a step that the run has gone back to."""
-    self._file.close()
-    self._writer.close()
+    self.__exit__()
     self._open(step)
     self._since_step = None
 
@@ -68,7 +71,7 @@ class Monitor:
   def say(self, text: str) -> None:
     """Prints a line of its own."""
     end = '\x1b[K\n' if self._live else '\n'
-    print(('\r' if self._live else '') + text, end=end, flush=True)
+    _print(('\r' if self._live else '') + text, end)
 
   def start(self, step: int) -> None:
     """Starts the clock anew: what came before is not training."""
@@ -121,15 +124,24 @@ class Monitor:
     if not math.isnan(left):
       text += f'  {_duration(left)} left'
     if self._live:
-      print(f'\r{text}\x1b[K', end='', flush=True)
+      _print(f'\r{text}\x1b[K', '')
     else:
-      print(text, flush=True)
+      _print(text)
     return {'steps_per_second': self._speed}
 
   def done(self) -> None:
     """Ends the progress line."""
     if self._live:
-      print(flush=True)
+      _print('')
+
+
+def _print(text: str, end: str = '\n') -> None:
+  """Prints; where nobody reads any more, training goes on unseen."""
+  try:
+    print(text, end=end, flush=True)
+  except OSError:
+    with open(os.devnull, 'wb') as nowhere:
+      os.dup2(nowhere.fileno(), 1)
 
 
 def _cut(path: str, step: int) -> None:

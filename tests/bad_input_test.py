@@ -1,0 +1,454 @@
+"""Bad input: the message names the argument and shows what it was given.
+
+A line of a table is a name, the value that is wrong, and a call. All are tried
+in an empty folder, which must stay empty.
+"""
+
+import dataclasses
+import math
+import os
+
+from absl import flags
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import alignflow_tf as af
+from alignflow_tf import data
+from alignflow_tf import evaluate
+from alignflow_tf import metrics
+from alignflow_tf import networks
+from alignflow_tf.evaluate import labels
+from alignflow_tf.export import export
+from alignflow_tf.train import checkpoints
+from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import flags as flags_lib
+from alignflow_tf.train import loop
+from alignflow_tf.train import objectives
+from alignflow_tf.train import pool
+from alignflow_tf.train import runs
+
+NAN, INF = math.nan, math.inf
+SHAPE = (16, 16, 1)
+# What the library says it raises; anything else would be an accident.
+DOCUMENTED = (ValueError, TypeError, KeyError)
+
+# Wrong for a positive integer, whatever it counts.
+COUNTS = (0, -1, 1.5, '3', True, None)
+POSITIVE = [f.name for f in dataclasses.fields(config_lib.Config)
+            if f.name in (
+                'num_scales', 'width', 'num_blocks', 'steps', 'batch_size',
+                'critic_steps', 'critic_width', 'critic_layers', 'log_every',
+                'eval_every', 'checkpoint_every', 'keep_checkpoints',
+                'max_pixels', 'skip_limit')]
+
+CONFIG = [(name, value) for name in POSITIVE for value in COUNTS] + [
+    (name, value) for name in ('pool_size', 'seed', 'max_rollbacks')
+    for value in (-1, 0.5, 'x', False)] + [
+    ('seed', 2**31)] + [
+    (name, value) for name in ('learning_rate', 'critic_learning_rate')
+    for value in (0., -1e-3, 1.1, NAN, INF, '1e-3', True, None)] + [
+    (name, value)
+    for name in ('lambda_a', 'lambda_b', 'clip_norm', 'magnitude_l2',
+                 'critic_noise', 'range_weight')
+    for value in (-1., NAN, INF, -INF, 'much', None)] + [
+    (name, value) for name in ('beta_1', 'beta_2', 'ema_decay')
+    for value in (1., -0.1, NAN, '0.5')] + [
+    ('decay_from', -0.1), ('decay_from', 1.1), ('decay_from', NAN)] + [
+    (name, value) for name in ('image_size', 'load_size')
+    for value in (0, 7, 4097, 16., '32')] + [
+    ('channels', 2), ('channels', '3'), ('channels', 0)] + [
+    (name, value)
+    for name in ('objective', 'gan_loss', 'precision', 'cache', 'flow',
+                 'preset', 'fit', 'model')
+    for value in ('nothing', '', 3)] + [
+    ('domain', 'a:/x'), ('domain', (1,)), ('share', 'some'), ('share', '9'),
+    ('share', '0,x'),
+    ('share', 1)] + [
+    (name, value) for name in ('flip', 'xla', 'deterministic', 'download',
+                               'label_by_folder', 'skip_unreadable')
+    for value in (1, 'yes', None)] + [
+    (name, value) for name in ('dataset', 'data_dir', 'cache_dir',
+                               'data_service')
+    for value in (3, b'x')]
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _folder(tmp_path_factory):
+  """An empty folder to be in, which stays empty."""
+  before = os.getcwd()
+  path = tmp_path_factory.mktemp('empty')
+  os.chdir(path)
+  yield path
+  os.chdir(before)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(_folder):
+  yield
+  assert not os.listdir(_folder)
+
+
+def _fails(name, value, call):
+  with pytest.raises(DOCUMENTED) as e:
+    call()
+  # What a KeyError shows is its argument's repr.
+  text = str(e.value.args[0] if isinstance(e.value, KeyError) else e.value)
+  assert f'`{name}' in text, text
+  shown = value if isinstance(value, _Shown) else repr(value)
+  assert shown in text, text
+
+
+class _Shown(str):
+  """What a message shows of a value that has no short repr."""
+
+
+@pytest.mark.parametrize(('name', 'value'), CONFIG)
+def test_config(name, value):
+  _fails(name, value, lambda: dataclasses.replace(
+      config_lib.Config(), **{name: value}))
+
+
+@pytest.mark.parametrize(('name', 'value', 'overrides'), [
+    ('lambda_b', _Shown('0'), dict(lambda_a=0., lambda_b=0.)),
+    ('domain', 'a', dict(domain=('a',))),
+    ('domain', 'a b:/x', dict(domain=('a b:/x',))),
+    ('objective', 'hybrid', dict(model='cyclegan')),
+    ('share', 'all', dict(
+        model='cyclegan', objective='adversarial', share='all')),
+])
+def test_config_that_contradicts_itself(name, value, overrides):
+  _fails(name, value, lambda: dataclasses.replace(
+      config_lib.Config(), **overrides))
+
+
+FLAGS = [
+    ('preset', _Shown("'quick'"), ['--preset=quick']),
+    ('steps', _Shown('0'), ['--steps=0']),
+    ('learning_rate', _Shown('nan'), ['--learning_rate=nan']),
+    ('domain_b', _Shown("{'domain_a': 'x'}"), ['--domain_a=x']),
+    ('domain', _Shown("{'domain_a': 'x'}"), ['--domain=a:x', '--domain_a=x']),
+    ('domain', _Shown('got a.'), ['--domain=a:x']),
+    ('domain', _Shown('got a, a.'), ['--domain=a:x', '--domain=a:y']),
+    ('domain', _Shown("'digits'"),
+     ['--dataset=digits', '--domain=a:x', '--domain=b:y']),
+    ('domain', _Shown("'a'"), ['--domain=a', '--domain=b:y']),
+]
+
+
+@pytest.mark.parametrize(('name', 'value', 'arguments'), FLAGS)
+def test_flags(name, value, arguments):
+  before = set(flags.FLAGS)
+  if 'domain_a' not in before:
+    flags_lib.define()
+  values = flags.FLAGS
+  try:
+    def call():
+      values.unparse_flags()
+      values(['program', *arguments])
+      flags_lib.resolve(values)
+    _fails(name, value, call)
+  finally:
+    for flag in set(flags.FLAGS) - before:
+      delattr(flags.FLAGS, flag)
+
+
+@pytest.mark.parametrize(('argument', 'text'), [
+    ('--steps=many', 'flag --steps=many'),
+    ('--learning_rate=fast', 'flag --learning_rate=fast'),
+    ('--deterministic=perhaps', 'flag --deterministic=perhaps'),
+    ('--lerning_rate=1', "Unknown command line flag 'lerning_rate'"),
+])
+def test_flags_that_do_not_parse(argument, text):
+  values = flags.FlagValues()
+  flags.DEFINE_integer('steps', None, '', flag_values=values)
+  flags.DEFINE_float('learning_rate', None, '', flag_values=values)
+  flags.DEFINE_bool('deterministic', None, '', flag_values=values)
+  with pytest.raises(flags.Error, match=text):
+    values(['program', argument])
+
+
+def _network(channels):
+  return networks.ConditionerResNet(channels, 4, 1)
+
+
+B = af.bijectors
+CHECKER, CHANNEL = B.CheckerboardMask(), B.ChannelMask()
+BIJECTORS = [
+    *[('channels', v, lambda v=v, c=c: c(v)) for v in COUNTS
+      for c in (B.ActNorm, B.InvertibleConv1x1)],
+    *[('channels', v, lambda v=v: B.AffineCoupling(v, CHECKER, _network))
+      for v in COUNTS],
+    ('seed', -1, lambda: B.InvertibleConv1x1(2, seed=-1)),
+    ('seed', 'x', lambda: B.InvertibleConv1x1(2, seed='x')),
+    ('mask', 'checker', lambda: B.AffineCoupling(2, 'checker', _network)),
+    ('mask', None, lambda: B.AffineCoupling(2, None, _network)),
+    ('channels', 3, lambda: B.AffineCoupling(3, CHANNEL, _network)),
+    *[('reverse', v, lambda v=v, c=c: c(reverse=v)) for v in (1, 'x', None)
+      for c in (B.CheckerboardMask, B.ChannelMask)],
+    *[('alpha', v, lambda v=v: B.ImagePreprocess(v))
+      for v in (0., 0.5, -1., NAN, '0.1', None, 1)],
+    *[('order', v, lambda v=v: B.Squeeze(v)) for v in ('rows', None, 0)],
+    *[('inner', v, lambda v=v: B.FactorOut(v)) for v in (None, 'x', 3)],
+    ('act_norm', _Shown('(2, 4, 4, 3)'),
+     lambda: B.ActNorm(2).forward(tf.zeros([2, 4, 4, 3]))),
+    ('affine_coupling', _Shown('(2, 4, 4, 3)'), lambda: B.AffineCoupling(
+        2, CHECKER, _network).inverse(tf.zeros([2, 4, 4, 3]))),
+    ('invertible_conv_1x1', _Shown('(2, 4, 4, 3)'),
+     lambda: B.InvertibleConv1x1(2).forward(tf.zeros([2, 4, 4, 3]))),
+    ('squeeze', _Shown('(2, 5, 4, 1)'),
+     lambda: B.Squeeze().forward(tf.zeros([2, 5, 4, 1]))),
+    ('squeeze', _Shown('(2, 2, 2, 3)'),
+     lambda: B.Squeeze().inverse(tf.zeros([2, 2, 2, 3]))),
+    ('factor_out', _Shown('(2, 4, 4, 3)'),
+     lambda: B.FactorOut(B.ActNorm(1)).forward(tf.zeros([2, 4, 4, 3]))),
+    ('images', _Shown('NaN'), lambda: B.initialize_act_norms(
+        B.ActNorm(1), tf.fill([2, 4, 4, 1], NAN))),
+    ('images', _Shown('(4, 4, 1)'), lambda: B.initialize_act_norms(
+        B.ActNorm(1), tf.zeros([4, 4, 1]))),
+    ('images', _Shown('(0, 4, 4, 1)'), lambda: B.initialize_act_norms(
+        B.ActNorm(1), tf.zeros([0, 4, 4, 1]))),
+]
+
+
+@pytest.mark.parametrize(('name', 'value', 'call'), BIJECTORS)
+def test_bijectors(name, value, call):
+  _fails(name, value, call)
+
+
+FLOWS = [
+    *[(name, v, lambda name=name, v=v: af.flows.real_nvp(SHAPE, **{name: v}))
+      for name in ('num_scales', 'channels', 'num_blocks') for v in COUNTS],
+    *[('steps_per_scale', v,
+       lambda v=v: af.flows.glow(SHAPE, steps_per_scale=v)) for v in COUNTS],
+    *[('seed', v, lambda v=v: af.flows.real_nvp(SHAPE, seed=v))
+      for v in (-1, 1.5, None)],
+    *[('event_shape', v, lambda v=v: af.flows.real_nvp(v))
+      for v in ((16, 16), (16, 16, 0), (30, 30, 1), (16, 16, -1))],
+    ('alpha', 0.7, lambda: af.flows.real_nvp(SHAPE, alpha=0.7)),
+    ('num_scales', _Shown('num_scales=9'),
+     lambda: af.flows.glow(SHAPE, num_scales=9)),
+    *[('scales', v, lambda v=v: af.flows.SharedScales([v]))
+      for v in (-1, 'x', 0.5)],
+    *[(name, v, lambda name=name, v=v: networks.patch_critic(
+        SHAPE, **{name: v})) for name in ('filters', 'num_layers')
+      for v in COUNTS],
+    ('num_layers', _Shown('is 4'),
+     lambda: networks.patch_critic(SHAPE, num_layers=4)),
+    *[(name, v, lambda name=name, v=v: networks.ConditionerResNet(
+        **({'output_channels': 2} | {name: v})))
+      for name in ('output_channels', 'filters', 'num_blocks') for v in COUNTS],
+    ('image_shape', _Shown('(8, 8, 1)'), lambda: networks.lenet((8, 8, 1))),
+    *[('num_classes', v, lambda v=v: networks.lenet(SHAPE, v)) for v in COUNTS],
+    *[('size', v, lambda v=v: pool.ImagePool(v, SHAPE))
+      for v in (-1, 0.5, 'x', None)],
+    ('weights', _Shown('all 0'),
+     lambda: objectives.alignflow_loss({}, {'a': tf.zeros([])}, {'a': 0.})),
+]
+
+
+@pytest.mark.parametrize(('name', 'value', 'call'), FLOWS)
+def test_flows_and_networks(name, value, call):
+  _fails(name, value, call)
+
+
+def _identity(shape):
+  del shape
+  return B.ImagePreprocess()
+
+
+@pytest.fixture(scope='module')
+def model():
+  return af.AlignFlow(('a', 'b'), SHAPE, flow=_identity)
+
+
+GREY = np.full([2, *SHAPE], 0.5, np.float32)
+MODEL = [
+    *[('domains', v, lambda m, v=v: af.AlignFlow(v, SHAPE, flow=_identity))
+      for v in ('ab', (), ('a',), ('a', 'a'), ('a', ''), ('a', 3))],
+    *[('event_shape', v,
+       lambda m, v=v: af.AlignFlow(('a', 'b'), v, flow=_identity))
+      for v in ((8, 8), (8, 8, 0), (None, 8, 1))],
+    ('flow', _Shown("('a',)"),
+     lambda m: af.AlignFlow(('a', 'b'), SHAPE, flow={'a': B.Squeeze()})),
+    ('flow', _Shown("'x'"),
+     lambda m: af.AlignFlow(('a', 'b'), SHAPE, flow=lambda shape: 'x')),
+    ('flow', _Shown('(8, 8, 4)'),
+     lambda m: af.AlignFlow(('a', 'b'), SHAPE, flow=lambda _: B.Squeeze())),
+    ('domain', 'c', lambda m: m['c']),
+    ('domain', 'c', lambda m: m.flow('c')),
+    ('source', 'c', lambda m: m.translator('c', 'a')),
+    ('target', None, lambda m: m.translator('a', None)),
+    ('domain', 'c', lambda m: m.bits_per_dim(GREY, 'c')),
+    ('images', _Shown("('a',)"), lambda m: m.initialize({'a': GREY})),
+    ("images['a']", _Shown('int64'),
+     lambda m: m.initialize({'a': np.ones([2, *SHAPE], np.int64), 'b': GREY})),
+    ("images['b']", _Shown('[2, 16, 16]'),
+     lambda m: m.initialize({'a': GREY, 'b': GREY[..., 0]})),
+    ("images['b']", _Shown('NaN'),
+     lambda m: m.initialize({'a': GREY, 'b': GREY * NAN})),
+    ("images['b']", _Shown('127.5'),
+     lambda m: m.initialize({'a': GREY, 'b': 255 * GREY})),
+    ("images['b']", _Shown('none'),
+     lambda m: m.initialize({'a': GREY, 'b': GREY[:0]})),
+    *[('num', v, lambda m, v=v: m.interpolate(GREY, GREY, 'a', v))
+      for v in (1, 0, -2, 2.5, '3', None, True)],
+    ('source', 'c', lambda m: m.interpolate(GREY, GREY, 'c')),
+    ('x0', _Shown('(16, 16, 1)'),
+     lambda m: m.interpolate(GREY[0], GREY, 'a')),
+    ('x1', _Shown('(2, 8, 8, 1)'),
+     lambda m: m.interpolate(GREY, GREY[:, ::2, ::2], 'a')),
+    ('x0', _Shown('(1, 16, 16, 1)'),
+     lambda m: m.interpolate(GREY[:1], GREY, 'a')),
+    *[('width', v, lambda m, v=v: af.images.dequantize(
+        np.zeros([1, *SHAPE], np.uint8), (0, 1), v)) for v in (0.5, -1., NAN)],
+    ('images', _Shown('float32'),
+     lambda m: af.images.dequantize(GREY, (0, 1))),
+    ('images', _Shown('float32'), lambda m: af.images.from_uint8(GREY)),
+    *[('batch_size', v, lambda m, v=v: metrics.Evaluator(m, v))
+      for v in COUNTS],
+    ('images', _Shown('[2, 16, 16]'),
+     lambda m: metrics.Evaluator(m).translate(GREY[..., 0], 'a', 'b')),
+    ('images', _Shown('[0, 16, 16, 1]'),
+     lambda m: metrics.Evaluator(m).round_trip(GREY[:0], 'a', 'b')),
+    ('source', 'c', lambda m: metrics.Evaluator(m).translate(GREY, 'c', 'b')),
+    ('levels', _Shown('float32'),
+     lambda m: metrics.Evaluator(m).bits_per_dim(GREY, 'a')),
+    ('scale', 0, lambda m: af.images.sheet([GREY], scale=0)),
+    ('gap', -1, lambda m: af.images.sheet([GREY], gap=-1)),
+    ('rows', [], lambda m: af.images.sheet([])),
+    ('labels', _Shown('[3]'), lambda m: labels.train_classifier(
+        GREY, np.zeros([3], np.int64), 10)),
+    *[('steps', v, lambda m, v=v: labels.train_classifier(
+        GREY, np.zeros([2], np.int64), 10, steps=v)) for v in (0, -1, 1.5)],
+]
+
+
+@pytest.mark.parametrize(('name', 'value', 'call'), MODEL)
+def test_model_images_and_metrics(name, value, call, model):
+  _fails(name, value, lambda: call(model))
+
+
+DATA = [
+    ('dataset', 'svnh', {'name': 'svnh'}),
+    ('dataset', None, {'name': None}),
+    *[('image_size', v, {'image_size': v})
+      for v in (0, 3, 5000, 'big', (8,), 8.5, True)],
+    *[('channels', v, {'channels': v}) for v in (0, 2, '1', True)],
+    *[('cache', v, {'cache': v}) for v in ('disk', None)],
+    ('fit', 'squash', {'fit': 'squash'}),
+    *[('max_pixels', v, {'max_pixels': v}) for v in (0, -1, 'x', None)],
+    *[('seed', v, {'seed': v}) for v in (-1, 'x', 1.5, None)],
+    ('flip', True, {'flip': True}),
+    ('load_size', 32, {'load_size': 32}),
+    ('label_by_folder', _Shown("'digits'"), {'label_by_folder': True}),
+    ('data_service', 'nowhere', {'data_service': 'nowhere'}),
+    ('data_dir', '/etc/hostname', {'data_dir': '/etc/hostname'}),
+    ('domain_dirs', _Shown("'digits'"), {'domain_dirs': {'a': 'x'}}),
+    ('domain_dirs', {}, {'name': 'folders'}),
+    ('domain_dirs', '/no/such', {
+        'name': 'folders', 'domain_dirs': {'a': '/no/such', 'b': '/'}}),
+    ('domain_dirs', '1a', {
+        'name': 'folders', 'domain_dirs': {'1a': '/no', 'b': '/'}}),
+    ('domain_dirs', '/etc', {
+        'name': 'folders', 'domain_dirs': {'a': '/etc', 'b': '/etc'}}),
+    ('load_size', _Shown('(16, 16)'), {
+        'name': 'folders', 'image_size': 32, 'load_size': 16}),
+]
+
+
+@pytest.mark.parametrize(('name', 'value', 'arguments'), DATA)
+def test_data(name, value, arguments):
+  _fails(name, value, lambda: data.load(**arguments))
+
+
+@pytest.fixture(scope='module')
+def digits():
+  return data.load('digits')
+
+
+SETS = [
+    *[('batch_size', v, lambda d, v=v: d.train_batches(v)) for v in COUNTS],
+    ('batch_size', _Shown('5000'), lambda d: d.train_batches(5000)),
+    *[('start_step', v, lambda d, v=v: d.train_batches(4, start_step=v))
+      for v in (-1, 'x', 0.5, None)],
+    *[('seed', v, lambda d, v=v: d.train_batches(4, seed=v))
+      for v in (-1, 'x', 0.5)],
+    ('labels', 'c', lambda d: d.train_batches(4, labels=['c'])),
+    ('domain', 'c', lambda d: d.batches('c', 'test', 4)),
+    ('split', 'dev', lambda d: d.batches('mnist', 'dev', 4)),
+    *[('limit', v, lambda d, v=v: d.arrays('mnist', 'test', v))
+      for v in (0, -1, 1.5, 'x', True)],
+    ('pairs', 'digits', lambda d: d.pairs('test', 4)),
+]
+
+
+@pytest.mark.parametrize(('name', 'value', 'call'), SETS)
+def test_sets(name, value, call, digits):
+  _fails(name, value, lambda: call(digits))
+
+
+@pytest.fixture(scope='module')
+def run_dir(tmp_path_factory):
+  """A run with a checkpoint of an untrained model."""
+  path = str(tmp_path_factory.mktemp('run'))
+  config = config_lib.resolve('cpu', num_scales=1, width=2, num_blocks=1)
+  run = runs.Run.create(path, config, ('optical', 'mnist'), SHAPE, {})
+  average = runs.trainer_lib.build_model(config, run.domains, SHAPE)
+  checkpoints.Checkpoints(
+      run.checkpoints, tf.train.Checkpoint(average=average), 3,
+      config.to_json()).save(1, {})
+  return path
+
+
+RUNS = [
+    ('run', '/no/such', lambda r: af.load('/no/such')),
+    ('run', '/etc/hostname', lambda r: af.load('/etc/hostname')),
+    *[('checkpoint', v, lambda r, v=v: af.load(r, checkpoint=v))
+      for v in ('newer', '2', '-1', '', 'best', None)],
+    ('run', '/no/such', lambda r: evaluate.evaluate('/no/such')),
+    *[('limit', v, lambda r, v=v: evaluate.evaluate(r, 'out', limit=v))
+      for v in (0, -1, 1.5, 'x')],
+    *[('seed', v, lambda r, v=v: evaluate.evaluate(r, 'out', seed=v))
+      for v in (-1, 'x', 2**32)],
+    *[('split', v, lambda r, v=v: evaluate.evaluate(r, 'out', split=v))
+      for v in ('train', '', None)],
+    ('checkpoint', '7', lambda r: evaluate.evaluate(r, 'out', checkpoint='7')),
+    ('run', '/no/such', lambda r: export.export_run('/no/such', 'out')),
+    *[(name, v, lambda r, name=name, v=v: export.export_run(
+        r, 'out', **{name: v})) for name in ('max_batch', 'max_pixels')
+      for v in COUNTS],
+    *[('version', v, lambda r, v=v: export.export_run(r, 'out', version=v))
+      for v in (0, -1, 1.5, '1', True, 2**63)],
+    ('runtimes', _Shown("['tpu']"),
+     lambda r: export.export_run(r, 'out', runtimes=['tpu'])),
+    ('checkpoint', '7', lambda r: export.export_run(r, 'out', checkpoint='7')),
+    ('run_dir', '/etc', lambda r: loop.train(config_lib.Config(), '/etc')),
+    ('run_dir', '/etc/hostname',
+     lambda r: loop.train(config_lib.Config(), '/etc/hostname')),
+    ('run_dir', '', lambda r: loop.train(config_lib.Config(), '')),
+    ('batch_size', 5000, lambda r: loop.train(
+        dataclasses.replace(config_lib.Config(), batch_size=5000), 'out')),
+]
+
+
+@pytest.mark.parametrize(('name', 'value', 'call'), RUNS)
+def test_runs(name, value, call, run_dir):
+  _fails(name, value, lambda: call(run_dir))
+
+
+@pytest.mark.parametrize(('name', 'value', 'domains', 'spoil'), [
+    ('domains', 'a b', ('a b', 'c'), False),
+    ('domains', _Shown('a_to_b'), ('a', 'b', 'a_to_b'), False),
+    ('model', _Shown('NaN'), ('a', 'b'), True),
+])
+def test_models_that_cannot_be_exported(name, value, domains, spoil):
+  made = af.AlignFlow(domains, SHAPE, flow=lambda shape: B.ActNorm(1))
+  if spoil:
+    made.variables[0].assign(made.variables[0] * NAN)
+  _fails(name, value, lambda: export.export_model(made, 'out'))
+
+
+def test_there_are_enough():
+  tables = (CONFIG, FLAGS, BIJECTORS, FLOWS, MODEL, DATA, SETS, RUNS)
+  assert sum(map(len, tables)) >= 150
