@@ -336,4 +336,5 @@ def _all_damaged(paths: list[str]) -> str:
 def first_line(error: Exception) -> str:
   """The first line of an error's text: TensorFlow's have dozens."""
   line = (str(error).splitlines() or [''])[0]
-  return re.sub(r'{{.*?}} ?', '', line)[:300] or type(error).__name__
+  line = re.sub(r'{{.*?}} ?|^.*assertion failed: ', '', line)
+  return line[:400] or type(error).__name__

@@ -33,9 +33,9 @@ __all__ = ['Stopped', 'train']
 # What operations that write raise where the disk or the folder is at fault.
 _DISK = (
     tf.errors.DataLossError, tf.errors.FailedPreconditionError,
-    tf.errors.NotFoundError, tf.errors.PermissionDeniedError,
-    tf.errors.ResourceExhaustedError, tf.errors.UnavailableError,
-    tf.errors.UnknownError)
+    tf.errors.NotFoundError, tf.errors.OutOfRangeError,
+    tf.errors.PermissionDeniedError, tf.errors.ResourceExhaustedError,
+    tf.errors.UnavailableError, tf.errors.UnknownError)
 # Images of each domain for the initialisation and the validation in the loop.
 _INITIALIZE = 256
 _VALIDATE = 200

@@ -25,8 +25,8 @@ import tensorflow as tf
 from alignflow_tf.train import checkpoints as checkpoints_lib
 
 # Lines of metrics that do not fall on checkpoints: their means span kills.
-_FLAGS = ('--deterministic', '--num_scales=2', '--width=4', '--num_blocks=1',
-          '--critic_width=4', '--batch_size=4', '--pool_size=4',
+_FLAGS = ('--deterministic', '--num_scales=1', '--width=2', '--num_blocks=1',
+          '--critic_width=2', '--batch_size=4', '--pool_size=4',
           '--log_every=3', '--checkpoint_every=5', '--noexport')
 _KINDS = ('start', 'step', 'checkpoint', 'step', 'checkpoint', 'stop',
           'checkpoint', 'step')
