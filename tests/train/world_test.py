@@ -83,7 +83,8 @@ def test_pictures_that_vanish(tmp_path):
       'folders', image_size=8, cache='none',
       domain_dirs={d: str(tmp_path / d) for d in 'ab'})
   run = types.SimpleNamespace(
-      _domains=domains, _config=config_lib.resolve(
+      _trainer=types.SimpleNamespace(labels=()), _domains=domains,
+      _config=config_lib.resolve(
           'cpu', batch_size=2, objective='mle'))
   stream = loop._Loop._stream(run, 0)
   assert next(stream)['a'].shape == (2, 8, 8, 3)
