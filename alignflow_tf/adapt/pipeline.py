@@ -95,7 +95,7 @@ def adapt(
         raise config_lib.AdaptError(
             f'`method=target_only` needs labels of {target!r}, which has none.')
       labelled = scorer.train()
-      final = work.classifier('target_only', lambda: labelled, {})
+      final = work.classifier('target_classifier', lambda: labelled, {})
     else:
       final = work.method(method)
     if not score:

@@ -112,6 +112,11 @@ def test_classifiers_learn_the_source(domains, tmp_path):
       _settings(classifier_steps=400), score=False)
   assert result['criteria']['source_accuracy'] > 0.85
   assert result['stages'] == ['source_classifier']
+  bound = adapt.adapt(
+      domains, 'mnist', 'optical', 'target_only', str(tmp_path),
+      _settings(classifier_steps=400))
+  assert bound['stages'] == ['target_classifier']
+  assert bound['accuracy'] > 0.8
 
 
 def test_cycada_trains_a_cyclegan(domains, tmp_path):
