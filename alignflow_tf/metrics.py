@@ -24,6 +24,8 @@ class RoundTrip:
     total: Sum of the errors of all pixels.
     pixels: Number of pixels seen.
     outside: Number of translated pixels outside [0, 1].
+    saturated: Number of translated pixels at 0, at 1 or outside: in those, what
+      a squashing function took away cannot come back.
   """
 
   def __init__(self) -> None:
@@ -32,6 +34,7 @@ class RoundTrip:
     self.total = 0.
     self.pixels = 0
     self.outside = 0
+    self.saturated = 0
 
   def add(self, images: np.ndarray, translated: np.ndarray,
           back: np.ndarray) -> None:
@@ -43,11 +46,14 @@ class RoundTrip:
     self.pixels += error.size
     self.count += len(images)
     self.outside += int(((translated < 0.) | (translated > 1.)).sum())
+    self.saturated += int(((translated <= 0.) | (translated >= 1.)).sum())
 
   def result(self) -> dict[str, float]:
-    """`max`, `mean` and `outside`, the share of pixels outside [0, 1]."""
-    return {'max': self.maximum, 'mean': self.total / max(1, self.pixels),
-            'outside': self.outside / max(1, self.pixels)}
+    """`max`, `mean`, and the shares of pixels `outside` and `saturated`."""
+    pixels = max(1, self.pixels)
+    return {'max': self.maximum, 'mean': self.total / pixels,
+            'outside': self.outside / pixels,
+            'saturated': self.saturated / pixels}
 
 
 class Evaluator:
@@ -171,18 +177,21 @@ class Evaluator:
         tf.constant(first), tf.constant(last), source, num)
     return {d: x.numpy() for d, x in frames.items()}
 
-  def round_trip(self, images: np.ndarray, source: str,
-                 target: str) -> dict[str, float]:
+  def round_trip(self, images: np.ndarray, source: str, target: str,
+                 as_picture: bool = False) -> dict[str, float]:
     """Error of translating to the target and back, TFP's cache broken.
 
     Args:
       images: float32 images `[N, H, W, C]` of the source domain.
       source: Its name.
       target: The domain in between.
+      as_picture: Whether the translation is clipped and rounded to 8 bits in
+        between, as in a PNG. No model is exact then.
 
     Returns:
       `max` and `mean` absolute error of a pixel, in units of [0, 1], and
-      `outside`, the share of translated pixels outside [0, 1].
+      `outside` and `saturated`, the shares of translated pixels outside [0, 1],
+      and of those not strictly inside.
     """
     trip = RoundTrip()
     if not len(images):
@@ -192,5 +201,9 @@ class Evaluator:
       batch = images[start:start + self.batch_size]
       # Through NumPy and two separate functions: nothing can be cached.
       translated = self.translate(batch, source, target)
-      trip.add(batch, translated, self.translate(translated, target, source))
+      handed = translated
+      if as_picture:
+        handed = np.asarray(
+            images_lib.from_uint8(images_lib.to_uint8(tf.constant(handed))))
+      trip.add(batch, translated, self.translate(handed, target, source))
     return trip.result()

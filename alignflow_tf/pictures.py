@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+import io
 import os
 
 import numpy as np
+from PIL import Image
 import tensorflow as tf
 
 from alignflow_tf import images as images_lib
 from alignflow_tf import metrics
 
-__all__ = ['interpolation', 'joint_samples', 'translations', 'write_png']
+__all__ = [
+    'animation', 'interpolation', 'joint_samples', 'round_trip_errors',
+    'translations', 'worst_round_trips', 'write_all', 'write_png'
+]
+
+
+# Images among which the worst round trips are looked for.
+_SEARCHED = 1000
 
 
 def _zoom(height: int) -> int:
@@ -19,22 +28,60 @@ def _zoom(height: int) -> int:
 
 
 def translations(evaluator: metrics.Evaluator, images: np.ndarray, source: str,
-                 target: str) -> np.ndarray:
-  """Rows: images, their translations, and the way back.
+                 target: str, partners: np.ndarray | None = None) -> np.ndarray:
+  """Rows: images, their translations, the way back, and what was wanted.
 
   Args:
     evaluator: Evaluator of the model.
     images: float32 images `[N, H, W, C]` in [0, 1] of the source domain.
     source: Its name.
     target: The domain to translate to.
+    partners: The true partners of the images, where they are known.
 
   Returns:
     A uint8 picture `[height, width, 3]`.
   """
   translated = evaluator.translate(images, source, target)
   back = evaluator.translate(translated, target, source)
-  return images_lib.sheet(
-      [images, translated, back], scale=_zoom(images.shape[1]))
+  rows = [images, translated, back]
+  if partners is not None:
+    rows.append(partners)
+  return images_lib.sheet(rows, scale=_zoom(images.shape[1]))
+
+
+def round_trip_errors(evaluator: metrics.Evaluator, images: np.ndarray,
+                      source: str, target: str) -> np.ndarray:
+  """Mean absolute error of each image's round trip, `[N]`, in [0, 1]."""
+  back = evaluator.translate(
+      evaluator.translate(images, source, target), target, source)
+  return np.abs(back - images).mean(axis=(1, 2, 3))
+
+
+def worst_round_trips(
+    evaluators: Sequence[metrics.Evaluator], images: np.ndarray, source: str,
+    target: str, num: int = 12) -> np.ndarray:
+  """Rows: images, then for each model their translations and the way back.
+
+  The images are those whose round trip by the first model is the worst, as in
+  figure 3 of the paper.
+
+  Args:
+    evaluators: Evaluators of models of the same domains.
+    images: float32 images `[N, H, W, C]` in [0, 1] of the source domain.
+    source: Its name.
+    target: The domain in between.
+    num: Number of images shown at most.
+
+  Returns:
+    A uint8 picture `[height, width, 3]`.
+  """
+  errors = round_trip_errors(evaluators[0], images, source, target)
+  shown = images[np.argsort(-errors, kind='stable')[:num]]
+  rows = [shown]
+  for evaluator in evaluators:
+    rows.append(evaluator.translate(shown, source, target))
+    rows.append(evaluator.translate(rows[-1], target, source))
+  return images_lib.sheet(rows, scale=_zoom(images.shape[1]))
 
 
 def joint_samples(evaluator: metrics.Evaluator, num: int = 16, seed: int = 0,
@@ -78,17 +125,57 @@ def interpolation(evaluator: metrics.Evaluator, first: np.ndarray,
   return images_lib.sheet(rows, scale=_zoom(model.event_shape[0]))
 
 
+def animation(evaluator: metrics.Evaluator, first: np.ndarray,
+              last: np.ndarray, source: str, num: int = 25,
+              milliseconds: int = 80) -> bytes:
+  """An interpolation there and back as a GIF, a column for each pair.
+
+  Args:
+    evaluator: Evaluator of the model.
+    first: float32 images `[N, H, W, C]` at the first frame.
+    last: As many images at the last one.
+    source: Their domain, in the first row; the others below.
+    num: Number of frames there.
+    milliseconds: Time a frame.
+
+  Returns:
+    The file.
+  """
+  model = evaluator.model
+  frames = evaluator.interpolate(first, last, source, num)
+  order = [source] + [d for d in model.domains if d != source]
+  pages = [
+      Image.fromarray(images_lib.sheet(
+          [frames[d][:, i] for d in order], scale=_zoom(model.event_shape[0])))
+      for i in range(num)]
+  pages += pages[-2:0:-1]
+  # One palette for all frames: one a frame flickers.
+  palette = Image.fromarray(
+      np.concatenate([np.asarray(p) for p in pages[::max(1, num // 4)]])
+  ).quantize(256)
+  pages = [page.quantize(palette=palette) for page in pages]
+  content = io.BytesIO()
+  pages[0].save(content, 'GIF', save_all=True, append_images=pages[1:], loop=0,
+                duration=milliseconds)
+  return content.getvalue()
+
+
 def write_png(path: str, picture: np.ndarray) -> None:
   """Writes a uint8 picture aside, then renames."""
+  _write(path, tf.io.encode_png(picture).numpy())
+
+
+def _write(path: str, content: bytes) -> None:
   partial = f'{path}.partial'
   with open(partial, 'wb') as f:
-    f.write(tf.io.encode_png(picture).numpy())
+    f.write(content)
   os.replace(partial, path)
 
 
 def write_all(directory: str, evaluator: metrics.Evaluator,
-              images: Mapping[str, np.ndarray], prefix: str = '') -> list[str]:
-  """Writes the sheets of a model.
+              images: Mapping[str, np.ndarray], prefix: str = '',
+              paired: bool = False) -> list[str]:
+  """Writes the sheets of a model, and its interpolations as GIFs.
 
   Args:
     directory: Where to; it exists.
@@ -96,25 +183,32 @@ def write_all(directory: str, evaluator: metrics.Evaluator,
     images: For each domain, some float32 images in [0, 1]; fewer than 2 give no
       interpolation. A model without latents gives neither that nor samples.
     prefix: What file names begin with.
+    paired: Whether images of equal rows belong together.
 
   Returns:
     The paths written.
   """
-  sheets = {}
+  sheets, paths = {}, []
   domains = evaluator.model.domains
   for source in domains:
     for target in domains:
       if source != target:
         sheets[f'{source}_to_{target}'] = translations(
-            evaluator, images[source][:16], source, target)
+            evaluator, images[source][:16], source, target,
+            images[target][:16] if paired else None)
+        sheets[f'worst_{source}_to_{target}'] = worst_round_trips(
+            [evaluator], images[source][:_SEARCHED], source, target)
     few = images[source][:6]
     half = len(few) // 2
     if half and evaluator.has_densities:
       sheets[f'interpolation_{source}'] = interpolation(
           evaluator, few[:half], few[half:2 * half], source)
+      paths.append(
+          os.path.join(directory, f'{prefix}interpolation_{source}.gif'))
+      _write(paths[-1], animation(
+          evaluator, few[:half], few[half:2 * half], source))
   if evaluator.has_densities:
     sheets['samples'] = joint_samples(evaluator)
-  paths = []
   for name, sheet in sheets.items():
     paths.append(os.path.join(directory, f'{prefix}{name}.png'))
     write_png(paths[-1], sheet)

@@ -88,8 +88,9 @@ def test_sheets(tmp_path):
   paths = pictures.write_all(str(tmp_path), evaluator, {
       'a': images, 'b': images})
   assert sorted(p.split('/')[-1] for p in paths) == [
-      'a_to_b.png', 'b_to_a.png', 'interpolation_a.png', 'interpolation_b.png',
-      'samples.png']
+      'a_to_b.png', 'b_to_a.png', 'interpolation_a.gif', 'interpolation_a.png',
+      'interpolation_b.gif', 'interpolation_b.png', 'samples.png',
+      'worst_a_to_b.png', 'worst_b_to_a.png']
   sheet = tf.io.decode_png(tf.io.read_file(str(tmp_path / 'a_to_b.png')))
   zoom = 64 // 4
   assert sheet.shape == ((3 * 6 + 2) * zoom, (6 * 6 + 2) * zoom, 3)

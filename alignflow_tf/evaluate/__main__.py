@@ -33,6 +33,17 @@ _DATA_DIR = flags.DEFINE_string(
 _CHECKPOINT = flags.DEFINE_string(
     'checkpoint', 'newest', "'newest', 'best' on validation data, or a step.")
 
+_REFERENCES = flags.DEFINE_string(
+    'references', None,
+    'Directory of networks that depend on the data alone and are trained once; '
+    '~/.cache/alignflow_tf/references by default.')
+_SUPERVISED = flags.DEFINE_bool(
+    'supervised', True,
+    'Whether to train them: the row "supervised", label agreement, KID, FID.')
+_INCEPTION = flags.DEFINE_string(
+    'inception_weights', None,
+    "Keras' InceptionV3 weights without the top, for KID and FID.")
+
 
 def main(argv: Sequence[str]) -> None:
   """Evaluates and prints."""
@@ -43,7 +54,8 @@ def main(argv: Sequence[str]) -> None:
   try:
     result = evaluation.evaluate(
         _RUN.value, _OUTPUT.value, _LIMIT.value, _CLASSIFY.value, _SEED.value,
-        _DATA_DIR.value, _SPLIT.value, _CHECKPOINT.value)
+        _DATA_DIR.value, _SPLIT.value, _CHECKPOINT.value, _REFERENCES.value,
+        _SUPERVISED.value, _INCEPTION.value)
   except (data.DataError, OSError, runs.RunError) as e:
     sys.exit(f'alignflow_tf.evaluate: {e}')
   print(evaluation.table(result))

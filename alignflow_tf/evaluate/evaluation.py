@@ -10,16 +10,24 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from alignflow_tf import data
 from alignflow_tf import images as images_lib
 from alignflow_tf import metrics
 from alignflow_tf import pictures
+from alignflow_tf.evaluate import critics as critics_lib
 from alignflow_tf.evaluate import labels as labels_lib
+from alignflow_tf.evaluate import references as references_lib
+from alignflow_tf.evaluate import report
+from alignflow_tf.evaluate import translations
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import inputs
 from alignflow_tf.train import runs
 
-__all__ = ['SPLITS', 'evaluate', 'table']
+__all__ = ['SPLITS', 'evaluate', 'images_of', 'table']
 
+# Images that the spread over noise, and the critics, are measured on.
+_COMPARED = 1000
+_NOISES = 3
 SPLITS = ('test', 'validation')
 
 
@@ -32,13 +40,19 @@ def evaluate(
     data_dir: str | None = None,
     split: str = 'test',
     checkpoint: str = 'newest',
+    references: str | None = None,
+    supervised: bool = True,
+    inception_weights: str | None = None,
 ) -> dict[str, Any]:
   """Evaluates the averaged weights of a run on its test split.
 
+  Writes `evaluation.json`, the figures; `report.html`, a page with all of it;
+  and pictures.
+
   Args:
     run_dir: The run directory.
-    output: Where pictures and `evaluation.json` go; by default
-      `<run_dir>/evaluation`, or `<run_dir>/evaluation_validation`.
+    output: Where they go; by default `<run_dir>/evaluation`, or
+      `<run_dir>/evaluation_validation`.
     limit: Number of images a domain at most; None for all.
     classify: Whether to train classifiers on translated images, where the
       data have labels.
@@ -46,6 +60,12 @@ def evaluate(
     data_dir: Directory of the data, where they have moved since training.
     split: 'test', or 'validation' to choose settings by.
     checkpoint: 'newest', 'best' on validation data, or a step.
+    references: Directory of networks that depend on the data alone; see
+      `references.default_directory`.
+    supervised: Whether such networks may be trained: the row "supervised",
+      label agreement, and the features of KID and FID.
+    inception_weights: Weights of InceptionV3, for KID and FID as they are
+      usually measured; see `references.inception_features`.
 
   Returns:
     The figures, as in `evaluation.json`.
@@ -68,39 +88,66 @@ def evaluate(
   begin = time.monotonic()
   run = runs.Run(run_dir)
   path = run.checkpoint(checkpoint)
-  model = runs.load(run_dir, checkpoint=path.rsplit('-', 1)[1])
+  step = path.rsplit('-', 1)[1]
+  model = runs.load(run_dir, checkpoint=step)
   config = run.config
   if data_dir is not None:
     config = dataclasses.replace(config, data_dir=data_dir)
   domains = inputs.load(config)
+  inception = inception_weights and references_lib.inception_features(
+      inception_weights)
   evaluator = metrics.Evaluator(model)
   output = output or os.path.join(
       run_dir, 'evaluation' if split == 'test' else f'evaluation_{split}')
   os.makedirs(output, exist_ok=True)
 
-  test = {d: _as_floats(domains.arrays(d, split, limit=limit))
-          for d in run.domains}
+  test = images_of(domains, split, limit)
   result: dict[str, Any] = {
       'run': run_dir,
       'checkpoint': os.path.basename(path),
       'seed': seed,
       'split': split,
+      'limit': limit,
       'images': {d: len(test[d]['image']) for d in run.domains},
-      'bits_per_dim': {}, 'round_trip': {}, 'round_trip_extremes': {},
-      'accuracy': {},
+      'paired': domains.paired,
+      'translation': {}, 'chance': {}, 'features': {},
+      'bits_per_dim': {}, 'dequantisation': {},
+      'round_trip': {}, 'round_trip_pictures': {}, 'round_trip_extremes': {},
+      'accuracy': {}, 'critics': None,
   }
   extremes = _extremes(run.event_shape)
   for d in run.domains if evaluator.has_densities else ():
     bits = evaluator.bits_per_dim(test[d]['level'], d, seed)
     result['bits_per_dim'][d] = float(bits.mean())
+    result['dequantisation'][d] = _dequantisation(
+        evaluator, test[d]['level'], d, seed)
   for s, t in _directions(run.domains):
     key = f'{s}_to_{t}'
     result['round_trip'][key] = evaluator.round_trip(test[s]['image'], s, t)
+    result['round_trip_pictures'][key] = evaluator.round_trip(
+        test[s]['image'], s, t, as_picture=True)
     result['round_trip_extremes'][key] = evaluator.round_trip(extremes, s, t)
   result['pictures'] = pictures.write_all(
-      output, evaluator, {d: test[d]['image'] for d in run.domains})
+      output, evaluator, {d: test[d]['image'] for d in run.domains},
+      paired=domains.paired)
+  result['critics'] = critics_lib.agreement(
+      evaluator, runs.load_critics(run_dir, step),
+      {d: test[d]['image'][:_COMPARED] for d in run.domains}, config.gan_loss,
+      config.critic_noise, seed) if evaluator.has_densities else None
   path = os.path.join(output, 'evaluation.json')
   config_lib.dump(path, result)
+  kept = references_lib.References(domains, references)
+  for s, t in _directions(run.domains):
+    judge = translations.Judge(
+        domains, s, t, test[s]['image'], test[t]['image'],
+        test[s].get('label'), kept, inception or None, supervised, seed)
+    key = f'{s}_to_{t}'
+    result['translation'][key] = {
+        'model': judge.score(evaluator.translate(test[s]['image'], s, t)),
+        **judge.baselines()}
+    result['chance'][key] = judge.chance
+    result['features'][key] = judge.features
+    config_lib.dump(path, result)
   if classify and domains.num_classes and min(run.event_shape[:2]) >= 16 and (
       all('label' in test[d] for d in run.domains)):
     train = {
@@ -111,7 +158,40 @@ def evaluate(
           evaluator, train, test, s, t, domains.num_classes, seed)
   result['seconds'] = round(time.monotonic() - begin, 1)
   config_lib.dump(path, result)
+  result['report'] = os.path.join(output, 'report.html')
+  report.write(result['report'], result, run_dir, config.to_json())
   return result
+
+
+def images_of(domains: data.DomainSet, split: str, limit: int | None = None
+             ) -> dict[str, dict[str, np.ndarray]]:
+  """Images of a split; those of equal rows are partners in a paired set.
+
+  Args:
+    domains: The domains.
+    split: Name of the split.
+    limit: Number of images a domain at most; None for all.
+
+  Returns:
+    For each domain, `level` (uint8 `[N, H, W, C]`), `image` (float32 in [0, 1])
+    and, in an unpaired set with labels, `label`.
+  """
+  if not domains.paired:
+    return {d: _as_floats(domains.arrays(d, split, limit=limit))
+            for d in domains.domains}
+  parts = list(domains.pairs(split, 256, limit).as_numpy_iterator())
+  return {d: _as_floats({'image': np.concatenate([p[d] for p in parts])})
+          for d in domains.domains}
+
+
+def _dequantisation(evaluator: metrics.Evaluator, levels: np.ndarray,
+                    domain: str, seed: int) -> dict[str, float]:
+  """How far the mean bits/dim depend on the noise that is drawn."""
+  some = levels[:_COMPARED]
+  means = [float(evaluator.bits_per_dim(some, domain, seed + i).mean())
+           for i in range(_NOISES)]
+  return {'spread': max(means) - min(means), 'seeds': _NOISES,
+          'images': len(some)}
 
 
 def _directions(names: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -148,6 +228,14 @@ def table(result: dict[str, Any]) -> str:
     for direction, value in result[key].items():
       name = f'{direction} and back, {title}'
       lines.append(f'  {name:<48} {value["max"]:8.1e}  {value["mean"]:8.1e}')
+  for direction, rows in result['translation'].items():
+    lines += _comparison(direction, rows, result['chance'][direction])
+    if result['features'][direction]:
+      lines.append(f'  KID, FID: {result["features"][direction]}')
+  if result['critics']:
+    lines += ['', 'critics at both ends of a translation: |C + C - 1| '
+              f'{result["critics"]["gap"]:.3f}, correlation '
+              f'{result["critics"]["correlation"]:.2f} (best 0 and -1)']
   if result['accuracy']:
     lines += ['', f"accuracy on the target's {result['split']} images of a "
               'classifier trained on', f'  {"":<24} {"source images":>14} '
@@ -155,7 +243,30 @@ def table(result: dict[str, Any]) -> str:
     for direction, value in result['accuracy'].items():
       lines.append(f'  {direction:<24} {value["source_only"]:>13.1%} '
                    f'{value["translated"]:>12.1%}')
+  if 'report' in result:
+    lines += ['', f'Report: {result["report"]}']
   lines += ['', 'Pictures:'] + [f'  {p}' for p in result['pictures']]
   return '\n'.join(lines)
+
+
+def _comparison(direction: str, rows: dict[str, dict[str, float]],
+                chance: dict[str, float]) -> list[str]:
+  """A line a figure, a column a row of the report."""
+  names = [n for n in translations.FIGURES
+           if any(n in row for row in rows.values())]
+  if not names:
+    return []
+  titles = [translations.ROWS[row] for row in rows] + ['chance']
+  widths = [max(10, len(title) + 2) for title in titles]
+  lines = ['', f'{direction:<44}' + ''.join(
+      f'{title:>{width}}' for title, width in zip(titles, widths, strict=True))]
+  for name in names:
+    figure = translations.FIGURES[name]
+    cells = [figure.pattern.format(row[name]) if name in row else ''
+             for row in [*rows.values(), chance]]
+    label = f'  {figure.title} ({figure.unit})'
+    lines.append(f'{label:<44}' + ''.join(
+        f'{cell:>{width}}' for cell, width in zip(cells, widths, strict=True)))
+  return lines
 
 

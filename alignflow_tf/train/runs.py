@@ -9,6 +9,7 @@ import json
 import os
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from alignflow_tf import baselines
@@ -16,7 +17,7 @@ from alignflow_tf.train import checkpoints as checkpoints_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import trainer as trainer_lib
 
-__all__ = ['Run', 'RunError', 'load', 'lock']
+__all__ = ['Run', 'RunError', 'load', 'load_critics', 'lock']
 
 FORMAT = 1
 RunError = checkpoints_lib.RunError
@@ -191,6 +192,33 @@ def load(run_dir: str, average: bool = True,
       raise RunError(
           f'`run_dir`: weights of {path} are not finite, at {variable.name}.')
   return model
+
+
+def load_critics(run_dir: str,
+                 checkpoint: str = 'newest') -> dict[str, keras.Model]:
+  """Loads the critics of a run.
+
+  Args:
+    run_dir: The run directory of `python -m alignflow_tf.train`.
+    checkpoint: As in `Run.checkpoint`.
+
+  Returns:
+    For each domain, its critic: from images in [-1, 1] to logits a patch. Empty
+    where the run's objective has none.
+
+  Raises:
+    RunError: If there is no run or no checkpoint in the directory.
+  """
+  run = Run(run_dir)
+  if run.config.objective == 'mle':
+    return {}
+  critics = trainer_lib.build_critics(
+      run.config, run.domains, run.event_shape)
+  holder = trainer_lib.Holder({
+      d: [v.value for v in critic.variables] for d, critic in critics.items()})
+  checkpoints_lib.restore(tf.train.Checkpoint(critics=holder),
+                          run.checkpoint(checkpoint), whole=False)
+  return critics
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from alignflow_tf.train import objectives
 from alignflow_tf.train import pool as pool_lib
 from alignflow_tf.train import recovery
 
-__all__ = ['Auxiliary', 'Trainer', 'build_model']
+__all__ = ['Auxiliary', 'Trainer', 'build_critics', 'build_model']
 
 # Levels of dequantisation noise where channels are copies of one another: see
 # `images.dequantize`.
@@ -102,6 +102,36 @@ class Auxiliary(Protocol):
       labels: Mapping[str, tf.Tensor], seed: tf.Tensor,
   ) -> None:
     """Its own update, after the model's and beside the critics'; as `loss`."""
+
+
+def build_critics(
+    config: config_lib.Config,
+    domains: tuple[str, ...],
+    event_shape: tuple[int, int, int],
+) -> dict[str, keras.Model]:
+  """Builds the critic of each domain; see `networks.patch_critic`.
+
+  Args:
+    config: The configuration.
+    domains: Names of the domains.
+    event_shape: `(height, width, channels)`.
+
+  Returns:
+    The critics by domain, with initial weights.
+
+  Raises:
+    ConfigError: If the architecture does not fit the images.
+  """
+  try:
+    return {
+        d: networks.patch_critic(
+            event_shape, filters=config.critic_width,
+            num_layers=config.critic_layers, seed=config.seed + i,
+            dtype=config.precision) for i, d in enumerate(domains)
+    }
+  except ValueError as e:
+    raise config_lib.ConfigError(
+        f'`critic_layers`, `image_size`: {e}') from e
 
 
 class _Average(tf.Module):
@@ -192,16 +222,7 @@ class Trainer(tf.Module):
     self._critics: dict[str, keras.Model] = {}
     self._pools: dict[str, pool_lib.ImagePool] = {}
     if self._adversarial:
-      try:
-        critics = {
-            d: networks.patch_critic(
-                event_shape, filters=config.critic_width,
-                num_layers=config.critic_layers, seed=config.seed + i,
-                dtype=config.precision) for i, d in enumerate(domains)
-        }
-      except ValueError as e:
-        raise config_lib.ConfigError(
-            f'`critic_layers`, `image_size`: {e}') from e
+      critics = build_critics(config, domains, event_shape)
       # Keras 3 objects hold their variables in wrappers: track the raw ones.
       self._critics = self._no_dependency(critics)
       self._critic_variables = {
@@ -472,15 +493,15 @@ class Trainer(tf.Module):
         'flow_optimizer': self.flow_optimizer,
     }
     if self._adversarial:
-      parts |= {'critics': _Holder(self._critic_variables),
+      parts |= {'critics': Holder(self._critic_variables),
                 'critic_optimizer': self.critic_optimizer,
-                'pools': _Holder(self._pools)}
+                'pools': Holder(self._pools)}
     if self._auxiliary is not None:
       parts['auxiliary'] = self._auxiliary
     return tf.train.Checkpoint(**parts)
 
 
-class _Holder(tf.Module):
+class Holder(tf.Module):
   """Gives a dictionary of trackable things a place in a checkpoint."""
 
   def __init__(self, items: Mapping[str, Any]):

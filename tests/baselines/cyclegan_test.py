@@ -129,7 +129,9 @@ def test_a_run(run_dir):
 
 
 def test_evaluation(run_dir):
-  result = evaluate.evaluate(run_dir, limit=10, classify=False)
+  result = evaluate.evaluate(
+      run_dir, limit=10, classify=False, supervised=False)
+  assert result['critics'] is None
   assert not result['bits_per_dim']
   assert result['round_trip']['mnist_to_optical']['max'] > 1e-3
   assert 'bits/dim' not in evaluate.table(result)

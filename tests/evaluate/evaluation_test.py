@@ -2,15 +2,22 @@
 
 import json
 import os
+import re
 
 import numpy as np
+from PIL import Image
 import pytest
 
+from alignflow_tf import data
 from alignflow_tf import evaluate
 from alignflow_tf.evaluate import labels
+from alignflow_tf.evaluate import references
+from alignflow_tf.evaluate import translations
 from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import inputs
 from alignflow_tf.train import loop
 from alignflow_tf.train import runs
+from tests.data import fakes
 
 
 def _bars(num, seed, shift):
@@ -54,7 +61,7 @@ def result(tmp_path_factory):
       'cpu', num_scales=2, width=4, num_blocks=1, critic_width=4, batch_size=4,
       objective='mle', steps=2, eval_every=2)
   loop.train(config, run)
-  return evaluate.evaluate(run, limit=20, classify=False)
+  return evaluate.evaluate(run, limit=20, classify=False, supervised=False)
 
 
 def test_figures(result):
@@ -66,7 +73,8 @@ def test_figures(result):
   assert all(v['max'] < 1e-4 for v in result['round_trip'].values())
   path = os.path.join(result['run'], 'evaluation', 'evaluation.json')
   with open(path) as f:
-    assert json.load(f) == result
+    assert json.load(f) == {k: v for k, v in result.items() if k != 'report'}
+  assert 0. < result['dequantisation']['mnist']['spread'] < 0.1
   assert all(os.path.getsize(p) for p in result['pictures'])
 
 
@@ -80,12 +88,106 @@ def test_table_names_every_figure(result):
 
 def test_validation_split(result):
   validation = evaluate.evaluate(
-      result['run'], limit=20, classify=False, split='validation')
+      result['run'], limit=20, classify=False, split='validation',
+      supervised=False)
   assert validation['split'] == 'validation'
   assert validation['bits_per_dim'] != result['bits_per_dim']
   assert 'validation images' in evaluate.table(validation)
   path = os.path.join(result['run'], 'evaluation_validation')
   assert os.path.exists(os.path.join(path, 'evaluation.json'))
+
+
+@pytest.fixture(scope='module')
+def maps(tmp_path_factory):
+  """A run on pairs, evaluated with supervised networks of few steps."""
+  root = tmp_path_factory.mktemp('pairs')
+  random = np.random.RandomState(0)
+  for split, count in (('train', 30), ('val', 12)):
+    for i in range(count):
+      # The map is the photograph, inverted.
+      photo = np.asarray(fakes.colour(16, 16, random.randint(2**31)))
+      fakes.write_picture(root / 'maps' / split / f'{i}.png', np.concatenate(
+          [photo, 255 - photo], axis=1))
+  config = config_lib.resolve(
+      'cpu', dataset='maps', data_dir=str(root), image_size=16, num_scales=2,
+      width=4, num_blocks=1, critic_width=4, batch_size=4, steps=2,
+      eval_every=2)
+  run = loop.train(config, str(root / 'run'))
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(references, 'STEPS', 150)
+    yield evaluate.evaluate(run, references=str(root / 'references'))
+
+
+def test_pairs_are_scored_beside_what_needs_no_model(maps):
+  assert maps['images'] == {'aerial': 12, 'map': 12}
+  for direction in ('aerial_to_map', 'map_to_aerial'):
+    rows = maps['translation'][direction]
+    assert set(rows) == set(translations.ROWS)
+    paired = {'mse', 'mse_unclipped', 'l1', 'ssim', 'demeaned_mse',
+              'correlation', 'top_1', 'top_5', 'percentile', 'kid', 'fid'}
+    assert paired <= set(rows['model'])
+    assert ('mean_iou' in rows['model']) == (direction == 'aerial_to_map')
+    for figures in rows.values():
+      assert all(np.isfinite(v) for v in figures.values())
+    # Pairs teach what colours are; untrained flows leave images as they are.
+    assert rows['supervised']['mse'] < 0.7 * rows['mean_image']['mse']
+    assert rows['supervised']['top_1'] > 0.5
+    assert rows['untranslated']['correlation'] < -0.9
+    assert rows['mean_image']['correlation'] == 0.
+    assert rows['random_image']['mse'] > rows['mean_image']['mse']
+    assert maps['chance'][direction]['top_1'] == 1 / 12
+    assert 'supervised network' in maps['features'][direction]
+
+
+def test_references_are_trained_once(maps, capsys, monkeypatch):
+  root = os.path.dirname(maps['run'])
+  monkeypatch.setattr(references, 'STEPS', 150)
+  config = runs.Run(maps['run']).config
+  kept = references.References(
+      inputs.load(config), os.path.join(root, 'references'))
+  files = os.listdir(kept.directory)
+  assert sorted(files) == [
+      'aerial_to_map.weights.h5', 'map_to_aerial.weights.h5']
+  x = np.random.RandomState(0).rand(2, 16, 16, 3).astype(np.float32)
+  assert kept.supervised('aerial', 'map')(x).shape == x.shape
+  features, _ = kept.features('map')
+  assert features(x).shape == (2, 192)
+  assert kept.classifier('map') is None
+  assert 'Training' not in capsys.readouterr().out
+  path = os.path.join(kept.directory, files[0])
+  with open(path, 'r+b') as f:
+    f.truncate(100)
+  again = references.References(
+      inputs.load(config), os.path.join(root, 'references'))
+  with pytest.raises(data.DataError, match='damaged'):
+    again.supervised(*files[0].split('.')[0].split('_to_'))
+
+
+def test_report_stands_alone(maps):
+  with open(maps['report']) as f:
+    page = f.read()
+  assert not re.findall(r'(?:src|href)="(?!data:)', page)
+  assert 'http' not in page
+  # Sheets, worst round trips, interpolations still and moving, samples.
+  assert page.count('src="data:image/png') == 7
+  assert page.count('src="data:image/gif') == 2
+  for part in ('name="viewport"', 'supervised on pairs', 'chance', '<svg',
+               'mean IoU', 'C_aerial + C_map = 1', 'bits/dim', 'critic_noise'):
+    assert part in page
+  points = maps['critics']['points']
+  assert {d: len(p) for d, p in points.items()} == {'aerial': 12, 'map': 12}
+
+
+def test_a_gif_begins_and_ends_at_the_images(maps):
+  path = next(p for p in maps['pictures'] if p.endswith('aerial.gif'))
+  with Image.open(path) as gif:
+    assert gif.n_frames == 2 * 25 - 2
+    assert gif.info['loop'] == 0
+
+
+def test_inception_weights_must_be_a_file():
+  with pytest.raises(data.DataError, match='`inception_weights` must be a'):
+    references.inception_features('/nowhere/weights.h5')
 
 
 def test_unknown_split(tmp_path):

@@ -1,0 +1,255 @@
+"""Networks that evaluations compare with, or measure with; trained once.
+
+They depend on the data alone, not on a run, so they are kept in a directory for
+all runs on the same data: `<directory>/<dataset>_<size>_<hash>/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import hashlib
+import json
+import os
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from alignflow_tf import data
+from alignflow_tf import images as images_lib
+from alignflow_tf import networks
+from alignflow_tf.evaluate import labels as labels_lib
+
+__all__ = ['References', 'default_directory', 'inception_features']
+
+# Updates, images an update, and updates between looks at validation pairs.
+STEPS = 1500
+BATCH = 16
+LOOK = 100
+# Part of the hash: to be raised when training here changes.
+_VERSION = 1
+
+Features = Callable[[np.ndarray], np.ndarray]
+
+
+def default_directory() -> str:
+  """Where references are kept by default."""
+  return os.path.expanduser('~/.cache/alignflow_tf/references')
+
+
+class References:
+  """The reference networks of one set of domains.
+
+  Attributes:
+    directory: Where they are kept.
+  """
+
+  def __init__(self, domains: data.DomainSet, directory: str | None = None):
+    """Finds the directory; nothing is trained until it is asked for.
+
+    Args:
+      domains: The domains.
+      directory: Where directories of references stand; `default_directory()`
+        where None.
+    """
+    self._domains = domains
+    facts = json.dumps([_VERSION, STEPS, domains.describe()], sort_keys=True,
+                       default=str)
+    height, width, channels = domains.event_shape
+    self.directory = os.path.join(
+        directory or default_directory(),
+        f'{domains.name}_{height}x{width}x{channels}_'
+        f'{hashlib.sha256(facts.encode()).hexdigest()[:10]}')
+    self._networks: dict[str, keras.Model] = {}
+
+  def supervised(self, source: str, target: str) -> Features:
+    """A regression network from source to target, trained on training pairs.
+
+    The upper bound of what a translation can score in MSE: it sees the pairs
+    that unpaired training does not. Adam at 1e-3 falling to 0 by a cosine,
+    mirrored pairs half of the time; of every `LOOK` updates' weights, those of
+    the least MSE on validation pairs are kept.
+
+    Args:
+      source: Name of a domain.
+      target: Name of another.
+
+    Returns:
+      A function of images `[N, H, W, C]` in [0, 1] to as many.
+
+    Raises:
+      DataError: If the domains are not paired.
+    """
+    network = self._regressor(source, target)
+    return lambda images: _predict(network, images, 'image') / 2. + 0.5
+
+  def features(self, domain: str) -> tuple[Features, str] | None:
+    """What realism in a domain is measured with, where data allow.
+
+    Args:
+      domain: Name of the domain.
+
+    Returns:
+      A function of images `[N, H, W, C]` in [0, 1] to features `[N, d]`, and
+      what it is; None where the domain has neither labels nor partners.
+    """
+    if self._domains.paired:
+      other = next(d for d in self._domains.domains if d != domain)
+      network = self._regressor(domain, other)
+      return (lambda images: _predict(network, images, 'features'),
+              f'innermost channels of the supervised network {domain} to '
+              f'{other}: mean and standard deviation')
+    classifier = self.classifier(domain)
+    if classifier is None:
+      return None
+    last = keras.Model(classifier.inputs, classifier.layers[-2].output)
+    return (lambda images: _predict(last, images),
+            f'last hidden layer of a LeNet trained on the labels of {domain}')
+
+  def classifier(self, domain: str) -> keras.Model | None:
+    """A LeNet trained on a domain's own labels; None where there are none."""
+    if not self._domains.num_classes or min(
+        self._domains.event_shape[:2]) < 16:
+      return None
+
+    def make() -> keras.Model:
+      return networks.lenet(
+          self._domains.event_shape, self._domains.num_classes or 0)
+
+    def train() -> keras.Model:
+      images = self._domains.arrays(
+          domain, 'train', limit=labels_lib.MAX_IMAGES)
+      return labels_lib.train_classifier(
+          _floats(images['image']), images['label'],
+          self._domains.num_classes or 0)
+
+    store = self._domains.batches(domain, 'validation', 1, limit=1)
+    if 'label' not in store.element_spec:
+      return None
+    return self._kept(f'classifier_{domain}', make, train)
+
+  def _regressor(self, source: str, target: str) -> keras.Model:
+    def make() -> keras.Model:
+      return networks.regressor(self._domains.event_shape)
+
+    def train() -> keras.Model:
+      network = make()
+      _train(network, _pairs(self._domains, 'train', source, target),
+             _pairs(self._domains, 'validation', source, target), STEPS)
+      return network
+
+    return self._kept(f'{source}_to_{target}', make, train)
+
+  def _kept(self, name: str, make: Callable[[], keras.Model],
+            train: Callable[[], keras.Model]) -> keras.Model:
+    """A network from memory, from the directory, or trained and kept."""
+    if name in self._networks:
+      return self._networks[name]
+    path = os.path.join(self.directory, f'{name}.weights.h5')
+    if os.path.exists(path):
+      network = make()
+      try:
+        network.load_weights(path)
+      except (OSError, ValueError, KeyError) as e:
+        raise data.DataError(
+            f'`references`: {path} is damaged ({e}); remove it.') from e
+    else:
+      print(f'Training the reference {name}, once for these data.', flush=True)
+      network = train()
+      os.makedirs(self.directory, exist_ok=True)
+      partial = os.path.join(
+          self.directory, f'{name}.{os.getpid()}.partial.weights.h5')
+      network.save_weights(partial)
+      os.replace(partial, path)
+    self._networks[name] = network
+    return network
+
+
+def inception_features(weights: str) -> Features:
+  """Features of InceptionV3, as FID and KID are usually measured.
+
+  Args:
+    weights: Path of Keras' InceptionV3 weights without the top
+      (`inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5`).
+
+  Returns:
+    A function of images `[N, H, W, C]` in [0, 1] to features `[N, 2048]`.
+
+  Raises:
+    DataError: If the file is not there, or holds something else.
+  """
+  weights = os.path.expanduser(weights)
+  if not os.path.isfile(weights):
+    raise data.DataError(
+        f'`inception_weights` must be a file, got {weights!r}.')
+  try:
+    network = keras.applications.InceptionV3(
+        include_top=False, weights=weights, pooling='avg',
+        input_shape=(299, 299, 3))
+  except (OSError, ValueError, KeyError) as e:
+    raise data.DataError(
+        f'`inception_weights`: {weights!r} are no weights of InceptionV3 '
+        f'without its top: {e}') from e
+
+  def features(images: np.ndarray) -> np.ndarray:
+    parts = []
+    for i in range(0, len(images), 32):
+      x = tf.image.resize(images[i:i + 32], (299, 299))
+      if x.shape[-1] == 1:
+        x = tf.image.grayscale_to_rgb(x)
+      parts.append(np.asarray(network(images_lib.to_critic(x))))
+    return np.concatenate(parts)
+
+  return features
+
+
+def _floats(levels: np.ndarray) -> np.ndarray:
+  return np.asarray(images_lib.from_uint8(tf.constant(levels)))
+
+
+def _pairs(domains: data.DomainSet, split: str, source: str, target: str
+          ) -> tuple[np.ndarray, np.ndarray]:
+  """All pairs of a split, on [-1, 1]."""
+  parts = list(domains.pairs(split, 256).as_numpy_iterator())
+  x, y = (np.asarray(images_lib.to_critic(_floats(
+      np.concatenate([p[d] for p in parts])))) for d in (source, target))
+  return x, y
+
+
+def _predict(network: keras.Model, images: np.ndarray,
+             output: str | None = None) -> np.ndarray:
+  inputs = np.asarray(images_lib.to_critic(images), np.float32)
+  result = network.predict(inputs, batch_size=100, verbose=0)
+  return result if output is None else result[output]
+
+
+def _train(network: keras.Model, train: tuple[np.ndarray, np.ndarray],
+           validation: tuple[np.ndarray, np.ndarray], steps: int) -> None:
+  """Least squares; keeps the weights of the least validation error."""
+  x, y = (tf.constant(a) for a in train)
+  optimizer = keras.optimizers.Adam(
+      keras.optimizers.schedules.CosineDecay(1e-3, steps))
+  optimizer.build(network.trainable_variables)
+
+  @tf.function
+  def update(step: tf.Tensor) -> None:
+    index, mirror = (
+        tf.random.stateless_uniform([BATCH], [step, i]) for i in range(2))
+    index = tf.cast(index * len(train[0]), tf.int32)
+    pair = tf.stack([tf.gather(x, index), tf.gather(y, index)])
+    pair = tf.where(mirror[:, None, None, None] < 0.5, pair[..., ::-1, :], pair)
+    with tf.GradientTape() as tape:
+      loss = tf.reduce_mean(
+          tf.square(network(pair[0], training=True)['image'] - pair[1]))
+    optimizer.apply(tape.gradient(loss, network.trainable_variables),
+                    network.trainable_variables)
+
+  best, weights = np.inf, network.get_weights()
+  for step in range(1, steps + 1):
+    update(tf.constant(step))
+    if step % LOOK == 0 or step == steps:
+      got = network.predict(validation[0], batch_size=100, verbose=0)['image']
+      error = float(np.mean(np.square(got - validation[1])))
+      if error < best:
+        best, weights = error, network.get_weights()
+  network.set_weights(weights)

@@ -1,0 +1,166 @@
+"""Figures of translations, beside those of translating without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from alignflow_tf import data
+from alignflow_tf import images as images_lib
+from alignflow_tf.evaluate import labels as labels_lib
+from alignflow_tf.evaluate import pairs
+from alignflow_tf.evaluate import palettes
+from alignflow_tf.evaluate import realism
+from alignflow_tf.evaluate import references as references_lib
+
+__all__ = ['FIGURES', 'ROWS', 'Figure', 'Judge']
+
+
+class Figure(NamedTuple):
+  """What a figure is called, and how it is written.
+
+  Attributes:
+    title: A few words.
+    unit: Its unit, or what it lies between.
+    pattern: A format.
+    better: 'lower' or 'higher'.
+  """
+  title: str
+  unit: str
+  pattern: str
+  better: str
+
+
+FIGURES: Mapping[str, Figure] = {
+    'mse': Figure('MSE', 'on (-1, 1), clipped', '{:.4f}', 'lower'),
+    'mse_unclipped': Figure(
+        'MSE unclipped', 'on (-1, 1), as translated', '{:.4f}', 'lower'),
+    'l1': Figure('L1', 'on (-1, 1)', '{:.4f}', 'lower'),
+    'ssim': Figure('SSIM', 'at most 1', '{:.3f}', 'higher'),
+    'demeaned_mse': Figure(
+        'MSE without means', 'on (-1, 1)', '{:.4f}', 'lower'),
+    'correlation': Figure(
+        'correlation without means', '-1 to 1', '{:.3f}', 'higher'),
+    'top_1': Figure('own partner nearest', 'share', '{:.1%}', 'higher'),
+    'top_5': Figure('own partner in 5', 'share', '{:.1%}', 'higher'),
+    'percentile': Figure(
+        'partner nearer than', 'share of others', '{:.1%}', 'higher'),
+    'class_accuracy': Figure(
+        'class of pixels', 'share right', '{:.1%}', 'higher'),
+    'mean_iou': Figure('mean IoU', '0 to 1', '{:.3f}', 'higher'),
+    'label_agreement': Figure(
+        'label kept', 'share', '{:.1%}', 'higher'),
+    'kid': Figure('KID', 'of the features named', '{:.4f}', 'lower'),
+    'fid': Figure('FID', 'of the features named', '{:.3f}', 'lower'),
+}
+
+ROWS: Mapping[str, str] = {
+    'model': 'this model',
+    'mean_image': 'mean image',
+    'random_image': 'random training image',
+    'untranslated': 'source as it is',
+    'supervised': 'supervised on pairs',
+}
+
+
+@dataclasses.dataclass
+class Judge:
+  """Scores translations of one direction, and the rows beside a model's.
+
+  Attributes:
+    domains: The domains.
+    source: Name of the source.
+    target: Name of the target.
+    sources: float32 images `[N, H, W, C]` of the source in [0, 1].
+    targets: As many of the target; their partners where the set is paired.
+    source_labels: Labels `[N]` of the sources, or None.
+    references: Where networks come from.
+    inception: Features of InceptionV3 in place of the references', or None.
+    supervised: Whether networks may be trained for rows and features.
+    seed: Seed of the random training images.
+  """
+  domains: data.DomainSet
+  source: str
+  target: str
+  sources: np.ndarray
+  targets: np.ndarray
+  source_labels: np.ndarray | None
+  references: references_lib.References
+  inception: references_lib.Features | None = None
+  supervised: bool = True
+  seed: int = 0
+
+  def __post_init__(self) -> None:
+    self._palette = palettes.of(self.domains.name, self.target)
+    self._features = None
+    if self.inception is not None:
+      self._features = self.inception
+      self.features = 'InceptionV3, last pooling'
+    else:
+      found = self.references.features(self.target) if self.supervised else None
+      self._features, self.features = found or (None, '')
+    self._classifier = None
+    if self.supervised and self.source_labels is not None:
+      self._classifier = self.references.classifier(self.target)
+    self._target_features = (
+        None if self._features is None else self._features(self.targets))
+
+  @property
+  def chance(self) -> dict[str, float]:
+    """What retrieval and labels give by chance."""
+    n = len(self.targets)
+    result: dict[str, float] = {}
+    if self.domains.paired:
+      result |= {'top_1': 1. / n, 'top_5': 5. / n, 'percentile': 0.5}
+    if self._classifier is not None:
+      result['label_agreement'] = 1. / (self.domains.num_classes or 1)
+    return result
+
+  def score(self, translated: np.ndarray) -> dict[str, float]:
+    """Figures of translations of `sources`, by the names of `FIGURES`.
+
+    All but `mse_unclipped` are of pixels clipped to [0, 1], as a viewer sees
+    them.
+    """
+    clipped = np.clip(translated, 0., 1.)
+    result: dict[str, float] = {}
+    if self.domains.paired:
+      result |= {
+          'mse': pairs.mse(clipped, self.targets),
+          'mse_unclipped': pairs.mse(translated, self.targets),
+          'l1': pairs.l1(clipped, self.targets),
+          'ssim': pairs.ssim(clipped, self.targets),
+          'demeaned_mse': pairs.demeaned_mse(clipped, self.targets),
+          'correlation': pairs.correlation(clipped, self.targets),
+      } | pairs.retrieval(clipped, self.targets)
+      if self._palette is not None:
+        result |= pairs.palette_agreement(clipped, self.targets, self._palette)
+    if self._classifier is not None and self.source_labels is not None:
+      result['label_agreement'] = labels_lib.accuracy(
+          self._classifier, clipped, self.source_labels)
+    if self._features is not None and self._target_features is not None:
+      got = self._features(clipped)
+      result['kid'] = realism.kernel_distance(got, self._target_features)
+      result['fid'] = realism.frechet_distance(got, self._target_features)
+    return result
+
+  def baselines(self) -> dict[str, dict[str, float]]:
+    """Figures of the rows that need no unpaired training; see `ROWS`."""
+    train = np.asarray(images_lib.from_uint8(
+        self.domains.arrays(self.target, 'train')['image']))
+    random = np.random.RandomState(self.seed)
+    number = len(self.sources)
+    rows = {
+        'mean_image': np.repeat(
+            train.mean(axis=0, dtype=np.float64)[np.newaxis].astype(np.float32),
+            number, axis=0),
+        'random_image': train[random.randint(0, len(train), number)],
+        'untranslated': self.sources,
+    }
+    if self.supervised and self.domains.paired:
+      rows['supervised'] = self.references.supervised(
+          self.source, self.target)(self.sources)
+    return {name: self.score(images) for name, images in rows.items()}

@@ -1,0 +1,160 @@
+"""Tables: what is run, what is left alone, what is gathered."""
+
+import dataclasses
+import json
+import math
+import os
+
+import pytest
+
+from alignflow_tf.evaluate import tables
+from alignflow_tf.evaluate import translations
+from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import runs
+
+DIRECTIONS = ('aerial_to_map', 'map_to_aerial')
+
+
+def _evaluation(mse, checkpoint):
+  row = {'mse': mse, 'top_1': 0.1, 'mean_iou': 0.5}
+  return {
+      'checkpoint': checkpoint, 'seconds': 1., 'limit': None,
+      'images': {'aerial': 3, 'map': 3},
+      'translation': {d: {
+          'model': {**row, 'mse': mse + i},
+          **{r: row for r in translations.ROWS if r != 'model'}}
+                      for i, d in enumerate(DIRECTIONS)},
+      'chance': {d: {'top_1': 1 / 3} for d in DIRECTIONS},
+      'features': dict.fromkeys(DIRECTIONS, 'something'),
+      'round_trip': {d: {'max': 1e-5, 'mean': 1e-6, 'saturated': 0.}
+                     for d in DIRECTIONS}}
+
+
+class _Programs:
+  """Stands in for the programs: writes what they leave behind."""
+
+  def __init__(self, mse):
+    self.mse = mse
+    self.calls = []
+
+  def __call__(self, command):
+    options = dict(
+        a.removeprefix('--').split('=', 1) for a in command[3:] if '=' in a)
+    self.calls.append((command[2].split('.')[-1], options))
+    if command[2] == 'alignflow_tf.train':
+      kinds = {f.name: str(f.type)
+               for f in dataclasses.fields(config_lib.Config)}
+      given = {k: tables._parse(kinds[k], v) for k, v in options.items()
+               if k in kinds}
+      given |= {k: f'--{k}' in command for k in ('flip', 'download')}
+      runs.Run.create(
+          options['run_dir'], config_lib.resolve(given.pop('preset'), **given),
+          ('aerial', 'map'), (32, 32, 3), {})
+      return
+    name = os.path.basename(options['run'])
+    os.makedirs(os.path.join(options['run'], 'evaluation'))
+    with open(os.path.join(
+        options['run'], 'evaluation', 'evaluation.json'), 'w') as f:
+      json.dump(_evaluation(self.mse[name], 'ckpt-8'), f)
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+  monkeypatch.setattr(
+      runs.Run, 'latest', lambda self: '/somewhere/checkpoints/ckpt-8')
+  return tables.Settings('maps', str(tmp_path), seeds=(0, 1), steps=8)
+
+
+MSE = {'cyclegan_seed0': 0.2, 'cyclegan_seed1': 0.4, 'adversarial_seed0': 0.5,
+       'adversarial_seed1': 0.5, 'hybrid_seed0': 0.1, 'hybrid_seed1': 0.1,
+       'mle_seed0': 0.4, 'mle_seed1': 0.4}
+
+
+def test_a_table_is_made_once(settings):
+  programs = _Programs(MSE)
+  methods = tables.table1(settings)
+  result = tables.run(methods, settings, programs)
+  assert [name for name, _ in programs.calls] == ['train', 'evaluate'] * 8
+  trained = [o for name, o in programs.calls if name == 'train']
+  # Seed by seed; one budget.
+  assert [os.path.basename(o['run_dir']) for o in trained] == [
+      f'{m}_seed{s}' for s in (0, 1)
+      for m in ('cyclegan', 'adversarial', 'hybrid', 'mle')]
+  for name in ('steps', 'batch_size', 'image_size', 'critic_width',
+               'critic_layers', 'critic_noise', 'pool_size', 'ema_decay'):
+    assert len({o[name] for o in trained}) == 1, name
+  assert result == tables.run(methods, settings, programs)
+  assert len(programs.calls) == 16
+  with open(os.path.join(settings.output, 'table.json')) as f:
+    assert json.load(f)['directions'].keys() == set(DIRECTIONS)
+
+  rows = result['directions']['aerial_to_map']['rows']
+  assert rows['cyclegan']['figures']['mse']['mean'] == pytest.approx(0.3)
+  assert rows['cyclegan']['figures']['mse']['std'] == pytest.approx(
+      0.1 * math.sqrt(2.))
+  assert rows['hybrid']['paper'] == 0.0209
+  assert rows['mean_image']['paper'] is None
+  # adversarial and mle stand the other way round, in both directions.
+  assert result['order'] == {'same': 10, 'pairs': 12}
+
+  text = tables.text(result)
+  for part in ('8 steps of 16', 'seeds 0, 1', 'AF (Hybrid, lambda 4e-05)',
+               '0.3000 ± 0.1414', '0.0245', 'mean image', '12 pairs', '1.0e-05',
+               'supervised on pairs'):
+    assert part in text
+  path = tables.write_report(result, [], settings.output)
+  with open(path) as f:
+    page = f.read()
+  assert '0.3000 ± 0.1414' in page
+  assert 'http' not in page.replace('<html lang', '')
+
+
+def test_a_run_of_other_settings_is_not_taken_for_done(settings):
+  programs = _Programs(MSE)
+  methods = tables.table1(settings)[:1]
+  tables.run(methods, settings, programs)
+  other = dataclasses.replace(settings, overrides={'width': 99})
+  count = len(programs.calls)
+  tables.run(methods, other, programs)
+  assert [name for name, _ in programs.calls[count:]] == ['train', 'train']
+
+
+def test_lambda_is_scaled_by_the_size():
+  assert tables.paper_lambda(1e-5, 'maps', 64) == 1e-5
+  assert tables.paper_lambda(1e-5, 'maps', 32) == pytest.approx(4e-5)
+  assert tables.paper_lambda(1e-5, 'facades', 32) == pytest.approx(16e-5)
+
+
+def test_table_3(settings):
+  methods = tables.table3(settings)
+  assert [m.name for m in methods] == [
+      'adversarial', 'lambda_1e-05', 'lambda_0.0001', 'lambda_0.001',
+      'lambda_0.01', 'mle']
+  assert [m.paper[0] for m in methods] == [
+      0.0385, 0.0209, 0.0211, 0.0260, 0.0561, 0.0452]
+  config = tables._config(methods[1], settings, 3)
+  assert (config.lambda_a, config.lambda_b, config.seed) == (
+      pytest.approx(4e-5), pytest.approx(4e-5), 3)
+  assert tables._config(methods[-1], settings, 3).objective == 'mle'
+
+
+def test_the_papers_budget():
+  settings = tables.Settings('facades', 'x', 'paper')
+  config = tables._config(tables.table1(settings)[2], settings, 0)
+  assert (config.image_size, config.steps, config.batch_size) == (128, 5000, 16)
+  assert (config.num_scales, config.width, config.num_blocks) == (4, 32, 4)
+  assert config.lambda_a == 1e-5
+  cyclegan = tables._config(tables.table1(settings)[0], settings, 0)
+  assert (cyclegan.width, cyclegan.num_blocks, cyclegan.steps) == (64, 9, 5000)
+
+
+@pytest.mark.parametrize(('kwargs', 'message'), [
+    (dict(dataset='digits'), '`dataset` must be one of facades, maps'),
+    (dict(budget='tpu'), '`budget`'),
+    (dict(split='train'), '`split`'),
+    (dict(seeds=()), '`seeds`'),
+    (dict(seeds=(1, 1)), '`seeds`'),
+])
+def test_settings_out_of_range(kwargs, message):
+  with pytest.raises(tables.TableError, match=message):
+    tables.Settings(**(dict(dataset='maps', output='x') | kwargs))
