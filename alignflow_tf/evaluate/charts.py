@@ -39,6 +39,10 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], title: str,
   frame = _Frame([p for points in kept.values() for p in points])
   parts = [frame.axes()]
   for colour, points in zip(_cycle(), kept.values(), strict=False):
+    if len(points) == 1:
+      x, y = points[0]
+      parts.append(f'<circle cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="3" '
+                   f'fill="{colour}"/>')
     path = ' '.join(f'{frame.x(x):.1f},{frame.y(y):.1f}' for x, y in points)
     parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" '
                  'stroke-width="1.5"/>')

@@ -38,12 +38,16 @@ p.note {{ font-size: .88rem; opacity: .8; margin: .3rem 0; }}
 .scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-size: .88rem;
   font-variant-numeric: tabular-nums; }}
-th, td {{ padding: .25rem .6rem; text-align: right; white-space: nowrap;
+th, td {{ padding: .25rem .4rem; text-align: right; white-space: nowrap;
   border-bottom: 1px solid var(--edge); }}
+th {{ white-space: normal; vertical-align: bottom; font-weight: 500; }}
 th:first-child, td:first-child {{ text-align: left; position: sticky; left: 0;
-  background: Canvas; }}
+  background: Canvas; white-space: normal; min-width: 6.5rem; }}
+td:first-child small {{ display: block; line-height: 1.2; }}
 tr.own td {{ font-weight: 600; background: var(--soft); }}
 tr.own td:first-child {{ background: Canvas; }}
+@media (max-width: 30rem) {{ table {{ font-size: .78rem; }}
+  th, td {{ padding: .25rem .25rem; }} }}
 small {{ font-weight: 400; opacity: .75; }}
 .sheet img {{ display: block; image-rendering: pixelated; height: auto; }}
 .charts {{ display: grid; gap: 1rem;
@@ -149,23 +153,21 @@ def _translations(result: Mapping[str, Any]) -> list[str]:
              if any(n in row for row in rows.values())]
     if not names:
       continue
-    figures = [translations.FIGURES[n] for n in names]
-    table = [
-        [html.escape(translations.ROWS[name])] +
-        [_number(f.pattern, row.get(n))
-         for n, f in zip(names, figures, strict=True)]
-        for name, row in rows.items()]
     chance = result['chance'].get(direction, {})
+    table = []
+    for name in names:
+      figure = translations.FIGURES[name]
+      cells = [_number(figure.pattern, row.get(name)) for row in rows.values()]
+      cells[0] = f'<b>{cells[0]}</b>'
+      if chance:
+        cells.append(_number(figure.pattern, chance.get(name)))
+      table.append([
+          f'{html.escape(figure.title)}<small>{html.escape(figure.unit)}; '
+          f'{figure.better} is better</small>', *cells])
+    head = ['', *(html.escape(translations.ROWS[name]) for name in rows)]
     if chance:
-      table.append(['<small>chance</small>'] + [
-          _number(f.pattern, chance.get(n))
-          for n, f in zip(names, figures, strict=True)])
-    head = ['']
-    for f in figures:
-      head.append(f'{html.escape(f.title)}<br><small>{html.escape(f.unit)}, '
-                  f'{f.better} is better</small>')
-    parts += [_heading(direction),
-              scroll_table(head, table, own=[list(rows).index('model')])]
+      head.append('<small>chance</small>')
+    parts += [_heading(direction), scroll_table(head, table)]
     features = result['features'].get(direction)
     if features:
       parts.append(f'<p class="note">KID and FID: {html.escape(features)}. '
@@ -188,7 +190,8 @@ def _round_trips(result: Mapping[str, Any]) -> list[str]:
                      ('black, white, grey, noise', 'round_trip_extremes')):
     for direction, value in result[key].items():
       rows.append([
-          html.escape(f'{direction.replace("_to_", " to ")} and back, {title}'),
+          f'{html.escape(direction.replace("_to_", " to "))} and back'
+          f'<small>{html.escape(title)}</small>',
           _number('{:.1e}', value['max']), _number('{:.1e}', value['mean']),
           _number('{:.2%}', value['outside']),
           _number('{:.2%}', value['saturated'])])
@@ -240,7 +243,8 @@ def _pictures(paths: Sequence[str]) -> list[str]:
   # Translations first: they are what one looks for.
   order = sorted(paths, key=lambda p: (
       [i for i, (start, _, _) in enumerate(_CAPTIONS)
-       if os.path.basename(p).startswith(start)][0] * -1, p))
+       if os.path.basename(p).startswith(start)][0] * -1,
+      os.path.splitext(p)[0], p.endswith('.gif')))
   for path in order:
     name = os.path.splitext(os.path.basename(path))[0]
     for start, title, text in _CAPTIONS:
@@ -270,8 +274,8 @@ def _critics(result: Mapping[str, Any]) -> list[str]:
           f'{b} critic against {a} critic, at two ends of a translation',
           ((0., 1.), (1., 0.))),
       '<p class="note">The best critics of equation 6 agree: '
-      f'C_{html.escape(a)} + C_{html.escape(b)} = 1 (dashed; docs/training.md, '
-      f'from theorem 2). Mean distance: {found["gap"]:.3f}; correlation '
+      f'C_{html.escape(a)} + C_{html.escape(b)} = 1 (dashed; theorem 2, see '
+      f'docs/evaluation.md). Mean distance: {found["gap"]:.3f}; correlation '
       f'{found["correlation"]:.2f}, -1 at best.</p>']
 
 

@@ -191,6 +191,7 @@ def table3(settings: Settings,
     lambdas: On the paper's scale; see `paper_lambda`.
   """
   methods = []
+  made: dict[str, Any]
   for value in lambdas:
     paper = _TABLE_3.get(value) if settings.dataset == 'maps' else None
     if value == 0.:
@@ -588,7 +589,7 @@ def from_flags(values: flags.FlagValues, name: str) -> Settings:
     seeds = ()
   kinds = {f.name: str(f.type) for f in dataclasses.fields(config_lib.Config)}
   overrides = {}
-  for item in values['set'].value:
+  for item in values['set'].value or ():
     key, _, value = item.partition('=')
     if key not in kinds or not value:
       raise TableError(
