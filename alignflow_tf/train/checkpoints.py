@@ -17,7 +17,7 @@ import tensorflow as tf
 from alignflow_tf.train import config as config_lib
 
 __all__ = [
-    'BEST', 'Checkpoints', 'RunError', 'best', 'difference', 'first_line',
+    'Checkpoints', 'RunError', 'best', 'difference', 'first_line',
     'newest', 'prefix', 'problem', 'restore', 'steps'
 ]
 
@@ -25,7 +25,9 @@ FORMAT = 1
 # What readers of files raise that TensorFlow or a disk has damaged: its own
 # errors, and those of Python that its readers let through.
 _READING = (IndexError, OSError, RuntimeError, ValueError, tf.errors.OpError)
-BEST = 'best.json'
+# What says nothing about a file: it may be read the next time.
+_ELSEWHERE = (MemoryError, PermissionError, tf.errors.PermissionDeniedError,
+              tf.errors.ResourceExhaustedError)
 
 
 class RunError(ValueError):
@@ -60,12 +62,19 @@ def problem(path: str) -> str:
 
   Returns:
     A line for a person, or ''.
+
+  Raises:
+    RunError: If it cannot be read for another reason than its contents.
   """
   try:
     reader = tf.train.load_checkpoint(path)
     for name in reader.get_variable_to_shape_map():
       reader.get_tensor(name)
     _read_json(f'{path}.json')
+  except _ELSEWHERE as e:
+    raise RunError(
+        f'`run_dir`: {path} cannot be read: {first_line(e)}. Nothing was '
+        'changed; mend that and start again.') from e
   except _READING as e:
     return first_line(e)
   return ''
@@ -98,10 +107,19 @@ def newest(directory: str) -> str | None:
 
 def best(directory: str) -> str | None:
   """The checkpoint that was best on validation data, or None."""
-  record = _read_json(os.path.join(directory, BEST))
-  if record and record.get('step') in steps(directory):
-    return prefix(directory, record['step'])
-  return None
+  return _best(directory)[1]
+
+
+def _best(directory: str) -> tuple[float, str | None]:
+  """The lowest figure of the checkpoints in a directory, and its first one."""
+  lowest, found = float('inf'), None
+  for step in steps(directory):
+    path = prefix(directory, step)
+    with contextlib.suppress(RunError):  # Damaged: it is nobody's best.
+      figure = _read_json(f'{path}.json').get('figure')
+      if figure is not None and figure < lowest:
+        lowest, found = figure, path
+  return lowest, found
 
 
 def restore(checkpoint: tf.train.Checkpoint, path: str, whole: bool) -> None:
@@ -142,15 +160,18 @@ class Checkpoints:
   """The checkpoints that a training process writes and goes on from.
 
   Beside TensorFlow's files of a step stands `ckpt-<step>.json`: the
-  configuration, versions, and what the loop has to know to go on. It is
-  written first, so that there is no checkpoint without it.
+  configuration, versions, the figure on validation data, and what the loop has
+  to know to go on. It is written first, so that there is no checkpoint without
+  it.
 
-  The newest ones and the best on validation data are kept, others removed.
+  The newest ones, the newest sound one and the best on validation data are
+  kept, others removed.
   """
 
   def __init__(self, directory: str, checkpoint: tf.train.Checkpoint,
                keep: int, config: dict[str, Any],
-               free: frozenset[str] = frozenset()):
+               free: frozenset[str] = frozenset(),
+               sound: Callable[[dict[str, Any]], bool] = lambda state: True):
     """Prepares; nothing is read or written yet.
 
     Args:
@@ -159,6 +180,7 @@ class Checkpoints:
       keep: How many of the newest are kept.
       config: The configuration, as JSON values.
       free: Settings that a run may change as it goes on.
+      sound: Whether a run can go back to a checkpoint of such a state.
     """
     self.directory = directory
     self._checkpoint = checkpoint
@@ -168,6 +190,7 @@ class Checkpoints:
     self._keep = keep
     self._config = config
     self._free = free
+    self._sound = sound
 
   def save(self, step: int, state: dict[str, Any],
            figure: float | None = None) -> str:
@@ -190,7 +213,7 @@ class Checkpoints:
     path = prefix(self.directory, step)
     config_lib.dump(f'{path}.json', {
         'format': FORMAT, 'tensorflow': tf.__version__, 'step': step,
-        'config': self._config, 'state': state})
+        'config': self._config, 'figure': figure, 'state': state})
     try:
       self._checkpoint.write(path)
     except (OSError, tf.errors.OpError):
@@ -199,17 +222,12 @@ class Checkpoints:
     # A machine that is preempted loses what the disk has not got.
     for name in [*glob.glob(f'{glob.escape(path)}.*'), self.directory]:
       _sync(name)
-    if figure is not None and not figure >= self.best_figure():
-      config_lib.dump(os.path.join(self.directory, BEST),
-                      {'step': step, 'figure': figure})
     self._clean()
     return path
 
   def best_figure(self) -> float:
     """The best figure on validation data yet; infinity where there is none."""
-    if best(self.directory) is None:
-      return float('inf')
-    return float(_read_json(os.path.join(self.directory, BEST))['figure'])
+    return _best(self.directory)[0]
 
   def restore(
       self, say: Callable[[str], None],
@@ -217,7 +235,8 @@ class Checkpoints:
   ) -> dict[str, Any] | None:
     """Restores the newest checkpoint that reads well and is good.
 
-    Damaged ones are reported and renamed to `damaged-...`.
+    Newer ones that are damaged are reported and renamed to `damaged-...`; where
+    none will do, all stay as they are.
 
     Args:
       say: Takes a line for a person.
@@ -231,27 +250,31 @@ class Checkpoints:
       RunError: If it is of another configuration or version, or all are
         damaged.
     """
-    damaged = []
+    damaged: dict[str, str] = {}
     found_steps = steps(self.directory)
     for step in reversed(found_steps):
       path = prefix(self.directory, step)
       found = problem(path)
       if found:
-        aside = os.path.join(self.directory, 'damaged-')
-        say(f'{path} is damaged ({found}): it is renamed to '
-            f'{aside}{os.path.basename(path)}, and the one before is used.')
-        for name in glob.glob(f'{glob.escape(path)}.*'):
-          os.replace(name, aside + os.path.basename(name))
-        damaged.append(path)
+        damaged[path] = found
         continue
       facts = self._facts(path)
       state = facts.get('state', {})
       if good(state):
         restore(self._checkpoint, path, whole=True)
+        for bad, why in damaged.items():
+          self._put_aside(bad, why, say)
         return state
     if damaged and len(damaged) == len(found_steps):
-      raise RunError(_all_damaged(damaged))
+      raise RunError(_all_damaged(list(damaged)))
     return None
+
+  def _put_aside(self, path: str, why: str, say: Callable[[str], None]) -> None:
+    aside = os.path.join(self.directory, 'damaged-')
+    say(f'{path} is damaged ({why}): it is renamed to '
+        f'{aside}{os.path.basename(path)}, and the one before is used.')
+    for name in glob.glob(f'{glob.escape(path)}.*'):
+      os.replace(name, aside + os.path.basename(name))
 
   def drop_after(self, step: int) -> None:
     """Removes the checkpoints of later steps."""
@@ -280,9 +303,9 @@ class Checkpoints:
   def _clean(self) -> None:
     found = steps(self.directory)
     kept = {prefix(self.directory, s) for s in found[-self._keep:]}
+    kept |= {best(self.directory), self._newest_sound(found)}
     for step in found:
-      path = prefix(self.directory, step)
-      if path not in kept and path != best(self.directory):
+      if prefix(self.directory, step) not in kept:
         self._remove(step)
     for name in glob.glob(os.path.join(
         glob.escape(self.directory), 'ckpt-*_temp')):
@@ -293,6 +316,14 @@ class Checkpoints:
         f'model_checkpoint_path: "ckpt-{found[-1]}"\n' + ''.join(
             f'all_model_checkpoint_paths: "ckpt-{s}"\n'
             for s in steps(self.directory)))
+
+  def _newest_sound(self, found: list[int]) -> str | None:
+    for step in reversed(found):
+      path = prefix(self.directory, step)
+      with contextlib.suppress(RunError):
+        if self._sound(_read_json(f'{path}.json').get('state', {})):
+          return path
+    return None
 
   def _remove(self, step: int) -> None:
     path = prefix(self.directory, step)

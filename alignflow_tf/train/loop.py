@@ -231,7 +231,7 @@ def _train(config: config_lib.Config, run_dir: str, domains: data.DomainSet,
            trainer: trainer_lib.Trainer) -> None:
   checkpoints = checkpoints_lib.Checkpoints(
       os.path.join(run_dir, 'checkpoints'), trainer.checkpoint(),
-      config.keep_checkpoints, config.to_json(), runs.FREE)
+      config.keep_checkpoints, config.to_json(), runs.FREE, recovery.sound)
   state = checkpoints.restore(print)
   with monitor_lib.Monitor(run_dir, config.steps, config.images_per_step(
   ) * len(domains.domains), int(trainer.step)) as monitor:
@@ -281,10 +281,14 @@ class _Loop:
     # Scalars of the steps since the last line of `metrics.jsonl`. They are
     # saved too: a line after a stop is the one it would have been without.
     self._recent: list[dict[str, Any]] = []
+    # Whether a signal came before the validation of the last step.
+    self._due = False
 
   def resume(self, state: dict[str, Any]) -> None:
     """Takes over what a checkpoint was saved with."""
     self._skips = recovery.Skips(self._config.skip_limit, state)
+    self._watch.resume(state)
+    self._due = bool(state.get('due'))
     self._trainer.rate_factor.assign(self._skips.rate)
     self._recent = [
         {k: float('nan') if v is None else v for k, v in values.items()}
@@ -300,7 +304,8 @@ class _Loop:
       self._monitor.rewind(step)
     self._monitor.flush()
     self._checkpoints.save(
-        step, self._skips.state() | {'recent': self._recent}, figure)
+        step, self._skips.state() | self._watch.state() | {
+            'recent': self._recent, 'due': self._due}, figure)
 
   def __call__(self, signals: _Signals) -> None:
     """Trains to the end, or until a signal.
@@ -362,6 +367,8 @@ class _Loop:
     config, trainer, monitor = self._config, self._trainer, self._monitor
     begin = time.monotonic()
     start = int(trainer.step)
+    if self._due:
+      self.save(start, self._validate(start))
     stream = self._stream(start)
     for step in range(start + 1, config.steps + 1):
       try:
@@ -379,12 +386,10 @@ class _Loop:
       self._skips.add(step, values['skipped'])
       stop = signals.received is not None
       figure = None
-      if step % config.eval_every == 0 and not stop or step == config.steps:
-        monitor.done()
-        found = self._validation(step, monitor)
-        monitor.scalars(step, found)
-        figure = _figure(config, found)
-        monitor.start(step)
+      if step % config.eval_every == 0 or step == config.steps:
+        self._due = stop and step < config.steps
+        if not self._due:
+          figure = self._validate(step)
       if step % config.checkpoint_every == 0 or stop or (
           step == config.steps) or (
               figure is not None and figure < self._checkpoints.best_figure()):
@@ -393,6 +398,14 @@ class _Loop:
       if stop:
         break
     monitor.done()
+
+  def _validate(self, step: int) -> float | None:
+    self._due = False
+    self._monitor.done()
+    found = self._validation(step, self._monitor)
+    self._monitor.scalars(step, found)
+    self._monitor.start(step)
+    return _figure(self._config, found)
 
   def _log(self, step: int) -> None:
     config = self._config

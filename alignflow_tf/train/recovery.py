@@ -99,6 +99,14 @@ class Watch:
         v for v in model.trainable_variables if 'log_scale' in v.name]
     self._lowest: dict[str, float] = {}
 
+  def resume(self, state: Mapping[str, Any]) -> None:
+    """Takes over what a checkpoint was saved with."""
+    self._lowest = dict(state.get('lowest', {}))
+
+  def state(self) -> dict[str, Any]:
+    """What a checkpoint keeps."""
+    return {'lowest': self._lowest}
+
   def log_scale(self) -> float:
     """Largest absolute log-scale or bound of one, of all layers."""
     return max((float(tf.reduce_max(tf.abs(v))) for v in self._scales),
@@ -197,7 +205,8 @@ def report(directory: str, step: int, seed: int, why: str,
   batch = os.path.join(directory, 'batch.npz')
   with open(f'{batch}.partial', 'wb') as f:
     np.savez_compressed(
-        f, allow_pickle=False, **{f'images_{d}': x for d, x in images.items()})
+        f, allow_pickle=False,
+        **{f'images_{name}'.replace('/', '_'): x for name, x in images.items()})
   os.replace(f'{batch}.partial', batch)
   path = os.path.join(directory, 'report.json')
   config_lib.dump(path, {'step': step, 'seed': seed, 'why': why, **facts})

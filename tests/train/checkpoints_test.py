@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from alignflow_tf.train import checkpoints as checkpoints_lib
 from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import recovery
 
 CONFIG = config_lib.Config().to_json()
 
@@ -21,7 +22,7 @@ class _Saved:
     self.directory = str(directory)
     self.checkpoints = checkpoints_lib.Checkpoints(
         self.directory, tf.train.Checkpoint(x=self.x, step=self.step), keep,
-        config or CONFIG, frozenset({'log_every'}))
+        config or CONFIG, frozenset({'log_every'}), recovery.sound)
 
   def save(self, step, figure=None, state=None):
     self.step.assign(step)
@@ -48,9 +49,28 @@ def test_the_newest_and_the_best_are_kept(tmp_path):
   assert checkpoints_lib.best(saved.directory).endswith('ckpt-6')
   # TensorFlow's own tools find the newest too, and nothing else is left.
   assert tf.train.latest_checkpoint(saved.directory).endswith('ckpt-6')
-  assert sorted(os.listdir(tmp_path)) == ['best.json', 'checkpoint'] + [
+  assert sorted(os.listdir(tmp_path)) == ['checkpoint'] + [
       f'ckpt-{s}.{end}' for s in (5, 6)
       for end in ('data-00000-of-00001', 'index', 'json')]
+
+
+def test_a_figure_of_a_removed_checkpoint_counts_no_more(tmp_path):
+  saved = _Saved(tmp_path)
+  saved.save(1, 3.)
+  saved.save(2, 1.)
+  saved.checkpoints.drop_after(1)
+  saved.save(2, 2.5)
+  assert saved.checkpoints.best_figure() == 2.5
+  saved.save(3, 2.)
+  assert checkpoints_lib.best(saved.directory).endswith('ckpt-3')
+
+
+def test_one_to_go_back_to_is_kept(tmp_path):
+  saved = _Saved(tmp_path)
+  for step in range(1, 7):
+    saved.save(step, state={'skips': [1] if step > 2 else []})
+  assert saved.steps() == [2, 5, 6]
+  assert saved.restore(good=recovery.sound)[0] == {'skips': []}
 
 
 def test_state_and_values_come_back(tmp_path):
@@ -112,8 +132,9 @@ def test_all_damaged(tmp_path):
   _truncate(f'{saved.save(1)}.index', 5)
   with pytest.raises(checkpoints_lib.RunError, match='all checkpoints'):
     checkpoints_lib.newest(saved.directory)
-  with pytest.raises(checkpoints_lib.RunError, match='all checkpoints'):
-    saved.restore()
+  for _ in range(2):  # A second start must not begin anew.
+    with pytest.raises(checkpoints_lib.RunError, match='all checkpoints'):
+      saved.restore()
 
 
 def test_another_configuration_is_refused_with_the_difference(tmp_path):

@@ -119,6 +119,26 @@ def test_stop_and_go_on_equals_going_on(run_dir, tmp_path, monkeypatch, capsys):
   assert _events(path) == _events(run_dir)
 
 
+def test_a_stop_puts_off_the_validation_of_its_step(tmp_path, monkeypatch):
+  path = str(tmp_path / 'stopped')
+  config = _config(steps=2, eval_every=1, objective='mle')
+
+  def stop(self, step, values):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.01)
+    return {}
+
+  monkeypatch.setattr(loop.monitor_lib.Monitor, 'progress', stop)
+  with pytest.raises(loop.Stopped):
+    loop.train(config, path)
+  monkeypatch.undo()
+  name = 'validation/bits_per_dim/mnist'
+  assert not [line for line in _metrics(path) if name in line]
+  loop.train(config, path)
+  assert [line['step'] for line in _metrics(path) if name in line] == [1, 2]
+  assert runs.Run(path).checkpoint('best')
+
+
 def _metrics(run_dir):
   with open(os.path.join(run_dir, 'metrics.jsonl')) as f:
     lines = [json.loads(line) for line in f]
