@@ -25,7 +25,7 @@ FORMAT = 1
 # What readers of files raise that TensorFlow or a disk has damaged: its own
 # errors, and those of Python that its readers let through.
 _READING = (IndexError, OSError, RuntimeError, ValueError, tf.errors.OpError)
-# What says nothing about a file: it may be read the next time.
+# What says nothing about a file, which may well be read the next time.
 _ELSEWHERE = (MemoryError, PermissionError, tf.errors.PermissionDeniedError,
               tf.errors.ResourceExhaustedError)
 
