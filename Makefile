@@ -21,7 +21,7 @@ PYTEST_WORKERS ?= 2
 
 SHELL := /bin/sh
 VENV_PYTHON := $(VENV)/bin/python
-BENCHMARKS = $(sort $(wildcard benchmarks/*.py))
+BENCHMARKS = $(sort $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

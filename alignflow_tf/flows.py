@@ -82,6 +82,7 @@ def real_nvp(
     alpha: float = 0.05,
     shared: SharedScales | None = None,
     seed: int = 0,
+    memory: str = 'standard',
     dtype: tf.DType = tf.float32,
     network_dtype: Any = None,
     name: str = 'real_nvp',
@@ -106,6 +107,8 @@ def real_nvp(
     alpha: See `alignflow_tf.bijectors.ImagePreprocess`.
     shared: Scales whose couplings are shared with other flows.
     seed: Non-negative integer that fixes the initial weights.
+    memory: What is stored for gradients: 'standard', 'recompute' or
+      'reversible'; see `bijectors.LogDetChain`.
     dtype: Type of the flow, `tf.float32` or `tf.float64`.
     network_dtype: Keras dtype or policy of the networks (`'mixed_bfloat16'`,
       say); by default the flow's type.
@@ -150,28 +153,25 @@ def real_nvp(
     width = channels * 2**index
     key = (image_channels, width, num_blocks, dtype, str(network_dtype))
     if index == num_scales - 1:
-      return tfb.Chain(shared.get(index, key, lambda: couplings(
+      return bijectors.LogDetChain(shared.get(index, key, lambda: couplings(
           image_channels, width, bijectors.CheckerboardMask, 4)),
                        name=f'scale_{index}')
     fine = shared.get(index, ('fine', *key), lambda: couplings(
         image_channels, width, bijectors.CheckerboardMask, 3))
     coarse = shared.get(index, ('coarse', *key), lambda: couplings(
         4 * image_channels, 2 * width, bijectors.ChannelMask, 3))
-    # From one squeeze order to the other is a permutation of the channels.
-    order = np.argsort(bijectors.channel_permutation(image_channels, 'channel'))
-    order = order[bijectors.channel_permutation(image_channels, 'alternate')]
-    return tfb.Chain([
+    return bijectors.LogDetChain([
         *fine,
         tfb.Invert(bijectors.Squeeze('channel')),
         *coarse,
-        tfb.Permute(np.argsort(order).astype(np.int32), name='to_channel'),
+        bijectors.Reorder('alternate', 'channel', name='to_channel'),
         bijectors.FactorOut(scale(index + 1, 2 * image_channels)),
         bijectors.Squeeze('alternate'),
     ], name=f'scale_{index}')
 
-  return tfb.Chain([
+  return bijectors.LogDetChain([
       bijectors.ImagePreprocess(alpha, dtype=dtype),
-      scale(0, event_shape[-1])], name=name)
+      scale(0, event_shape[-1])], memory=memory, name=name)
 
 
 def glow(
@@ -184,6 +184,7 @@ def glow(
     alpha: float = 0.05,
     shared: SharedScales | None = None,
     seed: int = 0,
+    memory: str = 'standard',
     dtype: tf.DType = tf.float32,
     network_dtype: Any = None,
     name: str = 'glow',
@@ -205,6 +206,8 @@ def glow(
     alpha: See `alignflow_tf.bijectors.ImagePreprocess`.
     shared: Scales whose steps are shared with other flows.
     seed: Non-negative integer that fixes the initial weights.
+    memory: What is stored for gradients: 'standard', 'recompute' or
+      'reversible'; see `bijectors.LogDetChain`.
     dtype: Type of the flow, `tf.float32` or `tf.float64`.
     network_dtype: Keras dtype or policy of the networks.
     name: Name of the bijector.
@@ -251,13 +254,13 @@ def glow(
     rest: list[tfb.Bijector] = []
     if index < num_scales - 1:
       rest = [bijectors.FactorOut(scale(index + 1, squeezed // 2))]
-    return tfb.Chain([
+    return bijectors.LogDetChain([
         tfb.Invert(bijectors.Squeeze('channel')), *layers, *rest,
         bijectors.Squeeze('channel')], name=f'scale_{index}')
 
-  return tfb.Chain([
+  return bijectors.LogDetChain([
       bijectors.ImagePreprocess(alpha, dtype=dtype),
-      scale(0, event_shape[-1])], name=name)
+      scale(0, event_shape[-1])], memory=memory, name=name)
 
 
 def num_parameters(module: tf.Module) -> int:

@@ -1,91 +1,113 @@
-"""Time to the first step and of a step: python benchmarks/train_step.py.
+"""The training step beside its own convolutions, and the first step.
 
-Each setting runs in a process of its own, in turns, so that what else the
-machine does hits all of them alike.
+  python benchmarks/train_step.py [--presets=cpu,paper] [--seconds=20]
+
+The floor runs exactly the convolutions of the step, forward and backward, those
+of the critics included, and nothing else: they are read from the step's graph.
+A setting is measured in a process of its own; step and floor take turns in it.
+`first step` is from the call to its end: tracing, TensorFlow's preparations and
+the step; before it come the import and building the model with its optimizer,
+initialisation included. `of which busy` is the processors' time of this process
+in it, which other programs lengthen less.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import time
+from typing import Any
+
+import _common
+
+# Size, channels, batch.
+_SHAPES = {'cpu': (16, 1, 32), 'cpu_pictures': (32, 3, 16), 'paper': (32, 3, 8)}
 
 
-def _measure(preset: str, size: int, channels: int, batch: int, steps: int,
-             precision: str) -> dict[str, float]:
+def _measure(args: argparse.Namespace) -> dict[str, Any]:
   begin = time.perf_counter()
-  import numpy as np
-  import tensorflow as tf
-
   from alignflow_tf.train import config as config_lib
-  from alignflow_tf.train import devices
-  from alignflow_tf.train import loop
   from alignflow_tf.train import trainer as trainer_lib
-  if os.environ.get('ALIGNFLOW_THREADS') != 'default':
-    devices.configure_threads()
-  imported = time.perf_counter()
-  config = config_lib.resolve(preset, batch_size=batch, precision=precision)
+
+  size, channels, batch = args.shape
+  overrides = dict(item.split('=') for item in args.child.split(',') if item)
+  xla = overrides.pop('xla', None) is not None
+  config = config_lib.resolve(
+      args.preset, batch_size=batch, xla=xla or None, **overrides)
   shape = (size, size, channels)
-  random = np.random.RandomState(0)
-  batch_images = {
-      d: tf.constant(random.randint(0, 256, (batch, *shape)), tf.uint8)
-      for d in 'ab'}
-  with loop._without_graph_optimizer():
+  with _common.training():
+    imported = time.perf_counter()
+    images = _common.step_batch(shape, batch)
     trainer = trainer_lib.Trainer(config, ('a', 'b'), shape)
-    trainer.initialize(batch_images)
-    built = time.perf_counter()
-    float(trainer.train_step(batch_images)['loss'])
+    trainer.initialize(_common.step_batch(shape, 256))
+    built, busy = time.perf_counter(), time.process_time()
+    float(trainer.train_step(images)['loss'])
     first = time.perf_counter()
-    times = []
-    for _ in range(steps):
-      start = time.perf_counter()
-      float(trainer.train_step(batch_images)['loss'])
-      times.append(time.perf_counter() - start)
-  return {'import': imported - begin, 'build': built - imported,
-          'first step': first - built, 'step': statistics.median(times),
-          'fastest step': min(times), 'images/s': 2 * batch / statistics.median(
-              times)}
+    result = {'import': imported - begin, 'build': built - imported,
+              'first step': first - built,
+              'of which busy': time.process_time() - busy}
+    if not args.first_only:
+      functions = {'step': lambda: float(trainer.train_step(images)['loss'])}
+      if not xla:
+        counts = _common.convolutions(
+            trainer.train_step.get_concrete_function(images))
+        result['convolutions'] = sum(counts.values())
+        result['GFLOP'] = _common.flops(counts) / 1e9
+        functions['floor'] = _common.floor(counts)
+      result['times'] = _common.measure_in_turns(functions, args.seconds)
+  return result
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument('--preset', default='cpu')
-  parser.add_argument('--size', type=int, default=16)
-  parser.add_argument('--channels', type=int, default=1)
-  parser.add_argument('--batch', type=int, default=32)
-  parser.add_argument('--steps', type=int, default=30)
-  parser.add_argument('--repeats', type=int, default=3)
-  parser.add_argument('--child', default='')
+  parser = argparse.ArgumentParser(
+      description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+  parser.add_argument('--presets', default='cpu,paper')
+  parser.add_argument('--settings', default='', help=(
+      'name=value,... of Config (and xla=1), settings split by ;'))
+  parser.add_argument('--seconds', type=float, default=20.)
+  parser.add_argument('--repeats', type=int, default=3,
+                      help='processes a setting, for the first step')
+  parser.add_argument('--shape', type=int, nargs=3, default=None)
+  parser.add_argument('--preset', default='cpu', help=argparse.SUPPRESS)
+  parser.add_argument('--child', default=None, help=argparse.SUPPRESS)
+  parser.add_argument('--first_only', action='store_true',
+                      help=argparse.SUPPRESS)
   args = parser.parse_args()
-  if args.child:
-    print(json.dumps(_measure(args.preset, args.size, args.channels, args.batch,
-                              args.steps, args.child)))
+  if args.child is not None:
+    print(json.dumps(_measure(args)))
     return
-  settings = {
-      'float32': ('float32', {}),
-      "float32, TensorFlow's threads": (
-          'float32', {'ALIGNFLOW_THREADS': 'default'}),
-      'mixed_bfloat16': ('mixed_bfloat16', {}),
-  }
-  results: dict[str, list[dict[str, float]]] = {name: [] for name in settings}
-  for _ in range(args.repeats):
-    for name, (precision, environment) in settings.items():
-      command = [sys.executable, *sys.argv, f'--child={precision}']
-      output = subprocess.run(
-          command, env=os.environ | environment, check=True, text=True,
-          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
-      results[name].append(json.loads(output.splitlines()[-1]))
-  columns = list(results['float32'][0])
-  print(f'preset {args.preset}, {args.size}x{args.size}x{args.channels}, batch '
-        f'{args.batch}; medians of {args.repeats} processes, seconds')
-  print(f'{"":<32}' + ''.join(f'{c:>14}' for c in columns))
-  for name, runs in results.items():
-    values = [statistics.median(r[c] for r in runs) for c in columns]
-    print(f'{name:<32}' + ''.join(f'{v:14.3f}' for v in values))
+  _common.print_machine()
+  for preset in args.presets.split(','):
+    size, channels, batch = args.shape or _SHAPES[preset]
+    settings = args.settings.split(';')
+    runs: dict[str, list[dict[str, Any]]] = {s: [] for s in settings}
+    for repeat in range(args.repeats):
+      for setting in settings:
+        options = [f'--preset={preset}', f'--child={setting}',
+                   f'--seconds={args.seconds}',
+                   '--shape', str(size), str(channels), str(batch)]
+        if repeat:
+          options.append('--first_only')
+        runs[setting].append(_common.in_process(options))
+    for setting, results in runs.items():
+      print(f'\npreset {preset} {setting} {size}x{size}x{channels}, batch '
+            f'{batch}')
+      good = [r for r in results if 'error' not in r]
+      if not good:
+        print(results[0]['error'])
+        continue
+      for name in ('import', 'build', 'first step', 'of which busy'):
+        values = sorted(r[name] for r in good)
+        print(f'{name}: median {statistics.median(values):.1f} s, '
+              f'fastest {values[0]:.1f} s, {len(values)} processes')
+      if 'times' in good[0]:
+        if 'GFLOP' in good[0]:
+          print(f'{good[0]["convolutions"]} convolutions, '
+                f'{good[0]["GFLOP"]:.1f} GFLOP a step')
+        times = good[0]['times']
+        _common.print_turns(
+            times, 'floor' if 'floor' in times else 'step', batch, 'pairs')
 
 
 if __name__ == '__main__':

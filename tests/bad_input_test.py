@@ -60,7 +60,7 @@ CONFIG = [(name, value) for name in POSITIVE for value in COUNTS] + [
     ('channels', 2), ('channels', '3'), ('channels', 0)] + [
     (name, value)
     for name in ('objective', 'gan_loss', 'precision', 'cache', 'flow',
-                 'preset', 'fit', 'model')
+                 'preset', 'fit', 'model', 'memory')
     for value in ('nothing', '', 3)] + [
     ('domain', 'a:/x'), ('domain', (1,)), ('share', 'some'), ('share', '9'),
     ('share', '0,x'),

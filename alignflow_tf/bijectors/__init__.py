@@ -7,9 +7,12 @@ from alignflow_tf.bijectors.factor_out import FactorOut
 from alignflow_tf.bijectors.image_preprocess import ImagePreprocess
 from alignflow_tf.bijectors.invertible_conv import InvertibleConv1x1
 from alignflow_tf.bijectors.log_det_bijector import LogDetBijector
+from alignflow_tf.bijectors.log_det_chain import LogDetChain
+from alignflow_tf.bijectors.log_det_chain import MEMORY
 from alignflow_tf.bijectors.masks import ChannelMask
 from alignflow_tf.bijectors.masks import CheckerboardMask
 from alignflow_tf.bijectors.masks import Mask
+from alignflow_tf.bijectors.reorder import Reorder
 from alignflow_tf.bijectors.squeeze import channel_permutation
 from alignflow_tf.bijectors.squeeze import Squeeze
 
@@ -22,7 +25,10 @@ __all__ = [
     'ImagePreprocess',
     'InvertibleConv1x1',
     'LogDetBijector',
+    'LogDetChain',
+    'MEMORY',
     'Mask',
+    'Reorder',
     'Squeeze',
     'channel_permutation',
     'initialize_act_norms',

@@ -10,12 +10,18 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from alignflow_tf.bijectors import log_det_bijector
+from alignflow_tf.bijectors import shared_function
 
 __all__ = ['ActNorm', 'initialize_act_norms']
 
 tfb = tfp.bijectors
 
 _initializing = contextvars.ContextVar('initializing_act_norms', default=False)
+
+
+def initializing() -> bool:
+  """Whether `initialize_act_norms` is running."""
+  return _initializing.get()
 
 
 @contextlib.contextmanager
@@ -128,30 +134,29 @@ class ActNorm(log_det_bijector.LogDetBijector):
     """The logarithm of the scale, of shape `[channels]`."""
     return self._log_scale
 
-  def _log_det(self, x: tf.Tensor, log_scale: tf.Tensor) -> tf.Tensor:
-    if x.shape[-3] is not None and x.shape[-2] is not None:
-      pixels = tf.constant(x.shape[-3] * x.shape[-2], x.dtype)
-    else:
-      pixels = tf.cast(tf.shape(x)[-3] * tf.shape(x)[-2], x.dtype)
-    return pixels * tf.reduce_sum(log_scale)
-
   def _forward_and_log_det(
       self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     self._check(x)
-    log_scale = tf.convert_to_tensor(self._log_scale)
-    return (x * tf.exp(log_scale) + self._loc, self._log_det(x, log_scale))
+    return shared_function.call(
+        _normalize, (False,), x, self._loc, self._log_scale)
 
   def _inverse_and_log_det(
       self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     self._check(y)
-    if _initializing.get():
+    if initializing():
       axes = list(range(y.shape.rank - 1))
       mean, variance = tf.nn.moments(y, axes)
       self._loc.assign(mean)
       self._log_scale.assign(
           tf.math.log(tf.maximum(tf.sqrt(variance), self._MIN_STDDEV)))
-    log_scale = tf.convert_to_tensor(self._log_scale)
-    return ((y - self._loc) * tf.exp(-log_scale), -self._log_det(y, log_scale))
+    return shared_function.call(
+        _normalize, (True,), y, self._loc, self._log_scale)
+
+  def _pure(self, direction: str) -> log_det_bijector.Pure:
+    return _normalize, (direction == 'inverse',)
+
+  def _values(self) -> list[tf.Tensor]:
+    return [tf.convert_to_tensor(v) for v in (self._loc, self._log_scale)]
 
   def _check(self, x: tf.Tensor) -> None:
     if x.shape.rank is None or x.shape.rank < 3 or (
@@ -159,3 +164,16 @@ class ActNorm(log_det_bijector.LogDetBijector):
       raise ValueError(
           f'`{self.name}` takes images of shape [..., height, width, '
           f'{self._channels}], got {x.shape}.')
+
+
+def _normalize(
+    inverse: bool, x: tf.Tensor, loc: tf.Tensor, log_scale: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """`ActNorm` as a pure function: its value and log-determinant."""
+  shape = tf.shape(x)
+  log_det = tf.reduce_sum(log_scale) * tf.cast(shape[-3] * shape[-2], x.dtype)
+  if inverse:
+    y, log_det = (x - loc) * tf.exp(-log_scale), -log_det
+  else:
+    y = x * tf.exp(log_scale) + loc
+  return y, tf.broadcast_to(log_det, shape[:-3])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-import functools
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
+from alignflow_tf.bijectors import act_norm
 from alignflow_tf.bijectors import log_det_bijector
 from alignflow_tf.bijectors import masks
+from alignflow_tf.bijectors import shared_function
 
 __all__ = ['AffineCoupling']
 
@@ -124,24 +124,20 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
   def _couple(
       self, x: tf.Tensor, inverse: bool) -> tuple[tf.Tensor, tf.Tensor]:
     self._check(x)
+    if act_norm.initializing() and getattr(
+        self._network, 'outputs_zero', False):
+      # As new: the identity, which takes no network to compute.
+      return x, tf.zeros(tf.shape(x)[:-3], x.dtype)
     kept, changed = self._mask.split(x)
     # Convolutions take one batch axis; any others are folded into it.
     batch = None
     if x.shape.rank != 4:
       batch = tf.shape(x)[:-3]
       kept, changed = _fold(kept), _fold(changed)
-    mask = self._mask.tensor(kept)
     network, weights = self._pure_network()
-    kind: Any = type(self._mask)
-    function = _traced(
-        kind, network, inverse, kept.shape, changed.dtype)
-    # Values, not variables: a function that was traced with one network's
-    # variables would be traced again for another's.
-    arguments = (kept, changed, mask, self._bound.read_value(),
-                 *[tf.convert_to_tensor(w) for w in weights])
-    # TensorFlow takes functions of one piece of code for one that is traced
-    # again and again, and warns; concrete functions it does not count.
-    changed, log_det = function.get_concrete_function(*arguments)(*arguments)
+    changed, log_det = shared_function.call(
+        _couple, (type(self._mask), network, inverse), kept, changed,
+        self._mask.tensor(kept), self._bound, *weights)
     if batch is not None:
       log_det = tf.reshape(log_det, batch)
       kept, changed = _unfold(kept, batch), _unfold(changed, batch)
@@ -166,6 +162,28 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
       self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return self._couple(y, inverse=True)
 
+  def _pure(self, direction: str) -> log_det_bijector.Pure:
+    network, weights = self._pure_network()
+    if not weights:
+      raise NotImplementedError(
+          f'`{self.name}` trains with `memory="standard"` alone: its network '
+          'does not offer itself as a pure function.')
+    return _couple_images, (
+        type(self._mask), self._mask.reverse, network, direction == 'inverse')
+
+  def _values(self) -> list[tf.Tensor]:
+    return [tf.convert_to_tensor(v)
+            for v in (self._bound, *self._pure_network()[1])]
+
+  def _pull_back(
+      self, direction: str, y: tf.Tensor, dy: tf.Tensor, dlog_det: tf.Tensor,
+      values: Sequence[tf.Tensor]
+  ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+    _, static = self._pure(direction)
+    x, dx, *dvalues = shared_function.call(
+        _pull_back, static, y, dy, dlog_det, *values)
+    return x, dx, dvalues
+
   def _check(self, x: tf.Tensor) -> None:
     if x.shape.rank is None or x.shape.rank < 3 or (
         x.shape[-1] != self._channels) or 0 in x.shape[-3:].as_list():
@@ -174,48 +192,108 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
           f'{self._channels}], got {x.shape}.')
 
 
-@functools.lru_cache(maxsize=256)
-def _traced(
+def _couple(
     mask: type[masks.Mask],
     network: Callable[..., tf.Tensor],
     inverse: bool,
-    shape: tf.TensorShape,
-    dtype: tf.DType,
-) -> Any:
-  """The arithmetic of a coupling as a `tf.function`.
-
-  Couplings that differ in their weights and the parity of their masks alone
-  share one, so that it is traced, differentiated and optimized once and not for
-  each coupling: of the time to the first step, that is the larger part.
+    kept: tf.Tensor,
+    changed: tf.Tensor,
+    tensor: tf.Tensor,
+    bound: tf.Tensor,
+    *weights: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """The arithmetic of a coupling as a pure function.
 
   Args:
     mask: Class of the mask.
     network: Function of the network's inputs and weights.
     inverse: The direction.
-    shape: Shape of the kept part: a function a shape, one trace each.
-    dtype: The flow's type, likewise.
+    kept: The part that conditions, `[B, H, W, C]`.
+    changed: The part that changes.
+    tensor: What `mask.tensor` gives.
+    bound: The bound of the log-scale.
+    *weights: The network's weights.
 
   Returns:
-    A function from `(kept, changed, mask, bound, *weights)` to the changed part
-    after the coupling and the log-determinant, of shape `[B]`.
+    The changed part after the coupling and the log-determinant, of shape `[B]`.
   """
-  del shape, dtype
+  log_scale, shift = _scale_and_shift(
+      mask, network, kept, tensor, bound, *weights)
+  log_det = tf.reduce_sum(log_scale, axis=[1, 2, 3])
+  if inverse:
+    return (changed - shift) * tf.exp(-log_scale), -log_det
+  return changed * tf.exp(log_scale) + shift, log_det
 
-  def couple(
-      kept: tf.Tensor, changed: tf.Tensor, tensor: tf.Tensor, bound: tf.Tensor,
-      *weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    output = network(mask.network_input(kept, tensor), *weights)
-    raw, shift = tf.split(tf.cast(output, kept.dtype), 2, axis=-1)
-    log_scale = mask.restrict(bound * tf.tanh(raw), tensor)
-    # Outside the changed part, `changed` is 0 and must stay so.
-    shift = mask.restrict(shift, tensor)
-    if inverse:
-      return ((changed - shift) * tf.exp(-log_scale),
-              -tf.reduce_sum(log_scale, axis=[1, 2, 3]))
-    return (changed * tf.exp(log_scale) + shift,
-            tf.reduce_sum(log_scale, axis=[1, 2, 3]))
 
-  return tf.function(couple, autograph=False)
+def _scale_and_shift(
+    mask: type[masks.Mask],
+    network: Callable[..., tf.Tensor],
+    kept: tf.Tensor,
+    tensor: tf.Tensor,
+    bound: tf.Tensor,
+    *weights: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+  output = network(mask.network_input(kept, tensor), *weights)
+  raw, shift = tf.split(tf.cast(output, kept.dtype), 2, axis=-1)
+  # Outside the changed part, `changed` is 0 and must stay so.
+  return (mask.restrict(bound * tf.tanh(raw), tensor),
+          mask.restrict(shift, tensor))
+
+
+def _couple_images(
+    mask_type: type[masks.Mask],
+    reverse: bool,
+    network: Callable[..., tf.Tensor],
+    inverse: bool,
+    x: tf.Tensor,
+    *values: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """`_couple` of whole images."""
+  mask = mask_type(reverse=reverse)
+  kept, changed = mask.split(x)
+  changed, log_det = _couple(
+      mask_type, network, inverse, kept, changed, mask.tensor(kept), *values)
+  return mask.join(kept, changed), log_det
+
+
+def _pull_back(
+    mask_type: type[masks.Mask],
+    reverse: bool,
+    network: Callable[..., tf.Tensor],
+    inverse: bool,
+    y: tf.Tensor,
+    dy: tf.Tensor,
+    dlog_det: tf.Tensor,
+    *values: tf.Tensor,
+) -> tuple[tf.Tensor, ...]:
+  """The input and the gradients, from the output and gradients there.
+
+  The network reads the kept part, which is the same on both sides, so that one
+  evaluation serves the way back and the gradients.
+  """
+  mask = mask_type(reverse=reverse)
+  kept, changed_y = mask.split(y)
+  log_scale, shift = _scale_and_shift(
+      mask_type, network, kept, mask.tensor(kept), *values)
+  dkept, dchanged = mask.split(dy)
+  dlog_det = dlog_det[:, tf.newaxis, tf.newaxis, tf.newaxis]
+  if inverse:
+    # changed_y = (changed_x - shift) * exp(-log_scale)
+    changed_x = changed_y * tf.exp(log_scale) + shift
+    dchanged_x = dchanged * tf.exp(-log_scale)
+    dshift = -dchanged_x
+    dlog_scale = -dchanged * changed_y - dlog_det
+  else:
+    # changed_y = changed_x * exp(log_scale) + shift
+    changed_x = (changed_y - shift) * tf.exp(-log_scale)
+    dchanged_x = dchanged * tf.exp(log_scale)
+    dshift = dchanged
+    dlog_scale = dchanged_x * changed_x + dlog_det
+  # What `shared_function` traces, tapes do not see.
+  through_network, *dvalues = tf.gradients(
+      [log_scale, shift], [y, *values], grad_ys=[dlog_scale, dshift])
+  return (mask.join(kept, changed_x),
+          mask.join(dkept, dchanged_x) + through_network, *dvalues)
 
 
 def _fold(x: tf.Tensor) -> tf.Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -77,12 +79,38 @@ class FactorOut(log_det_bijector.LogDetBijector):
 
   def _forward_and_log_det(
       self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    first, second = self._halves(x)
-    y = tf.concat([self._inner.forward(first), second], axis=-1)
-    return y, self._inner.forward_log_det_jacobian(first, event_ndims=3)
+    return self._evaluate(x, 'forward')
 
   def _inverse_and_log_det(
       self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    first, second = self._halves(y)
-    x = tf.concat([self._inner.inverse(first), second], axis=-1)
-    return x, self._inner.inverse_log_det_jacobian(first, event_ndims=3)
+    return self._evaluate(y, 'inverse')
+
+  def _evaluate(
+      self, x: tf.Tensor, direction: str) -> tuple[tf.Tensor, tf.Tensor]:
+    first, second = self._halves(x)
+    first, log_det = log_det_bijector.evaluate(self._inner, first, direction)
+    if log_det is None:
+      log_det = tf.zeros(tf.shape(x)[:-3], x.dtype)
+    return tf.concat([first, second], axis=-1), log_det
+
+  def _values(self) -> list[tf.Tensor]:
+    return log_det_bijector.values_of(self._inner)
+
+  def _run(self, direction: str, x: tf.Tensor, values: Sequence[tf.Tensor],
+           recompute: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    first, second = self._halves(x)
+    first, log_det = log_det_bijector.run(
+        self._inner, direction, first, values, recompute)
+    if log_det is None:
+      log_det = tf.zeros(tf.shape(x)[:-3], x.dtype)
+    return tf.concat([first, second], axis=-1), log_det
+
+  def _pull_back(
+      self, direction: str, y: tf.Tensor, dy: tf.Tensor, dlog_det: tf.Tensor,
+      values: Sequence[tf.Tensor]
+  ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+    (first, second), (dfirst, dsecond) = self._halves(y), self._halves(dy)
+    first, dfirst, dvalues = log_det_bijector.pull_back(
+        self._inner, direction, first, dfirst, dlog_det, values)
+    return (tf.concat([first, second], axis=-1),
+            tf.concat([dfirst, dsecond], axis=-1), dvalues)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import math
+from typing import Any
 
 import tensorflow as tf
 
 from alignflow_tf.bijectors import log_det_bijector
+from alignflow_tf.bijectors import shared_function
 
 __all__ = ['ImagePreprocess']
 
@@ -75,26 +78,49 @@ class ImagePreprocess(log_det_bijector.LogDetBijector):
           parameters=parameters,
           name=name)
       self._alpha = alpha
-      self._limit = math.log((1. - alpha) / alpha)
-      self._slope = alpha * (1. - alpha) / (1. - 2. * alpha)
 
   def _is_increasing(self) -> bool:
     return True
 
-  def _log_derivative(self, x: tf.Tensor) -> tf.Tensor:
-    """`log dy/dx` at `x` in [-limit, limit]."""
-    return -tf.nn.softplus(x) - tf.nn.softplus(-x) - math.log(
-        1. - 2. * self._alpha)
-
   def _forward_and_log_det(
       self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    inside = tf.clip_by_value(x, -self._limit, self._limit)
-    y = (tf.sigmoid(inside) - self._alpha) / (1. - 2. * self._alpha)
-    return y + self._slope * (x - inside), self._log_derivative(inside)
+    return shared_function.call(_to_pixels, (self._alpha,), x)
 
   def _inverse_and_log_det(
       self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    inside = tf.clip_by_value(y, 0., 1.)
-    p = self._alpha + (1. - 2. * self._alpha) * inside
-    logit = tf.math.log(p) - tf.math.log1p(-p)
-    return (logit + (y - inside) / self._slope, -self._log_derivative(logit))
+    return shared_function.call(_from_pixels, (self._alpha,), y)
+
+  def _pure(self, direction: str) -> log_det_bijector.Pure:
+    function = _to_pixels if direction == 'forward' else _from_pixels
+    return _summed, (function, self._alpha)
+
+
+def _summed(function: Callable[..., Any], alpha: float,
+            x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+  y, log_derivative = function(alpha, x)
+  return y, tf.reduce_sum(log_derivative, axis=[1, 2, 3])
+
+
+def _limit_and_slope(alpha: float) -> tuple[float, float]:
+  return (math.log((1. - alpha) / alpha),
+          alpha * (1. - alpha) / (1. - 2. * alpha))
+
+
+def _log_derivative(alpha: float, x: tf.Tensor) -> tf.Tensor:
+  """`log dy/dx` at `x` in [-limit, limit]."""
+  return -tf.nn.softplus(x) - tf.nn.softplus(-x) - math.log(1. - 2. * alpha)
+
+
+def _to_pixels(alpha: float, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+  limit, slope = _limit_and_slope(alpha)
+  inside = tf.clip_by_value(x, -limit, limit)
+  y = (tf.sigmoid(inside) - alpha) / (1. - 2. * alpha)
+  return y + slope * (x - inside), _log_derivative(alpha, inside)
+
+
+def _from_pixels(alpha: float, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+  _, slope = _limit_and_slope(alpha)
+  inside = tf.clip_by_value(y, 0., 1.)
+  p = alpha + (1. - 2. * alpha) * inside
+  logit = tf.math.log(p) - tf.math.log1p(-p)
+  return logit + (y - inside) / slope, -_log_derivative(alpha, logit)

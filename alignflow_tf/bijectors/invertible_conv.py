@@ -7,6 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from alignflow_tf.bijectors import log_det_bijector
+from alignflow_tf.bijectors import shared_function
 
 __all__ = ['InvertibleConv1x1']
 
@@ -93,46 +94,36 @@ class InvertibleConv1x1(log_det_bijector.LogDetBijector):
       self._log_scale = tf.Variable(
           constant(np.log(np.abs(diagonal))), name='log_scale')
 
-  def _factors(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+  def _values(self) -> list[tf.Tensor]:
     dtype = self._lower.dtype
-    eye = tf.eye(self._channels, dtype=dtype)
-    lower = tf.linalg.band_part(self._lower, -1, 0)
-    lower = lower - tf.linalg.diag(tf.linalg.diag_part(lower)) + eye
-    upper = tf.linalg.band_part(self._upper, 0, -1)
-    scale = tf.constant(self._sign, dtype) * tf.exp(self._log_scale)
-    upper = tf.linalg.set_diag(upper, scale)
-    return tf.constant(self._permutation, dtype), lower, upper
+    return [tf.constant(self._permutation, dtype),
+            tf.constant(self._sign, dtype),
+            *map(tf.convert_to_tensor,
+                 (self._lower, self._upper, self._log_scale))]
+
+  def _pure(self, direction: str) -> log_det_bijector.Pure:
+    return _convolve, (direction == 'inverse',)
 
   @property
   def matrix(self) -> tf.Tensor:
     """The matrix `w`, of shape `[channels, channels]`."""
-    permutation, lower, upper = self._factors()
+    permutation, lower, upper = _factors(*self._values())
     return permutation @ lower @ upper
 
   @property
   def inverse_matrix(self) -> tf.Tensor:
     """The inverse of `w`."""
-    permutation, lower, upper = self._factors()
-    lower_inverse = tf.linalg.triangular_solve(
-        lower, tf.transpose(permutation), lower=True)
-    return tf.linalg.triangular_solve(upper, lower_inverse, lower=False)
-
-  def _log_det(self, x: tf.Tensor) -> tf.Tensor:
-    shape = tf.shape(x)
-    pixels = tf.cast(shape[-3] * shape[-2], x.dtype)
-    return pixels * tf.reduce_sum(self._log_scale)
+    return _inverse_matrix(*_factors(*self._values()))
 
   def _forward_and_log_det(
       self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     self._check(x)
-    y = tf.linalg.matmul(x, self.matrix, transpose_b=True)
-    return y, self._log_det(x)
+    return shared_function.call(_convolve, (False,), x, *self._values())
 
   def _inverse_and_log_det(
       self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     self._check(y)
-    x = tf.linalg.matmul(y, self.inverse_matrix, transpose_b=True)
-    return x, -self._log_det(y)
+    return shared_function.call(_convolve, (True,), y, *self._values())
 
   def _check(self, x: tf.Tensor) -> None:
     if x.shape.rank is None or x.shape.rank < 3 or (
@@ -140,3 +131,36 @@ class InvertibleConv1x1(log_det_bijector.LogDetBijector):
       raise ValueError(
           f'`{self.name}` takes images of shape [..., height, width, '
           f'{self._channels}], got {x.shape}.')
+
+
+def _factors(
+    permutation: tf.Tensor, sign: tf.Tensor, lower: tf.Tensor,
+    upper: tf.Tensor, log_scale: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+  """`P`, `L` and `U + diag(...)`."""
+  lower = tf.linalg.band_part(lower, -1, 0)
+  lower = tf.linalg.set_diag(lower, tf.ones_like(log_scale))
+  upper = tf.linalg.band_part(upper, 0, -1)
+  return permutation, lower, tf.linalg.set_diag(upper, sign * tf.exp(log_scale))
+
+
+def _inverse_matrix(
+    permutation: tf.Tensor, lower: tf.Tensor, upper: tf.Tensor) -> tf.Tensor:
+  lower_inverse = tf.linalg.triangular_solve(
+      lower, tf.transpose(permutation), lower=True)
+  return tf.linalg.triangular_solve(upper, lower_inverse, lower=False)
+
+
+def _convolve(
+    inverse: bool, x: tf.Tensor, *values: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """`InvertibleConv1x1` as a pure function: its value and log-determinant."""
+  permutation, lower, upper = _factors(*values)
+  shape = tf.shape(x)
+  log_det = tf.reduce_sum(values[-1]) * tf.cast(shape[-3] * shape[-2], x.dtype)
+  if inverse:
+    matrix, log_det = _inverse_matrix(permutation, lower, upper), -log_det
+  else:
+    matrix = permutation @ lower @ upper
+  y = tf.linalg.matmul(x, matrix, transpose_b=True)
+  return y, tf.broadcast_to(log_det, shape[:-3])

@@ -127,6 +127,12 @@ class ConditionerResNet(keras.layers.Layer):
     return [self.magnitude.value]
 
   @property
+  def outputs_zero(self) -> bool:
+    """Whether the output is 0 for any input, as it is at the start."""
+    return not any(
+        np.any(w.numpy()) for w in (self.output_kernel, self.output_bias))
+
+  @property
   def weight_list(self) -> list[tf.Variable]:
     """The weights in the order in which `function` takes them."""
     return [w.value for w in (

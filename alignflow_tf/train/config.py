@@ -79,6 +79,8 @@ class Config:
     pool_size: Past translations kept for the critics; 0 for none.
     precision: 'float32', 'mixed_bfloat16' or 'mixed_float16', of the networks;
       flows and log-determinants stay float32.
+    memory: What is stored for gradients: 'standard', or with less memory and
+      more time 'recompute' or 'reversible', which does not grow with depth.
     xla: Whether steps are compiled with XLA.
     deterministic: Whether a run gives bit for bit the same weights again.
     seed: Non-negative integer that all randomness comes from.
@@ -137,6 +139,7 @@ class Config:
   critic_noise: float = 0.
   pool_size: int = 50
   precision: str = 'float32'
+  memory: str = 'standard'
   xla: bool = False
   deterministic: bool = False
   seed: int = 0
@@ -186,6 +189,7 @@ class Config:
         'objective': ('hybrid', 'adversarial', 'mle'),
         'gan_loss': tuple(objectives.GAN_LOSSES),
         'fit': (None, 'crop', 'stretch', 'pad'),
+        'memory': ('standard', 'recompute', 'reversible'),
         'precision': ('float32', 'mixed_bfloat16', 'mixed_float16'),
         'cache': ('memory', 'file', 'none'),
         'flow': ('real_nvp', 'glow'),
@@ -207,6 +211,8 @@ class Config:
              "'adversarial' where `model=cyclegan`: it has no likelihood")
       _check(self.share == 'none', 'share', self.share,
              "'none' where `model=cyclegan`: it has no flows")
+      _check(self.memory == 'standard', 'memory', self.memory,
+             "'standard' where `model=cyclegan`: it has no flows")
 
   def shared_scales(self) -> tuple[int, ...] | None:
     """The scales to share: all for None, by index otherwise."""

@@ -92,8 +92,7 @@ class AlignFlowLoss:
       metrics['range_loss'] = outside
       loss += config.range_weight * outside
     if config.magnitude_l2:
-      loss += config.magnitude_l2 * tf.add_n(
-          [tf.nn.l2_loss(g) for g in self.magnitudes])
+      loss += config.magnitude_l2 * _l2_loss(self.magnitudes)
     for d, value in nll.items():
       metrics[f'bits_per_dim/{d}'] = images_lib.bits_per_dim(
           -value, model.event_size)
@@ -144,6 +143,14 @@ class CycleGANLoss:
 def _named(adversarial: Translations) -> dict[str, tf.Tensor]:
   return {f'adversarial_loss/{s}_to_{t}': value
           for (s, t), value in adversarial.items()}
+
+
+def _l2_loss(variables: list[tf.Variable]) -> tf.Tensor:
+  """Half the sum of squares; those of one shape together, in fewer ops."""
+  groups: dict[tuple[int, ...], list[tf.Variable]] = {}
+  for variable in variables:
+    groups.setdefault(tuple(variable.shape), []).append(variable)
+  return tf.add_n([tf.nn.l2_loss(tf.stack(g)) for g in groups.values()])
 
 
 def _magnitudes(model: alignflow.AlignFlow) -> list[tf.Variable]:

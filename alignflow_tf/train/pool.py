@@ -43,12 +43,14 @@ class ImagePool(tf.Module):
     self._count = tf.Variable(
         tf.zeros([], tf.int32), trainable=False, name='count')
 
-  def query(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+  def query(self, images: tf.Tensor, seed: tf.Tensor,
+            where: tf.Tensor | bool = True) -> tf.Tensor:
     """Exchanges images with the pool.
 
     Args:
       images: `[B, H, W, C]`.
       seed: Stateless seed, two integers.
+      where: Boolean scalar, without which nothing is kept.
 
     Returns:
       As many images, some of them from earlier calls.
@@ -73,8 +75,10 @@ class ImagePool(tf.Module):
         swap,
         tf.logical_and(filling, fill < self._size)[:, tf.newaxis, tf.newaxis,
                                                    tf.newaxis])
+    store = tf.logical_and(store, where)
     out = tf.where(swap, stored, candidates)
     self._images.scatter_update(
         tf.IndexedSlices(tf.where(store, candidates, stored), places))
-    self._count.assign(tf.minimum(kept + used, self._size))
+    self._count.assign(
+        tf.where(where, tf.minimum(kept + used, self._size), kept))
     return tf.concat([out, images[used:]], axis=0)

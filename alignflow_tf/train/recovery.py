@@ -162,7 +162,7 @@ def _walk(bijector: tfb.Bijector, x: tf.Tensor, inverse: bool,
   """The value after a bijector, and the first layer that spoils it, or ''."""
   path = f'{path}/{bijector.name}' if path else bijector.name
   name = ''
-  if isinstance(bijector, tfb.Chain):
+  if isinstance(bijector, (tfb.Chain, bijectors.LogDetChain)):
     parts = list(enumerate(bijector.bijectors))
     # A chain applies its last part first.
     for i, part in parts if inverse else parts[::-1]:

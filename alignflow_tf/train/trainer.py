@@ -16,11 +16,13 @@ from alignflow_tf import baselines
 from alignflow_tf import flows
 from alignflow_tf import images as images_lib
 from alignflow_tf import networks
+from alignflow_tf.bijectors import shared_function
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import generator_losses
 from alignflow_tf.train import objectives
 from alignflow_tf.train import pool as pool_lib
 from alignflow_tf.train import recovery
+from alignflow_tf.train import updates
 
 __all__ = ['Auxiliary', 'Trainer', 'build_critics', 'build_model']
 
@@ -63,7 +65,8 @@ def build_model(
   flow = functools.partial(
       make, num_scales=config.num_scales, channels=config.width,
       num_blocks=config.num_blocks, network_dtype=network_dtype,
-      shared=flows.SharedScales(scales or ()), seed=config.seed)
+      shared=flows.SharedScales(scales or ()), seed=config.seed,
+      memory=config.memory)
   try:
     return alignflow.AlignFlow(
         domains, event_shape, flow=flow, share=scales is None)
@@ -134,30 +137,6 @@ def build_critics(
         f'`critic_layers`, `image_size`: {e}') from e
 
 
-class _Average(tf.Module):
-  """Exponential moving average of a model's weights, held by a second model."""
-
-  def __init__(self, model: baselines.Model, average: baselines.Model,
-               decay: float):
-    super().__init__(name='average')
-    self._pairs = [tuple(pair) for pair in zip(
-        average.variables, model.variables, strict=True)]
-    self._decay = decay
-
-  def reset(self) -> None:
-    for average, variable in self._pairs:
-      average.assign(variable)
-
-  def update(self, step: tf.Tensor) -> None:
-    """`average += (1 - decay) * (variable - average)`; quicker at first."""
-    step = tf.cast(step, tf.float32)
-    rate = 1. - tf.minimum(self._decay, (1. + step) / (10. + step))
-    for average, variable in self._pairs:
-      # One fused op less than `assign_sub` and its product, for each variable.
-      tf.raw_ops.ResourceApplyGradientDescent(
-          var=average.handle, alpha=rate, delta=average - variable)
-
-
 class Trainer(tf.Module):
   """Model, critics, optimizers, averages and pools of a run; and its step.
 
@@ -204,7 +183,6 @@ class Trainer(tf.Module):
     self._gan = objectives.GAN_LOSSES[config.gan_loss]
     self.model = build_model(config, domains, event_shape)
     self.average = build_model(config, domains, event_shape)
-    self._averaging = _Average(self.model, self.average, config.ema_decay)
     self._generator_loss = generator_losses.make(config, self.model)
     self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
     self.skipped = tf.Variable(
@@ -231,26 +209,25 @@ class Trainer(tf.Module):
       for source, target in self._directions():
         self._pools[f'{source}_to_{target}'] = pool_lib.ImagePool(
             config.pool_size, event_shape)
-    self.flow_optimizer = self._adam(config.learning_rate)
-    self.critic_optimizer = self._adam(config.critic_learning_rate)
     self._flow_variables = list(self.model.trainable_variables)
+    self._flow_averages = list(self.average.trainable_variables)
     self._critic_weights = [
         v.value for critic in self._critics.values()
         for v in critic.trainable_variables]
-    # Slots exist before a checkpoint is read.
-    self.flow_optimizer._create_all_weights(self._flow_variables)
-    if self._critic_weights:
-      self.critic_optimizer._create_all_weights(self._critic_weights)
+    self.flow_optimizer = self._adam(
+        config.learning_rate, self._flow_variables)
+    self.critic_optimizer = self._adam(
+        config.critic_learning_rate, self._critic_weights)
     self.train_step = tf.function(
-        self._train_step, jit_compile=config.xla or None, autograph=False)
+        shared_function.not_inlined()(self._train_step),
+        jit_compile=config.xla or None, autograph=False)
 
-  def _adam(self, rate: float) -> tf_keras.optimizers.legacy.Optimizer:
-    # Keras 3's Adam is a dozen ops a variable in Python; this one is TF's fused
-    # kernel, and comes with TFP's own dependency.
-    return tf_keras.optimizers.legacy.Adam(
+  def _adam(
+      self, rate: float,
+      variables: list[tf.Variable]) -> tf_keras.optimizers.legacy.Optimizer:
+    return updates.make_adam(
         lambda: rate * self._rate_multiplier() * self.rate_factor,
-        self._config.beta_1,
-        self._config.beta_2, epsilon=1e-8)
+        self._config.beta_1, self._config.beta_2, variables)
 
   def _rate_multiplier(self) -> tf.Tensor:
     """`Config.learning_rate_multiplier` at the current step, as ops."""
@@ -267,7 +244,9 @@ class Trainer(tf.Module):
     """Initialises the activation normalisations from uint8 images."""
     self.model.initialize(
         self._dequantize(images, tf.constant([self._config.seed, 1])))
-    self._averaging.reset()
+    for average, variable in zip(
+        self.average.variables, self.model.variables, strict=True):
+      average.assign(variable)
 
   def _dequantize(self, images: Mapping[str, tf.Tensor],
                   seed: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -298,39 +277,38 @@ class Trainer(tf.Module):
       fakes = {(s, t): self.model.translator(s, t).forward(real[s])
                for s, t in self._directions()}
       _, good = self._update_critics(
-          real, fakes, seeds[2 * i], seeds[2 * i + 1])
+          real, fakes, seeds[2 * i], seeds[2 * i + 1], tf.constant(True))
       extra &= good
     real = {d: chunks[d][last] for d in chunks}
     known = self._labels(batch, rounds)
     fakes, gradients, metrics = self._flow_gradients(real, known, seeds[-2])
 
-    norm = tf.linalg.global_norm(gradients)
+    norm = tf.sqrt(updates.squared_norm(gradients)) / self._loss_scale
     finite = tf.math.is_finite(norm) & tf.math.is_finite(metrics['loss'])
     metrics['gradient_norm'] = norm
+    scale = 1. / self._loss_scale
+    if config.clip_norm:
+      # As `tf.clip_by_global_norm`.
+      scale *= config.clip_norm * tf.minimum(1. / norm, 1. / config.clip_norm)
+    step = tf.cast(self.step, tf.float32)
+    updates.adam(
+        self.flow_optimizer, self._flow_variables, gradients, finite, scale,
+        self._flow_averages,
+        # Quicker at first.
+        1. - tf.minimum(config.ema_decay, (1. + step) / (10. + step)))
+    auxiliary = self._auxiliary
+    if auxiliary is not None:
 
-    def update() -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-      clipped = gradients
-      if config.clip_norm:
-        clipped, _ = tf.clip_by_global_norm(
-            gradients, config.clip_norm, use_norm=norm)
-      self.flow_optimizer.apply_gradients(
-          zip(clipped, self._flow_variables, strict=True))
-      self._averaging.update(self.step)
-      if self._auxiliary is not None:
-        self._auxiliary.update(real, fakes, known, seeds[-1])
-      if not self._adversarial:
-        return {}, tf.constant(True)
-      return self._update_critics(
-          real, fakes, seeds[2 * last], seeds[2 * last + 1])
+      def update() -> tf.Tensor:
+        auxiliary.update(real, fakes, known, seeds[-1])
+        return tf.constant(0)
 
-    def skip() -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-      critics = self.model.domains if self._adversarial else ()
-      return {f'critic_loss/{d}': tf.constant(float('nan'))
-              for d in critics}, tf.constant(False)
-
-    critic_metrics, finite = tf.cond(finite, update, skip)
+      tf.cond(finite, update, lambda: tf.constant(0))
+    if self._adversarial:
+      critic_metrics, finite = self._update_critics(
+          real, fakes, seeds[2 * last], seeds[2 * last + 1], finite)
+      metrics.update(critic_metrics)
     finite &= extra
-    metrics.update(critic_metrics)
     metrics['skipped'] = 1. - tf.cast(finite, tf.float32)
     self.skipped.assign_add(tf.cast(tf.logical_not(finite), tf.int64))
     if self._scaled:
@@ -401,7 +379,7 @@ class Trainer(tf.Module):
       seed: tf.Tensor
   ) -> tuple[dict[tuple[str, str], tf.Tensor], list[tf.Tensor],
              dict[str, tf.Tensor]]:
-    """Translations, the gradient of the model's loss, and its parts."""
+    """Translations, the scaled gradient of the model's loss, its parts."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(self._flow_variables)
       loss, fakes, metrics = self._generator_loss(
@@ -414,8 +392,6 @@ class Trainer(tf.Module):
     gradients = tape.gradient(
         scaled, self._flow_variables,
         unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    if self._scaled:
-      gradients = [g / self._loss_scale for g in gradients]
     return fakes, gradients, metrics | {'loss': loss}
 
   def _judge(self, fakes: generator_losses.Translations, seed: tf.Tensor
@@ -433,19 +409,27 @@ class Trainer(tf.Module):
       fakes: dict[tuple[str, str], tf.Tensor],
       pool_seed: tf.Tensor,
       penalty_seed: tf.Tensor,
+      where: tf.Tensor,
   ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """One update of all critics, on real images and on the pools' images.
 
+    Args:
+      real: Images of each domain.
+      fakes: Their translations, by source and target.
+      pool_seed: Seed of what the pools and the instance noise draw.
+      penalty_seed: Seed of the gradient penalty.
+      where: Boolean scalar, without which nothing changes.
+
     Returns:
-      Losses by name, and whether the gradient was finite: only then the critics
-      were updated.
+      Losses by name, and whether the critics were updated, which takes a finite
+      gradient as well as `where`.
     """
     directions = self._directions()
     pool_seeds = tf.random.split(pool_seed, 2 * len(directions))
     pooled = {}
     for i, (s, t) in enumerate(directions):
       pooled[s, t] = self._pools[f'{s}_to_{t}'].query(
-          tf.stop_gradient(fakes[s, t]), pool_seeds[i])
+          tf.stop_gradient(fakes[s, t]), pool_seeds[i], where)
     losses = {}
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(self._critic_weights)
@@ -464,17 +448,12 @@ class Trainer(tf.Module):
       if self._scaled:
         total *= self._loss_scale
     gradients = tape.gradient(total, self._critic_weights)
-    if self._scaled:
-      gradients = [g / self._loss_scale for g in gradients]
-    finite = tf.math.is_finite(tf.linalg.global_norm(gradients))
-
-    def update() -> tf.Tensor:
-      self.critic_optimizer.apply_gradients(
-          zip(gradients, self._critic_weights, strict=True))
-      return tf.constant(0)
-
-    tf.cond(finite, update, lambda: tf.constant(0))
-    return {f'critic_loss/{d}': value for d, value in losses.items()}, finite
+    finite = where & tf.math.is_finite(updates.squared_norm(gradients))
+    updates.adam(self.critic_optimizer, self._critic_weights, gradients, finite,
+                 1. / self._loss_scale)
+    nan = tf.constant(float('nan'))
+    return {f'critic_loss/{d}': tf.where(where, value, nan)
+            for d, value in losses.items()}, finite
 
   def _adjust_loss_scale(self, finite: tf.Tensor) -> None:
     self._good_steps.assign(

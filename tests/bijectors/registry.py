@@ -183,7 +183,26 @@ for _name, _mask, _shape in (
       lambda dtype, mask=_mask, shape=_shape: _coupling(shape[-1], mask, dtype),
       _shape, _COUPLING, networks=1)
 
-for _order in ('channel', 'raster', 'alternate'):
+ENTRIES['chain'] = Entry(
+    # TFP's bijectors among ours, and one of ours turned around.
+    lambda dtype: af.bijectors.LogDetChain([
+        af.bijectors.ActNorm(2, dtype=dtype),
+        tfb.Scale(tf.constant(3., dtype)),
+        tfb.Invert(_coupling(2, af.bijectors.CheckerboardMask(), dtype)),
+        tfb.Invert(af.bijectors.Squeeze()), af.bijectors.Squeeze('raster')]),
+    (4, 2, 2), 2 + _COUPLING, networks=1)
+ENTRIES['chain_of_permutations'] = Entry(
+    lambda dtype: af.bijectors.LogDetChain([
+        af.bijectors.Squeeze('alternate'), af.bijectors.Squeeze()]),
+    (4, 8, 1), 0, output_shape=(1, 2, 16))
+
+_orders = ('channel', 'raster', 'alternate')
+for _source, _target in zip(_orders, (*_orders[1:], _orders[0]), strict=True):
+  ENTRIES[f'reorder_{_source}_{_target}'] = Entry(
+      lambda dtype, source=_source, target=_target: af.bijectors.Reorder(
+          source, target), (2, 3, 8), 0)
+
+for _order in _orders:
   ENTRIES[f'squeeze_{_order}'] = Entry(
       lambda dtype, order=_order: af.bijectors.Squeeze(order),
       (4, 6, 2), 0, output_shape=(2, 3, 8))

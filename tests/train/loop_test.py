@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework import func_graph
 
 import alignflow_tf as af
 from alignflow_tf import data
@@ -248,6 +249,27 @@ def test_fewer_images_than_when_the_run_began(run_dir, tmp_path):
     json.dump(facts, f)
   with pytest.raises(runs.RunError, match=r"changed.*'mnist'.*3501.*3500"):
     loop.train(_config(), path)
+
+
+def test_nothing_is_traced_after_the_first_evaluation(tmp_path, monkeypatch):
+  traced, seen = [], []
+  trace = func_graph.func_graph_from_py_func
+  scalars = loop.monitor_lib.Monitor.scalars
+
+  def counted(name, *args, **kwargs):
+    traced.append(name)
+    return trace(name, *args, **kwargs)
+
+  def noted(self, step, values):
+    seen.append((step, len(traced)))
+    scalars(self, step, values)
+
+  monkeypatch.setattr(func_graph, 'func_graph_from_py_func', counted)
+  monkeypatch.setattr(loop.monitor_lib.Monitor, 'scalars', noted)
+  loop.train(_config(steps=6, eval_every=2), str(tmp_path / 'run'))
+  warm = max(number for step, number in seen if step == 2)
+  assert 0 < warm
+  assert traced[warm:] == []
 
 
 def test_another_configuration_is_refused(run_dir):

@@ -1,0 +1,119 @@
+"""Activation memory and time of a gradient, by --memory and depth.
+
+  python benchmarks/memory.py [--couplings=8,16,32,64] [--size=32] [--batch=16]
+
+Each figure comes from a fresh process: its peak resident memory while it takes
+gradients of the negative log-likelihood, less what is resident before them with
+weights and as much again for the gradients. All couplings stand at one scale,
+with two residual blocks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+import _common
+
+
+def _status(name: str) -> float:
+  """A line of /proc/self/status, in MB."""
+  with open('/proc/self/status', encoding='utf-8') as f:
+    return next(int(line.split()[1]) / 1024 for line in f
+                if line.startswith(name))
+
+
+def _measure(args: argparse.Namespace) -> dict[str, Any]:
+  import tensorflow as tf
+  import tensorflow_probability as tfp
+
+  from alignflow_tf import bijectors
+  from alignflow_tf import networks
+
+  mode, couplings = args.child.split(':')
+  with _common.training():
+    layers = []
+    for i in range(int(couplings)):
+      layers += [
+          bijectors.ActNorm(3),
+          bijectors.AffineCoupling(
+              3, bijectors.CheckerboardMask(bool(i % 2)),
+              lambda n: networks.ConditionerResNet(
+                  n, filters=args.width, num_blocks=2))]
+    flow = bijectors.LogDetChain(layers, memory=mode)
+    shape = (args.size, args.size, 3)
+    flow_distribution = tfp.distributions.TransformedDistribution(
+        tfp.distributions.Sample(
+            tfp.distributions.Normal(0., 1.), list(shape)), flow)
+    variables = list(flow.trainable_variables)
+    totals = [tf.Variable(tf.zeros_like(v), trainable=False) for v in variables]
+
+    @tf.function(autograph=False)
+    def step(x: tf.Tensor) -> tf.Tensor:
+      with tf.GradientTape() as tape:
+        loss = -tf.reduce_mean(flow_distribution.log_prob(x))
+      gradients = tape.gradient(loss, variables)
+      for total, gradient in zip(totals, gradients, strict=True):
+        total.assign(gradient)
+      return loss
+
+    float(step(tf.random.normal([1, *shape])))  # Another shape: all but memory.
+    x = tf.random.normal([args.batch, *shape])
+    step.get_concrete_function(x)
+    before = _status('VmRSS')
+    with open('/proc/self/clear_refs', 'w', encoding='utf-8') as f:
+      f.write('5')  # Resets the peak.
+    times = []
+    for _ in range(args.steps):
+      begin = time.perf_counter()
+      float(step(x))
+      times.append(time.perf_counter() - begin)
+    gradients_size = sum(v.shape.num_elements() for v in variables) * 4 / 2**20
+  return {'MB': _status('VmHWM') - before - gradients_size,
+          'seconds': min(times)}
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(
+      description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+  parser.add_argument('--modes', default='standard,recompute,reversible')
+  parser.add_argument('--couplings', default='8,16,32,64')
+  parser.add_argument('--size', type=int, default=32)
+  parser.add_argument('--batch', type=int, default=16)
+  parser.add_argument('--width', type=int, default=32)
+  parser.add_argument('--steps', type=int, default=3)
+  parser.add_argument('--child', default=None, help=argparse.SUPPRESS)
+  args = parser.parse_args()
+  if args.child is not None:
+    print(json.dumps(_measure(args)))
+    return
+  _common.print_machine()
+  depths = args.couplings.split(',')
+  rows = []
+  standard: dict[str, float] = {}
+  for mode in args.modes.split(','):
+    for depth in depths:
+      result = _common.in_process([
+          f'--child={mode}:{depth}', f'--size={args.size}',
+          f'--batch={args.batch}', f'--width={args.width}',
+          f'--steps={args.steps}'])
+      if 'error' in result:
+        rows.append([mode, depth, result['error'], '', ''])
+        continue
+      if mode == 'standard':
+        standard[depth] = result['seconds']
+      rows.append([
+          mode, depth, f'{result["MB"]:.0f}', f'{result["seconds"]:.2f}',
+          f'{result["seconds"] / standard[depth]:.2f}'
+          if depth in standard else ''])
+      _common.print_table(['memory', 'couplings', 'activations MB', 's',
+                           'x standard'], rows[-1:])
+  print(f'\n{args.size}x{args.size}x3, batch {args.batch}, width {args.width}')
+  _common.print_table(
+      ['memory', 'couplings', 'activations MB', 's', 'x standard'], rows)
+
+
+if __name__ == '__main__':
+  main()

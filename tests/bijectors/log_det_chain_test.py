@@ -1,0 +1,71 @@
+"""Chains that add up log-determinants, and that store less for gradients."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import alignflow_tf as af
+from tests.bijectors import registry
+
+tfb = tfp.bijectors
+SHAPE = (4, 4, 2)
+FLOWS = {
+    'real_nvp': lambda **kwargs: af.flows.real_nvp(
+        SHAPE, 2, channels=3, num_blocks=1, **kwargs),
+    'glow': lambda **kwargs: af.flows.glow(
+        SHAPE, 2, channels=3, num_blocks=1, steps_per_scale=1, **kwargs),
+}
+
+
+def _gradients(flow, x):
+  """Of a loss that uses value and log-determinant, both ways."""
+  variables = flow.trainable_variables
+
+  @tf.function(autograph=False)
+  def function(x):
+    with tf.GradientTape() as tape:
+      tape.watch(x)
+      z = flow.inverse(x)
+      log_det = flow.inverse_log_det_jacobian(x, event_ndims=3)
+      y = flow.forward(tf.sin(z))
+      loss = (tf.reduce_sum(tf.square(y)) + tf.reduce_sum(tf.square(log_det))
+              + tf.reduce_sum(tf.sin(z)))
+    return tape.gradient(loss, [x, *variables])
+
+  return function(x)
+
+
+@pytest.mark.parametrize(('dtype', 'tolerance'), [
+    (tf.float64, 1e-9), (tf.float32, 1e-4)])
+@pytest.mark.parametrize('name', FLOWS)
+def test_gradients_are_those_of_stored_activations(name, dtype, tolerance):
+  x = tf.constant(np.random.RandomState(0).uniform(size=(3, *SHAPE)), dtype)
+  found = {}
+  for memory in af.bijectors.MEMORY:
+    flow = FLOWS[name](memory=memory, dtype=dtype)
+    registry.randomize(flow)
+    found[memory] = _gradients(flow, x)
+  for memory in ('recompute', 'reversible'):
+    for got, want in zip(found[memory], found['standard'], strict=True):
+      scale = np.abs(want).max()
+      assert scale > 0.
+      np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * scale)
+
+
+def test_memory_of_another_librarys_bijector():
+  chain = af.bijectors.LogDetChain([tfb.Scale(2.)], memory='reversible')
+  with pytest.raises(NotImplementedError, match='memory="standard"'):
+    chain.forward(tf.ones([1, *SHAPE]))
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    ({'bijectors': []}, '`bijectors` must be one or more'),
+    ({'bijectors': [3]}, r'`bijectors` must be.*\[3\]'),
+    ({'bijectors': [tfb.Reshape([4, 2, 2, 2])]},
+     '`bijectors` must take images'),
+    ({'bijectors': [tfb.Exp()], 'memory': 'none'}, "`memory` must be.*'none'"),
+])
+def test_errors(arguments, message):
+  with pytest.raises(ValueError, match=message):
+    af.bijectors.LogDetChain(**arguments)
