@@ -302,8 +302,8 @@ class Checkpoints:
 
   def _clean(self) -> None:
     found = steps(self.directory)
-    kept = {prefix(self.directory, s) for s in found[-self._keep:]}
-    kept |= {best(self.directory), self._newest_sound(found)}
+    kept = {best(self.directory), self._newest_sound(found),
+            *(prefix(self.directory, s) for s in found[-self._keep:])}
     for step in found:
       if prefix(self.directory, step) not in kept:
         self._remove(step)
