@@ -18,6 +18,7 @@ from alignflow_tf import data
 from alignflow_tf import evaluate
 from alignflow_tf import metrics
 from alignflow_tf import networks
+from alignflow_tf.adapt import config as adapt_config
 from alignflow_tf.evaluate import labels
 from alignflow_tf.export import export
 from alignflow_tf.train import checkpoints
@@ -239,7 +240,15 @@ FLOWS = [
         **({'output_channels': 2} | {name: v})))
       for name in ('output_channels', 'filters', 'num_blocks') for v in COUNTS],
     ('image_shape', _Shown('(8, 8, 1)'), lambda: networks.lenet((8, 8, 1))),
-    *[('num_classes', v, lambda v=v: networks.lenet(SHAPE, v)) for v in COUNTS],
+    *[('num_classes', v, lambda v=v, c=c: c(SHAPE, v)) for v in COUNTS
+      for c in (networks.lenet, networks.dtn, networks.strided_classifier)],
+    *[('filters', v, lambda v=v: networks.strided_classifier(SHAPE, filters=v))
+      for v in COUNTS],
+    *[(name, v, lambda name=name, v=v: networks.resnet_generator(
+        SHAPE, **{name: v})) for name in ('filters', 'num_blocks')
+      for v in COUNTS],
+    *[('num_halvings', v, lambda v=v: networks.resnet_generator(
+        SHAPE, num_halvings=v)) for v in (-1, 1.5, '3', True, None)],
     *[('size', v, lambda v=v: pool.ImagePool(v, SHAPE))
       for v in (-1, 0.5, 'x', None)],
     ('weights', _Shown('all 0'),
@@ -327,6 +336,56 @@ MODEL = [
 @pytest.mark.parametrize(('name', 'value', 'call'), MODEL)
 def test_model_images_and_metrics(name, value, call, model):
   _fails(name, value, lambda: call(model))
+
+
+ADAPT = [
+    *[(name, v) for name in ('batch_size', 'classifier_steps', 'feature_steps',
+                             'target_steps') for v in COUNTS],
+    *[('classifier_size', v) for v in (-1, 1.5, '3', True, None)],
+    *[('translated_images', v) for v in (0, 1.5, '3', True)],
+    *[(name, v) for name in ('image_size', 'channels')
+      for v in (0, 7, 16., '32', True)],
+    *[(name, v) for name in ('classifier_rate', 'feature_rate', 'target_rate')
+      for v in (0., 1.1, NAN, '1e-3', None)],
+    *[(name, v)
+      for name in ('semantic_weight', 'semantic_target_weight',
+                   'semantic_noise', 'target_source_weight',
+                   'target_information_weight', 'target_pseudo_weight',
+                   'augment_scale', 'augment_shift')
+      for v in (-1., NAN, INF, 'much', None)],
+    *[(name, v) for name in ('feature_beta_1', 'feature_gate',
+                             'target_confidence', 'target_average')
+      for v in (1., -0.1, NAN, '0.5')],
+    *[('network', v) for v in ('vgg', '', 3, None)],
+    *[('semantic_on_translations', v) for v in (1, 'yes', None)],
+    *[(name, v) for name in ('translator', 'alignflow', 'cyclegan')
+      for v in ('steps=3', ('steps',), (3,))],
+    *[('translator', (v,)) for v in (
+        'image_size=16', 'channels=1', 'seed=3', 'model=cyclegan')],
+    ('preset', 3),
+]
+
+
+@pytest.mark.parametrize(('name', 'value'), ADAPT)
+def test_adapt_settings(name, value):
+  shown = _Shown(value[0]) if isinstance(value, tuple) and isinstance(
+      value[0], str) else value
+  _fails(name, shown, lambda: adapt_config.Settings(**{name: value}))
+
+
+ADAPT_CALLS = [
+    ('method', 'alignflo', (['adda', 'alignflo'], [0], [])),
+    ('method', [], ([], [0], [])),
+    ('skip', 'critic', (['adda'], [0], ['critic'])),
+    ('seeds', [], (['adda'], [], [])),
+    ('seeds', [1, 1], (['adda'], [1, 1], [])),
+    *[('seed', v, (['adda'], [0, v], [])) for v in (-1, 2**31, 1.5, 'x', True)],
+]
+
+
+@pytest.mark.parametrize(('name', 'value', 'arguments'), ADAPT_CALLS)
+def test_adapt_calls(name, value, arguments):
+  _fails(name, value, lambda: adapt_config.check_call(*arguments))
 
 
 DATA = [

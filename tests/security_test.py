@@ -33,9 +33,16 @@ def _calls(repo_root):
 def test_nothing_is_unpickled_or_evaluated(repo_root):
   bad = {'eval', 'exec', 'compile', '__import__', 'os.system', 'os.popen',
          'pickle.load', 'pickle.loads', 'marshal.loads', 'shelve.open',
-         'yaml.load', 'joblib.load', 'keras.models.load_model',
-         'keras.saving.load_model'}
+         'yaml.load', 'joblib.load', 'keras.saving.load_model'}
   assert not [(p, name) for p, name, _ in _calls(repo_root) if name in bad]
+
+
+def test_keras_models_are_loaded_in_safe_mode(repo_root):
+  for place, name, call in _calls(repo_root):
+    if name.endswith('load_model'):
+      assert name == 'keras.models.load_model', place
+      given = {k.arg: ast.unparse(k.value) for k in call.keywords}
+      assert given == {'compile': 'False', 'safe_mode': 'True'}, place
 
 
 def test_arrays_are_read_and_written_without_pickle(repo_root):

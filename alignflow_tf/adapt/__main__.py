@@ -85,6 +85,7 @@ def _run() -> None:
   except ValueError:
     raise config_lib.AdaptError(
         f'`seeds` must be integers, got {_SEEDS.value}.') from None
+  config_lib.check_call(_METHOD.value, seeds, _SKIP.value)
   domains = _load(settings)
   if len(domains.domains) != 2:
     raise config_lib.AdaptError(
@@ -113,8 +114,14 @@ def main(argv: Sequence[str]) -> None:
   except (config_lib.AdaptError, data.DataError, runs.RunError,
           train_config.ConfigError) as e:
     sys.exit(f'alignflow_tf.adapt: {e}')
+  except OSError as e:
+    sys.exit(
+        f'alignflow_tf.adapt: `output` {_OUTPUT.value!r} cannot be used '
+        f'({type(e).__name__}: {e}). Make room, or make it writable; the same '
+        'command then goes on.')
   except loop.Stopped as e:
-    print(f'{e}\nOr with the same command as before.')
+    # `alignflow_tf.train`, which its text names, knows no semantic term.
+    print('Stopped; what is done is saved. The same command goes on.')
     sys.exit(128 + e.signum)
 
 

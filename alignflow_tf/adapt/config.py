@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import dataclasses
 import math
 from typing import Any
 
 __all__ = [
     'METHODS', 'PAPER', 'PRESETS', 'STAGES', 'TASKS', 'AdaptError', 'Settings',
-    'resolve'
+    'check_call', 'resolve'
 ]
 
 TASKS = ('mnist_usps', 'usps_mnist', 'svhn_mnist')
@@ -36,6 +37,11 @@ PAPER: dict[tuple[str, str], tuple[float, float | None]] = {
     ('svhn_mnist', 'alignflow'): (91.0, 0.3),
     ('svhn_mnist', 'target_only'): (99.2, 0.1),
 }
+
+
+# Settings of a translator's training that follow from the adaptation's.
+_OWN = frozenset({
+    'channels', 'data_dir', 'dataset', 'domain', 'image_size', 'model', 'seed'})
 
 
 class AdaptError(ValueError):
@@ -114,6 +120,11 @@ class Settings:
   augment_shift: float = 0.1
 
   def __post_init__(self) -> None:
+    for field in dataclasses.fields(self):
+      _check_type(field.name, str(field.type), getattr(self, field.name))
+    _check(self.image_size is None or 8 <= self.image_size <= 4096,
+           'image_size', self.image_size, 'between 8 and 4096 pixels')
+    _check(self.channels in (None, 1, 3), 'channels', self.channels, '1 or 3')
     for name, least in (('batch_size', 2), ('classifier_steps', 1),
                         ('feature_steps', 1), ('target_steps', 1),
                         ('classifier_size', 0)):
@@ -138,11 +149,60 @@ class Settings:
     for name in ('translator', 'alignflow', 'cyclegan'):
       for item in getattr(self, name):
         _check('=' in item, name, item, 'name=value of a training setting')
+        _check(item.split('=', 1)[0] not in _OWN, name, item,
+               'a setting of the translator alone: images, model and seed are '
+               'those of the adaptation')
 
   def to_json(self) -> dict[str, Any]:
     """The settings as JSON values."""
     return {k: list(v) if isinstance(v, tuple) else v
             for k, v in dataclasses.asdict(self).items()}
+
+
+def check_call(methods: Sequence[str], seeds: Sequence[int],
+               skip: Sequence[str]) -> None:
+  """Checks what is asked for, before any work.
+
+  Args:
+    methods: Some of `METHODS`.
+    seeds: Seeds, each once.
+    skip: Some of `STAGES`, or none.
+
+  Raises:
+    AdaptError: If there is nothing to do, or something unknown.
+  """
+  for name, values, known in (
+      ('method', methods, METHODS), ('skip', skip, STAGES)):
+    for value in values:
+      _check(value in known, name, value, 'one of ' + ', '.join(known))
+  _check(len(methods) > 0, 'method', methods,
+         'one or more of ' + ', '.join(METHODS))
+  _check(len(seeds) > 0, 'seeds', seeds, 'one or more integers')
+  for seed in seeds:
+    _check(isinstance(seed, int) and not isinstance(seed, bool)
+           and 0 <= seed < 2**31, 'seed', seed,
+           'an integer of 0 or more, below 2**31')
+  _check(len(set(seeds)) == len(seeds), 'seeds', seeds,
+         'different from one another')
+
+
+def _check_type(name: str, annotation: str, value: Any) -> None:
+  """Checks a value against the simple annotations of `Settings`."""
+  if value is None and 'None' in annotation:
+    return
+  if annotation.startswith('tuple'):
+    good = isinstance(value, tuple) and all(isinstance(v, str) for v in value)
+    _check(good, name, value, 'a tuple of strings')
+  elif annotation.startswith('bool'):
+    _check(isinstance(value, bool), name, value, 'True or False')
+  elif annotation.startswith('int'):
+    _check(isinstance(value, int) and not isinstance(value, bool), name, value,
+           'an integer')
+  elif annotation.startswith('float'):
+    _check(isinstance(value, (int, float)) and not isinstance(value, bool),
+           name, value, 'a number')
+  else:
+    _check(isinstance(value, str), name, value, 'a string')
 
 
 def _check(good: bool, name: str, value: Any, expected: str) -> None:
@@ -171,8 +231,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     'paper': {
         'image_size': 32, 'channels': 1, 'classifier_size': 28,
         'semantic_on_translations': False, 'semantic_noise': 0.,
-        'alignflow': ('preset=paper', 'steps=93750', 'batch_size=16',
-                      'image_size=32'),
+        'alignflow': ('preset=paper', 'steps=93750', 'batch_size=16'),
         'cyclegan': ('preset=cyclegan', 'cycle_weight=1.', 'batch_size=100',
                      'steps=120000'),
         'classifier_steps': 46_900, 'classifier_rate': 1e-4,

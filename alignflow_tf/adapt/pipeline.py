@@ -78,22 +78,20 @@ def adapt(
     Stopped: If the translator was stopped by a signal; it is saved.
   """
   settings = settings or config_lib.Settings()
-  if method not in config_lib.METHODS:
+  config_lib.check_call([method], [seed], skip)
+  problem, scorer = problem_lib.make(domains, source, target)
+  if method == 'target_only' and scorer is None:
     raise config_lib.AdaptError(
-        f'`method` must be one of {", ".join(config_lib.METHODS)}, got '
-        f'{method!r}.')
-  for stage in skip:
-    if stage not in config_lib.STAGES:
-      raise config_lib.AdaptError(
-          f'`skip` must be of {", ".join(config_lib.STAGES)}, got {stage!r}.')
+        f'`method=target_only` needs labels of {target!r}, which has none.')
+  work = _Work(problem, output, settings, seed, skip)
+  kind = work.kind(method)
+  if kind:
+    work.translator_config(kind)
+  # Nothing stands in the directory before all the above went well.
   os.makedirs(output, exist_ok=True)
-  with runs.lock(output):
-    problem, scorer = problem_lib.make(domains, source, target)
-    work = _Work(problem, output, settings, seed, skip)
+  with runs.lock(output, 'output'):
     if method == 'target_only':
-      if scorer is None:
-        raise config_lib.AdaptError(
-            f'`method=target_only` needs labels of {target!r}, which has none.')
+      assert scorer is not None
       labelled = scorer.train()
       final = work.classifier('target_classifier', lambda: labelled, {})
     else:
@@ -112,7 +110,7 @@ class _Stage:
   @property
   def model(self) -> keras.Model:
     return keras.models.load_model(
-        os.path.join(self.path, 'model.keras'), compile=False)
+        os.path.join(self.path, 'model.keras'), compile=False, safe_mode=True)
 
 
 class _Work:
@@ -130,11 +128,13 @@ class _Work:
 
   # -- stages -----------------------------------------------------------
 
+  def kind(self, method: str) -> str | None:
+    """The kind of translator that a method trains, or None."""
+    return None if 'translator' in self._skip else _TRANSLATORS.get(method)
+
   def method(self, method: str) -> _Stage:
     """Runs the stages of a method; the last one."""
-    kind = _TRANSLATORS.get(method)
-    if 'translator' in self._skip:
-      kind = None
+    kind = self.kind(method)
     name = kind or 'source'
     if kind and 'semantic' in self._skip:
       name += '_unsemantic'
@@ -144,7 +144,8 @@ class _Work:
       facts = translated.facts
 
       def labelled() -> stages.Labelled:
-        images = np.load(os.path.join(translated.path, 'train.npy'))
+        images = np.load(
+            os.path.join(translated.path, 'train.npy'), allow_pickle=False)
         return stages.Labelled(
             images, self._problem.train.labels[:len(images)])
     else:
@@ -189,6 +190,8 @@ class _Work:
           target_weight=settings.semantic_target_weight,
           on_translations=settings.semantic_on_translations,
           noise=settings.semantic_noise, seed=self._seed) if weighted else None
+      if weighted:
+        self._same_semantic_settings(run_dir)
       loop.train(config, run_dir, problem.domains, auxiliary)
       evaluator = metrics.Evaluator(runs.load(run_dir), batch_size=500)
 
@@ -202,9 +205,9 @@ class _Work:
 
       count = settings.translated_images
       train = translate(problem.train.images[:count])
-      np.save(os.path.join(path, 'train.npy'), train)
+      np.save(os.path.join(path, 'train.npy'), train, allow_pickle=False)
       np.save(os.path.join(path, 'validation.npy'),
-              translate(problem.validation.images[:count]))
+              translate(problem.validation.images[:count]), allow_pickle=False)
       pictures.write_png(
           os.path.join(path, 'translated.png'),
           _by_class(problem.train, train, problem.num_classes))
@@ -212,8 +215,36 @@ class _Work:
 
     return self._stage(f'{name}_translated', facts, make)
 
+  def _same_semantic_settings(self, run_dir: str) -> None:
+    """Keeps a translator's run to the semantic settings it began with.
+
+    They are no part of the run's configuration, so that the loop cannot tell.
+
+    Raises:
+      AdaptError: If it began with others.
+    """
+    settings = _pick(self._settings, 'semantic')
+    record = f'{run_dir}.json'
+    if os.path.exists(record) and os.path.exists(
+        os.path.join(run_dir, 'config.json')):
+      with open(record, encoding='utf-8') as f:
+        saved = json.load(f)
+      if saved != settings:
+        raise config_lib.AdaptError(
+            f'`output`: {run_dir} was begun with other settings: '
+            f'{_difference(saved, settings)}. Use another --output, or remove '
+            'it.')
+    else:
+      train_config.dump(record, settings)
+
   def translator_config(self, kind: str) -> train_config.Config:
-    """The translator's training configuration."""
+    """The translator's training configuration.
+
+    Raises:
+      AdaptError: If the images are no squares, or what is given is unknown or
+        of no use for an adaptation.
+      ConfigError: If a value is out of range.
+    """
     given = self._given(kind)
     shape = self._problem.domains.event_shape
     if shape[0] != shape[1]:
@@ -221,11 +252,16 @@ class _Work:
           f'`image_size` must give squares, got {shape[0]}x{shape[1]}.')
     preset = given.pop('preset', None)
     try:
-      return train_config.resolve(
+      config = train_config.resolve(
           preset, model=kind, dataset=self._problem.domains.name,
           image_size=shape[0], channels=shape[2], seed=self._seed, **given)
     except TypeError as e:
       raise config_lib.AdaptError(f'`translator`, `{kind}`: {e}') from e
+    if config.objective == 'mle':
+      raise config_lib.AdaptError(
+          "`translator`: `objective` must be 'hybrid' or 'adversarial', got "
+          "'mle', which trains no translations.")
+    return config
 
   def _given(self, kind: str) -> dict[str, Any]:
     """The settings of a kind of translator, by name."""
@@ -245,6 +281,10 @@ class _Work:
                         train: Callable[[], keras.Model]) -> _Stage:
     def make(path: str) -> dict[str, Any]:
       model = train()
+      if not all(np.isfinite(w).all() for w in model.get_weights()):
+        raise config_lib.AdaptError(
+            f'The weights of {name} are not finite after training: lower its '
+            'rate.')
       model.save(os.path.join(path, 'model.keras'))
       return {'criteria': self._criteria(model)}
 
@@ -259,7 +299,7 @@ class _Work:
         (validation.argmax(axis=-1) == problem.validation.labels).mean())
     if self._chain and os.path.exists(
         path := os.path.join(self._chain[0].path, 'validation.npy')):
-      translated = stages.predict(model, np.load(path))
+      translated = stages.predict(model, np.load(path, allow_pickle=False))
       values['translated_accuracy'] = float(
           (translated.argmax(axis=-1) == problem.validation.labels[
               :len(translated)]).mean())

@@ -38,11 +38,18 @@ def table(results: Mapping[str, Sequence[dict[str, Any]]], task: str) -> str:
         + ' '.join(f'{r["seed"]}: {100. * r["accuracy"]:.2f}' for r in scored))
   if len(lines) == 2:
     lines = []
-  keys = list(next(iter(results.values()))[0]['criteria'])
+  # Some methods have more than others.
+  keys = list(dict.fromkeys(
+      k for runs in results.values() for r in runs for k in r['criteria']))
   lines += ['', 'Without labels of the target (see docs/adaptation.md)',
             f'{"method":<24}seed' + ''.join(f'{k[:12]:>14}' for k in keys)]
   for method, runs in results.items():
     for r in runs:
       lines.append(f'{method:<24}{r["seed"]:>4}' + ''.join(
-          f'{r["criteria"].get(k, np.nan):14.4f}' for k in keys))
+          _figure(r['criteria'].get(k)) for k in keys))
   return '\n'.join(lines)
+
+
+def _figure(value: float | None) -> str:
+  """A criterion; a dash where it was not measured or was not finite."""
+  return f'{"-":>14}' if value is None else f'{value:14.4f}'

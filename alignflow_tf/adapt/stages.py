@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import math
 from typing import NamedTuple
 
 import keras
@@ -348,7 +349,11 @@ def _apply(optimizer: tf_keras.optimizers.legacy.Optimizer,
 
 
 def _run(step: Step, steps: int, name: str) -> None:
-  """Runs a step for each index from 0 on, with a line now and then."""
+  """Runs a step for each index from 0 on, with a line now and then.
+
+  Raises:
+    AdaptError: If the loss is not finite.
+  """
 
   @tf.function(autograph=False)
   def chunk(start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
@@ -360,6 +365,10 @@ def _run(step: Step, steps: int, name: str) -> None:
   for start in range(0, steps, _CHUNK):
     end = min(start + _CHUNK, steps)
     loss = float(chunk(tf.constant(start), tf.constant(end)))
+    if not math.isfinite(loss):
+      raise config_lib.AdaptError(
+          f'`{name}_rate`: the loss of the {name} stage is {loss} after {end} '
+          'updates; lower the rate. Nothing of this stage is kept.')
     if end == steps or 5 * end // steps > shown:
       shown = 5 * end // steps
       print(f'  {name} {end}/{steps}  loss {loss:.3f}', flush=True)

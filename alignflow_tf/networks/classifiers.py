@@ -26,7 +26,8 @@ def lenet(
     shape `[B, num_classes]`.
 
   Raises:
-    ValueError: If the images are smaller than 16x16.
+    ValueError: If the images are smaller than 16x16, or `num_classes` is not
+      positive.
 
   #### References
 
@@ -37,10 +38,7 @@ def lenet(
     raise ValueError(
         '`image_shape` must be at least 16x16 pixels for LeNet, got '
         f'{image_shape}.')
-  if not isinstance(num_classes, int) or isinstance(num_classes, bool) or (
-      num_classes < 1):
-    raise ValueError(
-        f'`num_classes` must be a positive integer, got {num_classes!r}.')
+  _check_count('num_classes', num_classes)
   count = iter(range(seed * 16, seed * 16 + 16))
 
   def init() -> keras.initializers.Initializer:
@@ -84,7 +82,8 @@ def dtn(
     shape `[B, num_classes]`.
 
   Raises:
-    ValueError: If the images are smaller than 8x8.
+    ValueError: If the images are smaller than 8x8, or `num_classes` is not
+      positive.
 
   #### References
 
@@ -95,6 +94,7 @@ def dtn(
     raise ValueError(
         '`image_shape` must be at least 8x8 pixels for DTN, got '
         f'{image_shape}.')
+  _check_count('num_classes', num_classes)
   count = iter(range(seed * 16, seed * 16 + 16))
 
   def init() -> keras.initializers.Initializer:
@@ -142,7 +142,13 @@ def strided_classifier(
   Returns:
     A Keras model from `[B, height, width, channels]` in [-1, 1] to logits of
     shape `[B, num_classes]`.
+
+  Raises:
+    ValueError: If `num_classes` or `filters` is not positive.
   """
+  _check_count('num_classes', num_classes)
+  _check_count('filters', filters)
+
   def init(i: int) -> keras.initializers.Initializer:
     return keras.initializers.HeNormal(seed=seed * 16 + i)
 
@@ -155,3 +161,8 @@ def strided_classifier(
   layers += [keras.layers.Flatten(),
              keras.layers.Dense(num_classes, kernel_initializer=init(3))]
   return keras.Sequential(layers, name=name)
+
+
+def _check_count(name: str, value: int) -> None:
+  if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    raise ValueError(f'`{name}` must be a positive integer, got {value!r}.')

@@ -74,7 +74,7 @@ def resnet_generator(
   for argument, value, least in (('filters', filters, 1),
                                  ('num_blocks', num_blocks, 1),
                                  ('num_halvings', num_halvings, 0)):
-    if not isinstance(value, int) or value < least:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
       raise ValueError(
           f'`{argument}` must be an integer of {least} or more, got {value!r}.')
   factor = 2**num_halvings

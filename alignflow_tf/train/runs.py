@@ -223,8 +223,12 @@ def load_critics(run_dir: str,
 
 
 @contextlib.contextmanager
-def lock(directory: str) -> Iterator[None]:
+def lock(directory: str, argument: str = 'run_dir') -> Iterator[None]:
   """Keeps a run directory to one process.
+
+  Args:
+    directory: The directory, which is there.
+    argument: What the message calls it.
 
   Raises:
     RunError: If another process trains in it.
@@ -236,7 +240,7 @@ def lock(directory: str) -> Iterator[None]:
     except OSError:
       f.seek(0)
       raise RunError(
-          f'`run_dir`: process {f.read().strip() or "?"} is training in '
+          f'`{argument}`: process {f.read().strip() or "?"} is training in '
           f'{directory!r}; choose another directory or stop it.') from None
     f.truncate(0)
     f.write(f'{os.getpid()}\n')

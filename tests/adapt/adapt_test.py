@@ -1,7 +1,10 @@
 """The pipeline of domain adaptation, on the digits that come with packages."""
 
+import copy
+import dataclasses
 import json
 import os
+import types
 
 import keras
 import numpy as np
@@ -17,6 +20,10 @@ from alignflow_tf.adapt import pipeline
 from alignflow_tf.adapt import problem as problem_lib
 from alignflow_tf.adapt import report
 from alignflow_tf.adapt import stages
+from alignflow_tf.data import splits
+from alignflow_tf.data import stores
+from alignflow_tf.train import loop
+from alignflow_tf.train import runs
 from tests import cpp_loader
 from tests.data import fakes
 
@@ -134,14 +141,46 @@ def test_cycada_trains_a_cyclegan(domains, tmp_path):
 # -- the target's labels ------------------------------------------------
 
 
-def _shuffled(domains, target):
-  """The same set with other labels of the target."""
-  other = data.load('digits')
-  domain = other._domains[target]
-  for split in ('train', 'validation', 'test'):
-    store = domain.store(split)
-    store.labels = (store.labels * 7 + 3) % 10
+def _relabelled(domains, name):
+  """The same images, with labels drawn anew and train and validation recut.
+
+  Labels are dealt out at random and not renamed: a renaming would keep which
+  images are of one class, and so what a stratified cut gives away.
+  """
+  domain = domains._domains[name]
+  known = [domains.arrays(name, s) for s in ('train', 'validation')]
+  images, labels, keys = (np.concatenate([a[k] for a in known])
+                          for k in ('image', 'label', 'key'))
+  labels = np.random.RandomState(3).permutation(labels)
+  rows = dict(zip(('train', 'validation'), splits.stratified(
+      labels, [len(a['label']) for a in known]), strict=True))
+
+  def open_split(split):
+    if split == 'test':
+      return domain.store(split)
+    chosen = rows[split]
+    return stores.ArrayStore(
+        images[chosen], labels[chosen], [k.decode() for k in keys[chosen]])
+
+  other = copy.copy(domains)
+  other._domains = domains._domains | {name: dataclasses.replace(
+      domain, open_split=open_split, _stores={})}
   return other
+
+
+def _weights(domains, output, method):
+  """Weights of a method's classifier after a few updates."""
+  adapt.adapt(
+      domains, 'mnist', 'optical', method, str(output),
+      _settings(classifier_steps=5, feature_steps=2, target_steps=2))
+  model = keras.models.load_model(
+      output / method / 'model.keras', compile=False)
+  return model.get_weights()
+
+
+def _same(first, second):
+  return all(np.allclose(a, b, atol=1e-4)
+             for a, b in zip(first, second, strict=True))
 
 
 def test_labels_of_the_target_are_out_of_reach(domains):
@@ -165,21 +204,33 @@ def test_labels_of_the_target_are_out_of_reach(domains):
       x.tobytes() for x in problem.unlabelled)
 
 
+@pytest.mark.slow
 def test_training_is_the_same_whatever_the_labels_of_the_target(
     domains, tmp_path):
-  models = []
-  for i, known in enumerate((domains, _shuffled(domains, 'optical'))):
-    result = adapt.adapt(
-        known, 'mnist', 'optical', 'alignflow+', str(tmp_path / str(i)),
-        _settings(classifier_steps=5, feature_steps=2, target_steps=2))
-    models.append(keras.models.load_model(
-        tmp_path / str(i) / 'alignflow+' / 'model.keras', compile=False))
-    assert 'deterministic' not in result
-  for a, b in zip(models[0].get_weights(), models[1].get_weights(),
-                  strict=True):
-    np.testing.assert_allclose(a, b, atol=1e-4)
+  other = _relabelled(domains, 'optical')
+  before, after = (
+      dict(zip(arrays['key'], arrays['label'], strict=True))
+      for arrays in (d.arrays('optical', 'train') for d in (domains, other)))
+  assert set(before) != set(after)
+  both = set(before) & set(after)
+  assert np.mean([before[k] != after[k] for k in both]) > 0.8
+  assert _same(_weights(domains, tmp_path / 'a', 'alignflow+'),
+               _weights(other, tmp_path / 'b', 'alignflow+'))
+  translated = [np.load(
+      tmp_path / name / 'alignflow_translated' / 'train.npy').astype(int)
+                for name in 'ab']
+  assert np.abs(translated[0] - translated[1]).max() <= 1
 
 
+def test_labels_that_are_used_would_be_noticed_in_the_weights(
+    domains, tmp_path):
+  """What shows that the test above could fail."""
+  assert not _same(
+      _weights(domains, tmp_path / 'a', 'target_only'),
+      _weights(_relabelled(domains, 'optical'), tmp_path / 'b', 'target_only'))
+
+
+@pytest.mark.slow
 def test_pictures_of_ones_own_with_a_target_without_labels(tmp_path):
   for kind in ('cat', 'dog'):
     fakes.fill_folder(tmp_path / 'drawn' / kind, 60)
@@ -197,7 +248,9 @@ def test_pictures_of_ones_own_with_a_target_without_labels(tmp_path):
   with pytest.raises(config_lib.AdaptError, match="needs labels of 'photo'"):
     adapt.adapt(domains, 'drawn', 'photo', 'target_only', *arguments)
   with pytest.raises(config_lib.AdaptError, match="source 'photo'"):
-    adapt.adapt(domains, 'photo', 'drawn', 'alignflow', *arguments)
+    adapt.adapt(domains, 'photo', 'drawn', 'alignflow',
+                str(tmp_path / 'none'), arguments[1])
+  assert not (tmp_path / 'none').exists()
 
 
 # -- what comes out -----------------------------------------------------
@@ -227,6 +280,16 @@ def test_table_has_mean_spread_and_the_papers_row():
   assert '0: 90.00 1: 92.00' in text
 
 
+def test_table_of_criteria_that_differ_and_are_not_finite():
+  adda, flow = ([{'accuracy': None, 'seed': 0, 'skip': [], 'criteria': c}]
+                for c in ({'entropy': None}, {'entropy': 0.1, 'rarest': 0.2}))
+  text = report.table({'adda': adda, 'alignflow': flow, 'cycada': []}, 'a_b')
+  rows = [line.split() for line in text.splitlines()]
+  assert ['method', 'seed', 'entropy', 'rarest'] in rows
+  assert ['adda', '0', '-', '-'] in rows
+  assert ['alignflow', '0', '0.1000', '0.2000'] in rows
+
+
 def test_criteria():
   sure = np.eye(4)
   got = criteria.unsupervised(sure)
@@ -246,12 +309,60 @@ def test_criteria():
 @pytest.mark.parametrize(('arguments', 'match'), [
     (dict(method='best'), "`method`.*'best'"),
     (dict(skip=('critic',)), "`skip`.*'critic'"),
+    (dict(seed=-1), '`seed`.*-1'),
     (dict(settings=_settings(translator=('stepz=3',))), '`translator`'),
+    (dict(settings=_settings(translator=('objective=mle',))),
+     "`translator`.*'mle'"),
+    (dict(source='optical', target='none'), "'none'"),
 ])
 def test_bad_arguments(domains, tmp_path, arguments, match):
-  values = dict(method='alignflow', settings=_settings()) | arguments
-  with pytest.raises(config_lib.AdaptError, match=match):
-    adapt.adapt(domains, 'mnist', 'optical', output=str(tmp_path), **values)
+  values = dict(source='mnist', target='optical', method='alignflow',
+                settings=_settings()) | arguments
+  with pytest.raises((config_lib.AdaptError, data.DataError), match=match):
+    adapt.adapt(domains, output=str(tmp_path / 'out'), **values)
+  assert not (tmp_path / 'out').exists()
+
+
+def test_the_lock_names_its_flag(domains, tmp_path):
+  with runs.lock(str(tmp_path)), pytest.raises(
+      runs.RunError, match='`output`: process'):
+    adapt.adapt(domains, 'mnist', 'optical', 'adda', str(tmp_path))
+
+
+def test_a_loss_that_is_not_finite_is_not_kept(domains, tmp_path, monkeypatch):
+  monkeypatch.setattr(
+      stages, '_cross_entropy', lambda logits, labels: logits[0, 0] * np.nan)
+  with pytest.raises(config_lib.AdaptError, match='`classifier_rate`.*nan'):
+    adapt.adapt(domains, 'mnist', 'optical', 'source_only', str(tmp_path),
+                _settings(classifier_steps=2))
+  assert not (tmp_path / 'source_classifier').exists()
+
+
+def test_a_translator_goes_on_with_its_own_semantic_settings(
+    domains, tmp_path, monkeypatch):
+  def stop(config, run_dir, *unused_args):
+    os.makedirs(run_dir, exist_ok=True)
+    with open(os.path.join(run_dir, 'config.json'), 'w') as f:
+      json.dump(config.to_json(), f)
+    raise loop.Stopped('Stopped', 2)
+
+  monkeypatch.setattr(pipeline.loop, 'train', stop)
+
+  def begin(**values):
+    adapt.adapt(domains, 'mnist', 'optical', 'alignflow', str(tmp_path),
+                _settings(**values))
+
+  with pytest.raises(loop.Stopped):
+    begin()
+  with pytest.raises(config_lib.AdaptError,
+                     match=r'`output`.*semantic_noise was 0.15 and is 0.3'):
+    begin(semantic_noise=0.3)
+  with pytest.raises(loop.Stopped):
+    begin()
+  # A run of an earlier version has no such file.
+  os.remove(tmp_path / 'alignflow_translator.json')
+  with pytest.raises(loop.Stopped):
+    begin(semantic_noise=0.3)
 
 
 @pytest.mark.parametrize('values', [
@@ -260,6 +371,20 @@ def test_bad_arguments(domains, tmp_path, arguments, match):
 def test_bad_settings(values):
   with pytest.raises(config_lib.AdaptError, match=f'`{next(iter(values))}`'):
     config_lib.Settings(**values)
+
+
+@pytest.mark.parametrize('kind', ['alignflow', 'cyclegan'])
+@pytest.mark.parametrize('preset', config_lib.PRESETS)
+def test_presets_configure_their_translators(preset, kind):
+  settings = config_lib.resolve(preset)
+  shape = (settings.image_size, settings.image_size, settings.channels)
+  problem = types.SimpleNamespace(domains=types.SimpleNamespace(
+      name='usps_mnist', event_shape=shape))
+  config = pipeline._Work(
+      problem, 'out', settings, 3, ()).translator_config(kind)
+  assert config.model == kind
+  assert (config.image_size, config.channels) == (shape[0], shape[2])
+  assert config.seed == 3
 
 
 def test_presets_are_settings():
