@@ -6,14 +6,17 @@ import json
 import os
 import socket
 import tarfile
+import warnings
 import zipfile
 
+import keras
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
 import alignflow_tf as af
 from alignflow_tf import data
+from alignflow_tf.adapt import pipeline
 from alignflow_tf.data import caching
 from alignflow_tf.data import network
 from alignflow_tf.train import config as config_lib
@@ -43,6 +46,16 @@ def test_keras_models_are_loaded_in_safe_mode(repo_root):
       assert name == 'keras.models.load_model', place
       given = {k.arg: ast.unparse(k.value) for k in call.keywords}
       assert given == {'compile': 'False', 'safe_mode': 'True'}, place
+
+
+def test_a_classifier_with_a_lambda_is_refused(tmp_path):
+  made = keras.Sequential([
+      keras.Input([2]), keras.layers.Lambda(lambda x: x)])
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    made.save(tmp_path / 'model.keras')
+  with pytest.raises(ValueError, match='Python lambda'):
+    _ = pipeline._Stage(str(tmp_path), {}).model
 
 
 def test_arrays_are_read_and_written_without_pickle(repo_root):
