@@ -122,6 +122,10 @@ class LogDetChain(log_det_bijector.LogDetBijector):
 
   def _evaluate(
       self, x: tf.Tensor, direction: str) -> tuple[tf.Tensor, tf.Tensor]:
+    if x.shape.rank is not None and x.shape.rank < 3:
+      raise ValueError(
+          f'`{self.name}.{direction}` takes images of shape [..., height, '
+          f'width, channels], got {x.shape}.')
     if (self._memory == 'standard' or x.shape.rank != 4
         or act_norm.initializing()):
       log_dets = []

@@ -145,7 +145,7 @@ def test_network_in_lower_precision_inverts_as_exactly(policy):
 def test_constructor_errors():
   with pytest.raises(ValueError, match='`reverse` must be True or False.*1'):
     af.bijectors.ChannelMask(1)
-  with pytest.raises(ValueError, match='even number of channels, got 3'):
+  with pytest.raises(ValueError, match='even number of `channels`, got 3'):
     af.bijectors.AffineCoupling(3, af.bijectors.ChannelMask(), _network)
   with pytest.raises(ValueError, match="`mask` must be .*'checkerboard'"):
     af.bijectors.AffineCoupling(3, 'checkerboard', _network)
