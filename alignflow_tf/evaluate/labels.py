@@ -81,6 +81,7 @@ def label_transfer(
     target: str,
     num_classes: int,
     seed: int = 0,
+    source_only: keras.Model | None = None,
 ) -> dict[str, float]:
   """Accuracy on the target of classifiers that saw labels of the source only.
 
@@ -92,17 +93,20 @@ def label_transfer(
     target: The domain whose test images are scored.
     num_classes: Number of classes.
     seed: Seed of the classifiers.
+    source_only: A classifier of the source, as `train_classifier` trains it on
+      its images and this seed; trained here if None.
 
   Returns:
     `source_only`: of a classifier trained on source images as they are;
     `translated`: of one trained on the same images translated to the target.
   """
   images, labels = train[source]['image'], train[source]['label']
-  translated = evaluator.translate(images, source, target)
-  result = {}
-  for name, inputs in (('source_only', images),
-                       ('translated', np.clip(translated, 0., 1.))):
-    classifier = train_classifier(inputs, labels, num_classes, seed=seed)
-    result[name] = accuracy(
-        classifier, test[target]['image'], test[target]['label'])
-  return result
+  if source_only is None:
+    source_only = train_classifier(images, labels, num_classes, seed=seed)
+  translated = train_classifier(
+      np.clip(evaluator.translate(images, source, target), 0., 1.), labels,
+      num_classes, seed=seed)
+  return {name: accuracy(classifier, test[target]['image'],
+                         test[target]['label'])
+          for name, classifier in (
+              ('source_only', source_only), ('translated', translated))}
