@@ -5,20 +5,23 @@
 Each round goes on with one run on the embedded digits for some steps, in a
 process that is now and then killed at a random moment, and evaluates and
 exports in other processes, which may be killed too. A process that stays all
-the time, as a server does, loads the newest export and answers requests. What
-must hold: a checkpoint that was there is there after a kill, the step never
-falls by more than `--checkpoint_every`, and memory and file descriptors of the
-process that stays do not grow.
+the time, as a server does, loads the newest export and answers requests. It
+fails unless a checkpoint that was there is there after a kill, training goes on
+from the newest one, a process that is not killed ends with the code that it
+should, and neither the process that stays nor training, from round to round,
+takes more memory or file descriptors.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import random
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -37,20 +40,24 @@ _FLAGS = ('--num_scales=2', '--width=4', '--num_blocks=1', '--critic_width=4',
 
 
 def _start(log: str, module: str, *arguments: str) -> subprocess.Popen:
-  with open(log, 'a', encoding='utf-8') as f:
+  with open(log, 'w', encoding='utf-8') as f:
     return subprocess.Popen(
         [sys.executable, '-m', f'alignflow_tf.{module}', *arguments],
         stdout=f, stderr=subprocess.STDOUT)
 
 
-def _resident() -> float:
-  """Memory of this process in MB."""
-  with open('/proc/self/statm', encoding='ascii') as f:
-    return int(f.read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 2**20
+def _usage(pid: int) -> tuple[float, int]:
+  """Resident memory of a process in MB, and its open file descriptors."""
+  with open(f'/proc/{pid}/statm', encoding='ascii') as f:
+    resident = int(f.read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 2**20
+  return resident, len(os.listdir(f'/proc/{pid}/fd'))
 
 
-def _descriptors() -> int:
-  return len(os.listdir('/proc/self/fd'))
+def _growth(values: list[float]) -> float:
+  """From the second quarter (the first grows caches) to the last, by median."""
+  quarter = max(1, len(values) // 4)
+  return statistics.median(values[-quarter:]) - statistics.median(
+      values[quarter:2 * quarter] or values)
 
 
 def _serve(output: str, random_: random.Random) -> int:
@@ -62,7 +69,7 @@ def _serve(output: str, random_: random.Random) -> int:
   function = tf.saved_model.load(path).signatures['serving_default']
   (name, spec), = function.structured_input_signature[1].items()
   requests = 0
-  for _ in range(20):
+  for _ in range(100):
     rows = random_.choice((1, 3, 8))
     image = np.random.RandomState(requests).uniform(
         size=(rows, *spec.shape[1:])).astype(np.float32)
@@ -73,41 +80,72 @@ def _serve(output: str, random_: random.Random) -> int:
   return requests
 
 
+def _train(directory: str, log: str, newest: int, end: float,
+           random_: random.Random, counts: dict[str, int]
+           ) -> tuple[int, tuple[float, int] | None]:
+  """One round of training; returns the newest step, and what training took."""
+  kept = os.path.join(directory, 'checkpoints')
+  process = _start(log, 'train', f'--run_dir={directory}', *_FLAGS)
+  begin = newest
+  goal = begin + _EVERY * random_.randrange(2, 6)
+  usage, code = None, 0
+  while process.poll() is None and newest < goal and time.monotonic() < end:
+    time.sleep(0.05)
+    newest = max([newest, *checkpoints.steps(kept)])
+  if process.poll() is None:
+    # Of a round that time has cut short, nothing can be compared.
+    usage = _usage(process.pid) if newest >= goal else None
+    if usage is None or random_.random() < 0.7:
+      time.sleep(random_.uniform(0., 1.))
+      process.kill()
+      counts['kills'] += 1
+      code = -signal.SIGKILL
+    else:
+      process.send_signal(signal.SIGTERM)
+      code = 128 + signal.SIGTERM
+  if process.wait() != code or not code:
+    _fail(counts, 'failures', f'training ended with {process.returncode}', log)
+  with open(log, encoding='utf-8') as f:
+    said = f.read()
+  found = checkpoints.steps(kept)
+  # The newest that was seen is there, or later ones are; all that are there
+  # read well; and the next process goes on from the newest.
+  if not found or found[-1] < newest:
+    _fail(counts, 'lost_checkpoints', f'{newest} is not among {found}', log)
+  for step in found:
+    wrong = checkpoints.problem(checkpoints.prefix(kept, step))
+    if wrong:
+      _fail(counts, 'lost_checkpoints', f'{step}: {wrong}', log)
+  if usage and begin and f'Going on from step {begin} ' not in said:
+    _fail(counts, 'lost_checkpoints', f'it did not go on from {begin}', log)
+  return max([newest, *found]), usage
+
+
+def _fail(counts: dict[str, int], what: str, why: str, log: str) -> None:
+  """Counts a failure, and shows the end of a process's log."""
+  counts[what] += 1
+  with open(log, encoding='utf-8') as f:
+    print(f'{what}: {why}', *f.readlines()[-40:], sep='\n  ', flush=True)
+
+
 def soak(minutes: float, seed: int, directory: str) -> dict[str, float]:
+  """Runs it in an empty directory; returns counts, and growth of each kind."""
   random_ = random.Random(seed)
   run = os.path.join(directory, 'run')
   output = os.path.join(directory, 'serving')
   log = os.path.join(directory, 'log')
-  kept = os.path.join(run, 'checkpoints')
   counts = dict.fromkeys(
       ('rounds', 'kills', 'lost_checkpoints', 'failures', 'evaluations',
        'exports', 'requests'), 0)
-  memory, descriptors = [], []
+  serving: list[tuple[float, int]] = []
+  training: list[tuple[float, int]] = []
   end = time.monotonic() + 60. * minutes
   newest = 0
   while time.monotonic() < end:
     counts['rounds'] += 1
-    train = _start(log, 'train', f'--run_dir={run}', *_FLAGS)
-    goal = newest + _EVERY * random_.randrange(2, 6)
-    while train.poll() is None and (
-        checkpoints.steps(kept) or [0])[-1] < goal and time.monotonic() < end:
-      time.sleep(0.05)
-      newest = max(newest, (checkpoints.steps(kept) or [0])[-1])
-    if train.poll() is not None:
-      counts['failures'] += 1
-    elif random_.random() < 0.7:
-      time.sleep(random_.uniform(0., 1.))
-      train.kill()
-      counts['kills'] += 1
-    else:
-      train.send_signal(signal.SIGTERM)
-    train.wait()
-    found = checkpoints.steps(kept)
-    # The newest that was seen is there and reads well, or later ones do.
-    if not found or found[-1] < newest or any(
-        checkpoints.problem(checkpoints.prefix(kept, s)) for s in found):
-      counts['lost_checkpoints'] += 1
-    newest = max([newest, *found])
+    newest, usage = _train(run, log, newest, end, random_, counts)
+    if usage:
+      training.append(usage)
     for module, name, arguments in (
         ('evaluate', 'evaluations',
          (f'--run={run}', '--limit=20', '--noclassify')),
@@ -121,7 +159,7 @@ def soak(minutes: float, seed: int, directory: str) -> dict[str, float]:
           process.wait()
           continue
       if process.wait():
-        counts['failures'] += 1
+        _fail(counts, 'failures', f'{module}: {process.returncode}', log)
       else:
         counts[name] += 1
     if os.path.isdir(output):
@@ -129,32 +167,43 @@ def soak(minutes: float, seed: int, directory: str) -> dict[str, float]:
       for servable in kit.servables(output):
         for version in kit.versions(os.path.join(output, servable))[:-2]:
           shutil.rmtree(os.path.join(output, servable, str(version)))
-    tf.keras.backend.clear_session()
-    memory.append(_resident())
-    descriptors.append(_descriptors())
+    gc.collect()
+    serving.append(_usage(os.getpid()))
     print(json.dumps(counts | {
-        'step': newest, 'memory_mb': round(memory[-1]),
-        'descriptors': descriptors[-1]}), flush=True)
-  # The first rounds load libraries and grow caches.
-  warm = min(2, len(memory) - 1)
-  return counts | {
-      'step': newest, 'memory_mb': round(memory[warm]),
-      'memory_growth_mb': round(memory[-1] - memory[warm]),
-      'descriptors': descriptors[warm],
-      'descriptors_growth': descriptors[-1] - descriptors[warm]}
+        'step': newest, 'serving_mb': round(serving[-1][0]),
+        'serving_descriptors': serving[-1][1],
+        'training_mb': round(training[-1][0]) if training else None,
+        'training_descriptors': training[-1][1] if training else None,
+    }), flush=True)
+  result = counts | {'step': newest}
+  for name, usages in (('serving', serving), ('training', training)):
+    memory, descriptors = zip(*usages or [(0., 0)], strict=True)
+    result |= {
+        f'{name}_mb': round(memory[-1]),
+        f'{name}_growth_mb': round(_growth(list(memory)), 1),
+        f'{name}_descriptors': descriptors[-1],
+        f'{name}_growth_descriptors': _growth(list(descriptors))}
+  return result
 
 
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--minutes', type=float, default=5.)
   parser.add_argument('--seed', type=int, default=0)
+  parser.add_argument('--growth_mb', type=float, default=64.,
+                      help='Fails if memory grows by more.')
   arguments = parser.parse_args()
   with tempfile.TemporaryDirectory() as directory:
     result = soak(arguments.minutes, arguments.seed, directory)
-    print(json.dumps(result))
-    if result['lost_checkpoints'] or result['failures']:
-      with open(os.path.join(directory, 'log'), encoding='utf-8') as f:
-        sys.exit(''.join(f.readlines()[-40:]))
+  print(json.dumps(result))
+  wrong = [f'{name}: {result[name]}' for name, most in (
+      ('lost_checkpoints', 0), ('failures', 0),
+      ('serving_growth_mb', arguments.growth_mb),
+      ('training_growth_mb', arguments.growth_mb),
+      ('serving_growth_descriptors', 0),
+      ('training_growth_descriptors', 0)) if result[name] > most]
+  if wrong:
+    sys.exit('It did not hold: ' + ', '.join(wrong))
 
 
 if __name__ == '__main__':
