@@ -21,7 +21,9 @@ PYTEST_WORKERS ?= 2
 
 SHELL := /bin/sh
 VENV_PYTHON := $(VENV)/bin/python
-BENCHMARKS = $(sort $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py)))
+# Settings are compared on purpose, by hand, and not by `make bench`.
+BENCHMARKS = $(sort $(filter-out benchmarks/_% benchmarks/choose_settings.py, \
+  $(wildcard benchmarks/*.py)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -39,7 +39,7 @@ def _run(setting: str, seed: int, output: str, core: int | None,
          '--noexport', *shared, *flags],
         ['alignflow_tf.evaluate', f'--run={run}', f'--seed={seed}',
          '--split=validation']):
-      finished = os.path.exists(path) and 'accuracy' in _read(path)
+      finished = os.path.exists(path) and 'seconds' in _read(path)
       if not finished:
         subprocess.run([*pin, sys.executable, '-m', *arguments], check=True,
                        stdout=log, stderr=log)

@@ -214,6 +214,7 @@ def test_a_configuration_is_whole_or_refused(values):
     max_size=3))
 def test_a_saved_configuration_is_whole_or_refused(values):
   try:
-    config_lib.Config.from_json(values)
+    config = config_lib.Config.from_json(values)
   except config_lib.ConfigError:
     return
+  assert config_lib.Config.from_json(config.to_json()) == config

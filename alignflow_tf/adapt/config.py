@@ -7,6 +7,8 @@ import dataclasses
 import math
 from typing import Any
 
+from alignflow_tf.train import config as train_config
+
 __all__ = [
     'METHODS', 'PAPER', 'PRESETS', 'STAGES', 'TASKS', 'AdaptError', 'Settings',
     'check_call', 'resolve'
@@ -121,7 +123,8 @@ class Settings:
 
   def __post_init__(self) -> None:
     for field in dataclasses.fields(self):
-      _check_type(field.name, str(field.type), getattr(self, field.name))
+      train_config.check_type(
+          field.name, field.type, getattr(self, field.name), _check)
     _check(self.image_size is None or 8 <= self.image_size <= 4096,
            'image_size', self.image_size, 'between 8 and 4096 pixels')
     _check(self.channels in (None, 1, 3), 'channels', self.channels, '1 or 3')
@@ -184,25 +187,6 @@ def check_call(methods: Sequence[str], seeds: Sequence[int],
            'an integer of 0 or more, below 2**31')
   _check(len(set(seeds)) == len(seeds), 'seeds', seeds,
          'different from one another')
-
-
-def _check_type(name: str, annotation: str, value: Any) -> None:
-  """Checks a value against the simple annotations of `Settings`."""
-  if value is None and 'None' in annotation:
-    return
-  if annotation.startswith('tuple'):
-    good = isinstance(value, tuple) and all(isinstance(v, str) for v in value)
-    _check(good, name, value, 'a tuple of strings')
-  elif annotation.startswith('bool'):
-    _check(isinstance(value, bool), name, value, 'True or False')
-  elif annotation.startswith('int'):
-    _check(isinstance(value, int) and not isinstance(value, bool), name, value,
-           'an integer')
-  elif annotation.startswith('float'):
-    _check(isinstance(value, (int, float)) and not isinstance(value, bool),
-           name, value, 'a number')
-  else:
-    _check(isinstance(value, str), name, value, 'a string')
 
 
 def _check(good: bool, name: str, value: Any, expected: str) -> None:

@@ -40,11 +40,11 @@ class LogDetChain(log_det_bijector.LogDetBijector):
   with the same gradients but for rounding:
 
   - 'recompute' stores what goes into each bijector, and computes each once more
-    when its gradient is due (Chen et al. [1]): about 4/3 of the time;
+    when its gradient is due (Chen et al. [1]);
   - 'reversible' stores just the result, and gets each input back from the
-    bijector's own inverse (Gomez et al. [2]): the memory does not grow with the
-    number of bijectors. A coupling's network is evaluated once for the way back
-    and the gradient, so the time is about the same 4/3.
+    bijector's own inverse (Gomez et al. [2]): no activation is stored, however
+    many bijectors there are. A coupling's network is evaluated once for the way
+    back and the gradient.
 
   Both take first-order gradients, of batches `[B, H, W, C]`.
 
@@ -95,6 +95,9 @@ class LogDetChain(log_det_bijector.LogDetBijector):
           raise ValueError(
               '`bijectors` must take images, of three event dimensions; got '
               f'{b!r}, which takes {ndims}.')
+    if memory != 'standard':
+      for b in bijectors:
+        log_det_bijector.values_of(b)  # Raises.
     with tf.name_scope(name) as name:
       super().__init__(
           forward_min_event_ndims=3,

@@ -134,6 +134,7 @@ def load(
     flip: bool = False,
     label_by_folder: bool | str = False,
     data_service: str | None = None,
+    batch_size: int = 1,
 ) -> DomainSet:
   """Opens a set of domains.
 
@@ -165,6 +166,8 @@ def load(
       only where each of their pictures lies in a folder of its classes.
     data_service: Address of a tf.data service, as 'grpc://host:port', that
       makes the training batches.
+    batch_size: Images of a domain that a batch will have. For 'folders': too
+      few training pictures are refused before one of them is decoded.
 
   Returns:
     The set.
@@ -173,6 +176,9 @@ def load(
     DataError: If the arguments do not fit, or the data cannot be had.
   """
   info = _entry(name)
+  if not isinstance(batch_size, int) or batch_size < 1:
+    raise DataError(
+        f'`batch_size` is {batch_size!r}; it must be a positive integer.')
   if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
     raise DataError(f'`seed` is {seed!r}; it must be an integer of 0 or more.')
   is_pictures = info.kind in ('paired', 'unpaired', 'folders')
@@ -208,6 +214,11 @@ def load(
   elif info.kind == 'folders':
     found = [folders.open_folder(d, path, **bad)
              for d, path in folders.check_dirs(domain_dirs).items()]
+    for f in found:
+      if len(f.parts['train']) < batch_size:
+        raise DataError(
+            f'`batch_size` must be at most the {len(f.parts["train"])} '
+            f'training images of domain {f.name!r}, got {batch_size}.')
     count = folders.common_channels(found, channels)
     if label_by_folder:
       found, names = folders.with_labels(

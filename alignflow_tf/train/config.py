@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import dataclasses
 import json
 import math
@@ -11,7 +12,7 @@ from typing import Any
 
 from alignflow_tf.train import objectives
 
-__all__ = ['Config', 'ConfigError', 'PRESETS', 'resolve']
+__all__ = ['Config', 'ConfigError', 'PRESETS', 'check_type', 'resolve']
 
 
 class ConfigError(ValueError):
@@ -152,7 +153,7 @@ class Config:
 
   def __post_init__(self) -> None:
     for field in dataclasses.fields(self):
-      _check_type(field.name, field.type, getattr(self, field.name))
+      check_type(field.name, field.type, getattr(self, field.name))
     positive = ('num_scales', 'width', 'num_blocks', 'steps', 'batch_size',
                 'critic_steps', 'critic_width', 'critic_layers', 'log_every',
                 'eval_every', 'checkpoint_every', 'keep_checkpoints',
@@ -288,24 +289,32 @@ def _check(good: bool, name: str, value: Any, expected: str) -> None:
     raise ConfigError(f'`{name}` must be {expected}, got {value!r}.')
 
 
-def _check_type(name: str, annotation: Any, value: Any) -> None:
-  """Checks a value against the simple annotations of `Config`."""
-  optional = 'None' in annotation
-  if value is None and optional:
+def check_type(name: str, annotation: Any, value: Any,
+               check: Callable[[bool, str, Any, str], None] = _check) -> None:
+  """Checks a value against the simple annotations of a dataclass.
+
+  Args:
+    name: Name of the attribute.
+    annotation: Its annotation, as text.
+    value: What was given for it.
+    check: Takes whether it is good, the name, the value and what would do, and
+      raises if it is not.
+  """
+  if value is None and 'None' in annotation:
     return
   if annotation.startswith('tuple'):
     good = isinstance(value, tuple) and all(isinstance(v, str) for v in value)
-    _check(good, name, value, 'a tuple of strings')
+    check(good, name, value, 'a tuple of strings')
   elif annotation.startswith('bool'):
-    _check(isinstance(value, bool), name, value, 'True or False')
+    check(isinstance(value, bool), name, value, 'True or False')
   elif annotation.startswith('int'):
-    _check(isinstance(value, int) and not isinstance(value, bool), name, value,
+    check(isinstance(value, int) and not isinstance(value, bool), name, value,
            'an integer')
   elif annotation.startswith('float'):
-    _check(isinstance(value, (int, float)) and not isinstance(value, bool),
+    check(isinstance(value, (int, float)) and not isinstance(value, bool),
            name, value, 'a number')
   else:
-    _check(isinstance(value, str), name, value, 'a string')
+    check(isinstance(value, str), name, value, 'a string')
 
 
 # Names of presets and what they change. `paper` is appendix B.1: Adam 2e-4

@@ -54,9 +54,8 @@ def test_gradients_are_those_of_stored_activations(name, dtype, tolerance):
 
 
 def test_memory_of_another_librarys_bijector():
-  chain = af.bijectors.LogDetChain([tfb.Scale(2.)], memory='reversible')
   with pytest.raises(NotImplementedError, match='memory="standard"'):
-    chain.forward(tf.ones([1, *SHAPE]))
+    af.bijectors.LogDetChain([tfb.Scale(2.)], memory='reversible')
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [

@@ -46,6 +46,7 @@ def answers(tmp_path_factory):
   """Messages by case, of one process that never loads TensorFlow."""
   top = tmp_path_factory.mktemp('data')
   good = _pictures(top / 'good', 20)
+  few = _pictures(top / 'few', 4)
   one = _pictures(top / 'one', 1)
   grey = _pictures(top / 'grey', 20, 'L')
   empty = top / 'empty'
@@ -76,6 +77,7 @@ def answers(tmp_path_factory):
       'text': folders(text),
       'huge': folders(huge),
       'channels': folders(grey),
+      'batch': folders(few),
   }
   run = top / 'run'
   arguments = json.dumps(
@@ -102,6 +104,7 @@ def answers(tmp_path_factory):
     ('text', ['notes.png']),
     ('huge', ['huge.png', '30000', 'max_pixels']),
     ('channels', ['`channels`']),
+    ('batch', ['`batch_size`', "domain 'b'", 'got 4']),
 ])
 def test_answer(answers, case, parts):
   for part in parts:
