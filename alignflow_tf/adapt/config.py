@@ -69,11 +69,14 @@ class Settings:
     semantic_on_translations: Whether the semantic classifier is trained on
       translations too, and not on source images alone.
     semantic_noise: Noise on what the semantic classifier sees, in [-1, 1].
+    semantic_augment: Whether it sees images warped at random, so that it holds
+      a translation to its class and less to the source's style.
     translated_images: How many source images are translated, at most; None for
       all. The first ones of an order that is a fixed shuffle.
     batch_size: Images an update of all stages but the translator.
     classifier_steps: Updates of the classifier stage.
     classifier_rate: Adam's rate, falling to 0 by a cosine.
+    classifier_augment: Whether its images are warped at random.
     feature_steps: Updates of the feature stage (ADDA).
     feature_rate: Adam's rate of target network and discriminator.
     feature_beta_1: Adam's first decay.
@@ -87,9 +90,9 @@ class Settings:
       averaged network gives.
     target_confidence: Least probability of a label that is used.
     target_average: Decay of the averaged network.
-    augment_scale: Standard deviation of random linear maps in the target stage.
-    augment_shift: Largest random shift in the target stage, of the image's
-      width.
+    augment_scale: Standard deviation of the linear part of random warps, in
+      the target stage and where they are asked for.
+    augment_shift: Largest random shift there, of the image's width.
   """
   preset: str = 'cpu'
   image_size: int | None = None
@@ -103,10 +106,12 @@ class Settings:
   semantic_target_weight: float = 1.
   semantic_on_translations: bool = True
   semantic_noise: float = 0.15
+  semantic_augment: bool = False
   translated_images: int | None = None
   batch_size: int = 128
   classifier_steps: int = 2_000
   classifier_rate: float = 1e-3
+  classifier_augment: bool = False
   feature_steps: int = 1_000
   feature_rate: float = 1e-4
   feature_beta_1: float = 0.9

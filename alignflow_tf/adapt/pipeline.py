@@ -180,7 +180,7 @@ class _Work:
     facts = {'translator': {'model': kind, **self._given(kind)},
              'translated_images': settings.translated_images}
     if weighted:
-      facts |= _pick(settings, 'semantic')
+      facts |= self._semantic_facts()
     run_dir = os.path.join(self._output, f'{name}_translator')
 
     def make(path: str) -> dict[str, Any]:
@@ -189,7 +189,10 @@ class _Work:
           problem.num_classes, weight=settings.semantic_weight,
           target_weight=settings.semantic_target_weight,
           on_translations=settings.semantic_on_translations,
-          noise=settings.semantic_noise, seed=self._seed) if weighted else None
+          noise=settings.semantic_noise,
+          augment=(settings.augment_scale, settings.augment_shift)
+          if settings.semantic_augment else None,
+          seed=self._seed) if weighted else None
       if weighted:
         self._same_semantic_settings(run_dir)
       loop.train(config, run_dir, problem.domains, auxiliary)
@@ -215,6 +218,12 @@ class _Work:
 
     return self._stage(f'{name}_translated', facts, make)
 
+  def _semantic_facts(self) -> dict[str, Any]:
+    """What the semantic term depends on."""
+    return _pick(
+        self._settings, 'semantic',
+        *(('augment',) if self._settings.semantic_augment else ()))
+
   def _same_semantic_settings(self, run_dir: str) -> None:
     """Keeps a translator's run to the semantic settings it began with.
 
@@ -223,7 +232,7 @@ class _Work:
     Raises:
       AdaptError: If it began with others.
     """
-    settings = _pick(self._settings, 'semantic')
+    settings = self._semantic_facts()
     record = f'{run_dir}.json'
     if os.path.exists(record) and os.path.exists(
         os.path.join(run_dir, 'config.json')):
@@ -273,7 +282,8 @@ class _Work:
                  facts: dict[str, Any]) -> _Stage:
     """The classifier stage."""
     facts = facts | _pick(
-        self._settings, 'network', 'classifier', 'batch_size')
+        self._settings, 'network', 'classifier', 'batch_size',
+        *(('augment',) if self._settings.classifier_augment else ()))
     return self._classifier_stage(name, facts, lambda: stages.train_classifier(
         labelled(), self._problem.num_classes, self._settings, self._seed))
 

@@ -10,6 +10,7 @@ import tf_keras
 
 from alignflow_tf import images as images_lib
 from alignflow_tf import networks
+from alignflow_tf.adapt import augment as augment_lib
 
 __all__ = ['SemanticLoss']
 
@@ -58,6 +59,7 @@ class SemanticLoss(tf.Module):
       on_translations: bool = True,
       noise: float = 0.15,
       confidence: float = 0.9,
+      augment: tuple[float, float] | None = None,
       learning_rate: float = 1e-3,
       seed: int = 0,
       name: str = 'semantic',
@@ -74,6 +76,8 @@ class SemanticLoss(tf.Module):
       on_translations: Whether f is trained on translations too.
       noise: Standard deviation of the noise on what f sees, in [-1, 1].
       confidence: Least probability of a prediction that is used as a label.
+      augment: Scale and shift of the random warps of what f sees, see
+        `augment.random_affine`; None for none.
       learning_rate: Adam's rate for f.
       seed: Non-negative integer that fixes f's initial weights.
       name: Name of the module.
@@ -84,6 +88,7 @@ class SemanticLoss(tf.Module):
     self._weight, self._target_weight = weight, target_weight
     self._on_translations = on_translations
     self._noise, self._confidence = noise, confidence
+    self._augment = self._no_dependency(augment)
     classifier = networks.strided_classifier(
         event_shape, num_classes, seed=seed, name='semantic_classifier')
     # Keras 3 objects hold their variables in wrappers: track the raw ones.
@@ -96,6 +101,10 @@ class SemanticLoss(tf.Module):
 
   def _logits(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     view = images_lib.to_critic(images)
+    if self._augment is not None:
+      view = augment_lib.random_affine(
+          view, tf.random.experimental.stateless_fold_in(seed, 2),
+          *self._augment)
     view += self._noise * tf.random.stateless_normal(
         tf.shape(view), seed, dtype=view.dtype)
     return self._classifier(view, training=True)

@@ -13,6 +13,7 @@ import tf_keras
 
 from alignflow_tf import images as images_lib
 from alignflow_tf import networks
+from alignflow_tf.adapt import augment
 from alignflow_tf.adapt import config as config_lib
 
 __all__ = [
@@ -77,7 +78,8 @@ def train_classifier(
   """Trains a classifier on labelled images: source, or translated source.
 
   Cross-entropy, Adam; CyCADA's code has a fixed rate of 1e-4 for 100 epochs,
-  here it is higher and falls to 0 by a cosine.
+  here it is higher and falls to 0 by a cosine. With `classifier_augment`, images
+  are warped at random (`augment.random_affine`).
 
   Args:
     data: The images.
@@ -96,11 +98,15 @@ def train_classifier(
 
   def step(index: tf.Tensor) -> tf.Tensor:
     where = _draw(seed, 0, index, len(data.labels), settings.batch_size)
+    view = _view(tf.gather(images, where))
+    if settings.classifier_augment:
+      view = augment.random_affine(
+          view, _seed(seed, 1, index), settings.augment_scale,
+          settings.augment_shift)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(weights)
       loss = _cross_entropy(
-          model(_view(tf.gather(images, where)), training=True),
-          tf.gather(labels, where))
+          model(view, training=True), tf.gather(labels, where))
     _apply(optimizer, tape.gradient(loss, weights), weights)
     return loss
 
@@ -244,7 +250,9 @@ def adapt_to_target(
     belief = tf.nn.softmax(teacher(y, training=False))
     sure = tf.cast(tf.reduce_max(belief, axis=-1) >= settings.target_confidence,
                    tf.float32)
-    both = _affine(tf.concat([x, y], axis=0), settings, _seed(seed, 2, index))
+    both = augment.random_affine(
+        tf.concat([x, y], axis=0), _seed(seed, 2, index),
+        settings.augment_scale, settings.augment_shift)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(weights)
       logits = student(both, training=True)
@@ -273,29 +281,6 @@ def _information(p: tf.Tensor) -> tf.Tensor:
   mean = tf.reduce_mean(p, axis=0)
   return tf.reduce_mean(tf.reduce_sum(p * tf.math.log(p + 1e-8), axis=-1)) - (
       tf.reduce_sum(mean * tf.math.log(mean + 1e-8)))
-
-
-def _affine(x: tf.Tensor, settings: config_lib.Settings,
-            seed: tf.Tensor) -> tf.Tensor:
-  """Random affine maps about the middle, bilinear; beyond the edge, the edge.
-
-  French et al. 2018, section 4.1: the identity plus N(0, 0.1) on each entry of
-  the linear part, and a shift.
-  """
-  size = tf.shape(x)[0]
-  height, width = x.shape[1:3]
-  linear = tf.eye(2) + settings.augment_scale * tf.random.stateless_normal(
-      [size, 2, 2], seed)
-  shift = width * settings.augment_shift * tf.random.stateless_uniform(
-      [size, 2], seed + 1, -1., 1.)
-  middle = tf.constant([(width - 1) / 2., (height - 1) / 2.])
-  offset = middle + shift - tf.linalg.matvec(linear, middle)
-  transforms = tf.concat([
-      linear[:, 0], offset[:, :1], linear[:, 1], offset[:, 1:],
-      tf.zeros([size, 2])], axis=1)
-  return tf.raw_ops.ImageProjectiveTransformV3(
-      images=x, transforms=transforms, output_shape=[height, width],
-      fill_value=0., interpolation='BILINEAR', fill_mode='NEAREST')
 
 
 def _copy(model: keras.Model, seed: int) -> keras.Model:

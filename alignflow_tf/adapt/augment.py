@@ -1,0 +1,45 @@
+"""Random affine maps of images: what a class should not hang on."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+__all__ = ['random_affine']
+
+
+def random_affine(
+    images: tf.Tensor, seed: tf.Tensor, scale: float = 0.1, shift: float = 0.1,
+) -> tf.Tensor:
+  """Maps each image by an affine map of its own, about the middle.
+
+  `y(p) = x(M (p - middle) + middle + t)`, bilinear, with entries of `M - I`
+  drawn from N(0, scale^2) and those of `t` from U(-shift, shift) times the
+  width: section 4.1 of French et al. [1]. Beyond the edge, the edge goes on.
+
+  Args:
+    images: `[B, H, W, C]`; H and W static. Gradients reach them.
+    seed: Stateless seed, two integers.
+    scale: Standard deviation of the linear part.
+    shift: Largest shift, of the width.
+
+  Returns:
+    Images of the same shape.
+
+  #### References
+
+  [1]: Geoff French, Michal Mackiewicz, Mark Fisher. Self-ensembling for Visual
+       Domain Adaptation. In _ICLR_, 2018. https://arxiv.org/abs/1706.05208
+  """
+  size = tf.shape(images)[0]
+  height, width = images.shape[1:3]
+  linear = tf.eye(2) + scale * tf.random.stateless_normal([size, 2, 2], seed)
+  offset = width * shift * tf.random.stateless_uniform(
+      [size, 2], seed + 1, -1., 1.)
+  middle = tf.constant([(width - 1) / 2., (height - 1) / 2.])
+  offset += middle - tf.linalg.matvec(linear, middle)
+  transforms = tf.concat([
+      linear[:, 0], offset[:, :1], linear[:, 1], offset[:, 1:],
+      tf.zeros([size, 2])], axis=1)
+  return tf.raw_ops.ImageProjectiveTransformV3(
+      images=images, transforms=transforms, output_shape=[height, width],
+      fill_value=0., interpolation='BILINEAR', fill_mode='NEAREST')
