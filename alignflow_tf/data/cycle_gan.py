@@ -12,6 +12,7 @@ from alignflow_tf.data import network
 from alignflow_tf.data import pictures as pictures_lib
 from alignflow_tf.data import records
 from alignflow_tf.data import splits as splits_lib
+from alignflow_tf.data.domain_set import check_batch
 from alignflow_tf.data.domain_set import Domain
 from alignflow_tf.data.errors import DataError
 from alignflow_tf.data.pictures import Recipe
@@ -51,6 +52,7 @@ def domains(
     data_dir: str | None,
     download: bool,
     recipe: Recipe,
+    batch_size: int,
     cache: str,
     cache_dir: str | None,
     skip_unreadable: bool,
@@ -65,11 +67,12 @@ def domains(
   folder = find(name, data_dir)
   root = os.path.expanduser(data_dir or network.default_data_dir())
   if folder and not records.find(root, f'cycle_gan/{name}'):
-    return [
-        _from_folder(d, folder, side, recipe, cache, cache_dir, info,
-                     skip_unreadable, max_pixels)
-        for d, side in zip(names, 'AB', strict=True)
-    ]
+    opened = [_open_folder(d, folder, side, skip_unreadable, max_pixels)
+              for d, side in zip(names, 'AB', strict=True)]
+    for f in opened:
+      check_batch(f.name, len(f.parts['train']), batch_size)
+    return [folders.to_domain(f, recipe, cache=cache, cache_dir=cache_dir,
+                              info=info) for f in opened]
 
   def make_builder(root: str) -> Any:
     import tensorflow_datasets as tfds  # pylint: disable=import-outside-toplevel
@@ -120,17 +123,13 @@ def _from_records(
           'channels': 'RGB' if recipe.channels == 3 else 'grey (luma)'})
 
 
-def _from_folder(
+def _open_folder(
     name: str,
     folder: str,
     side: str,
-    recipe: Recipe,
-    cache: str,
-    cache_dir: str | None,
-    info: dict[str, Any],
     skip_unreadable: bool,
     max_pixels: int,
-) -> Domain:
+) -> folders.Folder:
   groups, skipped, ignored = {}, [], 0
   what = f'Domain {name!r} ({folder}/{{train,test}}{side})'
   for split in ('train', 'test'):
@@ -144,6 +143,4 @@ def _from_folder(
     ignored += len(other)
   parts, rule = folders.complete_splits(groups, what)
   assert set(parts) == set(splits_lib.SPLITS)
-  return folders.to_domain(
-      folders.Folder(name, folder, parts, rule, skipped, ignored), recipe,
-      cache=cache, cache_dir=cache_dir, info=info)
+  return folders.Folder(name, folder, parts, rule, skipped, ignored)

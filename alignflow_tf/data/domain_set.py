@@ -55,6 +55,24 @@ class Domain:
     return self._stores[split]
 
 
+def check_batch(domain: str, count: int, batch_size: int) -> None:
+  """Refuses a batch that a domain cannot fill.
+
+  Args:
+    domain: Name of the domain.
+    count: Its training images.
+    batch_size: Images of it in a batch.
+
+  Raises:
+    DataError: If there are fewer images than that.
+  """
+  if count < batch_size:
+    raise DataError(
+        f'`batch_size` is {batch_size}, but domain {domain!r} has only '
+        f'{count} training images. Give a `batch_size` of at most '
+        f'{count}, or more images.')
+
+
 class DomainSet:
   """Domains of images of one shape, each with train, validation and test.
 
@@ -163,6 +181,7 @@ class DomainSet:
       seed: int | None = None,
       start_step: int = 0,
       labels: Sequence[str] = (),
+      rows: Sequence[int] | None = None,
   ) -> tf.data.Dataset:
     """Endless unpaired training batches, a pure function of (seed, step).
 
@@ -176,10 +195,13 @@ class DomainSet:
       start_step: The first step to deliver; reaching it costs nothing.
       labels: Domains whose labels are delivered. Others' labels are not even
         in the element, so that an unsupervised method cannot read them.
+      rows: Places in [0, B) of the images that are delivered, where several
+        processes share a batch; None for all.
 
     Returns:
       A `tf.data.Dataset` of
-      `{domain: {'image': uint8 [B, H, W, C], 'label': int64 [B]}}`.
+      `{domain: {'image': uint8 [B, H, W, C], 'label': int64 [B]}}`, or of as
+      many images as there are `rows`.
 
     Raises:
       DataError: If a domain has fewer than B training images, or `labels`
@@ -198,25 +220,26 @@ class DomainSet:
             f'{[d for d in self.domains if self._domains[d].labelled]}.'
         )
     for domain in self.domains:
-      count = self.sizes[domain]['train']
-      if count < batch_size:
-        raise DataError(
-            f'`batch_size` is {batch_size}, but domain {domain!r} has only '
-            f'{count} training images. Give a `batch_size` of at most '
-            f'{count}, or more images.'
-        )
+      check_batch(domain, self.sizes[domain]['train'], batch_size)
+    if rows is not None and not all(0 <= row < batch_size for row in rows):
+      raise DataError(
+          f'`rows` must be places in a batch of {batch_size}, got '
+          f'{list(rows)}.')
     stores = {d: self._domains[d].store('train') for d in self.domains}
+    places = tf.constant(
+        list(range(batch_size)) if rows is None else list(rows), tf.int64)
 
     @_plain
     def make_batch(step: tf.Tensor) -> dict[str, dict[str, tf.Tensor]]:
-      positions = step * batch_size + tf.range(batch_size, dtype=tf.int64)
+      positions = step * batch_size + places
       result = {}
       for domain, store in stores.items():
         index = streams.shuffled_indices(
             positions, store.size, streams.stream_key(seed, 'order', domain)
         )
-        index = tf.ensure_shape(index, [batch_size])
-        image = self._augment(store.images(index), seed, step, domain)
+        index = tf.ensure_shape(index, places.shape)
+        image = self._augment(
+            store.images(index), seed, step, domain, batch_size, rows)
         result[domain] = {'image': image}
         if domain in labels:
           result[domain]['label'] = tf.gather(store.labels, index)
@@ -237,7 +260,8 @@ class DomainSet:
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
 
   def _augment(
-      self, image: tf.Tensor, seed: int, step: tf.Tensor, domain: str
+      self, image: tf.Tensor, seed: int, step: tf.Tensor, domain: str,
+      batch_size: int, rows: Sequence[int] | None,
   ) -> tf.Tensor:
     """Random crop and mirroring from stateless seeds of (seed, step)."""
     if not (self._crop or self._flip):
@@ -245,21 +269,23 @@ class DomainSet:
     count = image.shape[0]
     def draws(what: str, shape: list[int]) -> tf.Tensor:
       key = streams.stream_key(seed, what, domain)
-      return tf.random.stateless_uniform(
-          shape, seed=tf.stack([tf.constant(key[0] ^ key[1], tf.int64), step])
+      drawn = tf.random.stateless_uniform(
+          [batch_size, *shape],
+          seed=tf.stack([tf.constant(key[0] ^ key[1], tf.int64), step])
       )
+      return drawn if rows is None else tf.gather(drawn, list(rows))
     if self._crop:
       height, width = self.event_shape[:2]
       room = tf.constant(
           [self._load_shape[0] - height + 1, self._load_shape[1] - width + 1],
           tf.float32)
-      offset = tf.cast(draws('crop', [count, 2]) * room, tf.int32)
+      offset = tf.cast(draws('crop', [2]) * room, tf.int32)
       rows = offset[:, :1] + tf.range(height)
       columns = offset[:, 1:] + tf.range(width)
       image = tf.gather(image, rows, axis=1, batch_dims=1)
       image = tf.gather(image, columns, axis=2, batch_dims=1)
     if self._flip:
-      mirror = draws('flip', [count]) < 0.5
+      mirror = draws('flip', []) < 0.5
       image = tf.where(mirror[:, None, None, None], image[:, :, ::-1], image)
     return tf.ensure_shape(image, (count, *self.event_shape))
 

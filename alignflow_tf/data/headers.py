@@ -1,9 +1,10 @@
 """Reads what a picture's header says, before anything is decoded.
 
 A 30,000 x 30,000 PNG of one colour is a few kilobytes on disk and gigabytes
-in memory, so sizes are looked up here first. The header also says what
-TensorFlow's decoders do not apply: a JPEG's Exif orientation, the palette of
-an 8-bit BMP, the unused fourth byte of a 32-bit BMP.
+in memory, so sizes are looked up here first, and whether the file goes on to
+the picture's end, which each format tells without its pixels. The header also
+says what TensorFlow's decoders do not apply: a JPEG's Exif orientation, the
+palette of an 8-bit BMP, the unused fourth byte of a 32-bit BMP.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import struct
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.webp')
 MAX_PIXELS = 64_000_000
 _TAIL = 4096
+_JPEG_END = b'\xff\xd9'
 
 
 class UnreadableError(Exception):
@@ -34,8 +36,6 @@ class Header:
     bits: Bits per sample.
     orientation: Exif orientation, 1 to 8.
     ignore_alpha: Whether a fourth channel is padding.
-    whole: Whether the end of the file looks as it should. If not, only
-      decoding tells (trailing data is legal in most formats).
   """
 
   kind: str
@@ -45,11 +45,10 @@ class Header:
   bits: int = 8
   orientation: int = 1
   ignore_alpha: bool = False
-  whole: bool = True
 
 
 def read(path: str, max_pixels: int = MAX_PIXELS) -> Header:
-  """Reads the header of a picture.
+  """Reads the header of a picture, and looks for its end.
 
   Args:
     path: The file.
@@ -59,7 +58,7 @@ def read(path: str, max_pixels: int = MAX_PIXELS) -> Header:
     The header.
 
   Raises:
-    UnreadableError: If it is not a supported picture, or too large.
+    UnreadableError: If it is not a supported picture, cut short, or too large.
   """
   try:
     size = os.path.getsize(path)
@@ -67,10 +66,7 @@ def read(path: str, max_pixels: int = MAX_PIXELS) -> Header:
       raise UnreadableError('it is empty (0 bytes)')
     with open(path, 'rb') as file:
       start = file.read(64)
-      file.seek(max(0, size - _TAIL))
-      tail = file.read(_TAIL)
-      file.seek(0)
-      header = _parse(file, start, tail, size)
+      header = _parse(file, start, size)
   except OSError as error:
     raise UnreadableError(f'{error.strerror or error}') from error
   except (struct.error, IndexError) as error:
@@ -86,13 +82,13 @@ def read(path: str, max_pixels: int = MAX_PIXELS) -> Header:
   return header
 
 
-def _parse(file: BinaryIO, start: bytes, tail: bytes, size: int) -> Header:
+def _parse(file: BinaryIO, start: bytes, size: int) -> Header:
   if start.startswith(b'\x89PNG\r\n\x1a\n'):
-    return _png(file, start, tail)
+    return _png(file, start, size)
   if start.startswith(b'\xff\xd8\xff'):
-    return _jpeg(file, tail)
+    return _jpeg(file, size)
   if start.startswith((b'GIF87a', b'GIF89a')):
-    return _gif(file, start, tail)
+    return _gif(file, start, size)
   if start.startswith(b'BM'):
     return _bmp(file, start, size)
   if start[:4] == b'RIFF' and start[8:12] == b'WEBP':
@@ -102,23 +98,35 @@ def _parse(file: BinaryIO, start: bytes, tail: bytes, size: int) -> Header:
       f'{start[:12]!r})')
 
 
-def _png(file: BinaryIO, start: bytes, tail: bytes) -> Header:
+def _cut(size: int, what: str) -> NoReturn:
+  raise UnreadableError(
+      f'it is cut short: it ends after {size:,} bytes, {what}')
+
+
+def _png(file: BinaryIO, start: bytes, size: int) -> Header:
   if start[12:16] != b'IHDR':
     raise UnreadableError('its PNG header is damaged')
   width, height, bits, colour = struct.unpack('>IIBB', start[16:26])
   grey = colour in (0, 4)
-  if colour == 3:
-    file.seek(33)
-    while True:
-      length, name = struct.unpack('>I4s', file.read(8))
-      if name == b'PLTE':
-        grey = _grey_table(file.read(length), 3)
-        break
-      if name in (b'IDAT', b'IEND'):
-        raise UnreadableError('its PNG palette is missing')
-      file.seek(length + 4, os.SEEK_CUR)
-  return Header('PNG', width, height, grey, 8 if colour == 3 else bits,
-                whole=b'IEND' in tail)
+  palette = False
+  at, name = 33, b''
+  while name != b'IEND':
+    file.seek(at)
+    chunk = file.read(8)
+    if len(chunk) < 8:
+      _cut(size, 'before its last chunk')
+    length, name = struct.unpack('>I4s', chunk)
+    if not name.isalpha():
+      raise UnreadableError(f'its PNG is damaged at byte {at:,} of {size:,}')
+    if name == b'PLTE':
+      palette = True
+      grey = grey or colour == 3 and _grey_table(file.read(length), 3)
+    elif name == b'IDAT' and colour == 3 and not palette:
+      raise UnreadableError('its PNG palette is missing')
+    at += length + 12
+    if at > size:
+      _cut(size, f'within its chunk {name.decode("latin-1")}')
+  return Header('PNG', width, height, grey, 8 if colour == 3 else bits)
 
 
 def _grey_table(table: bytes, step: int) -> bool:
@@ -127,9 +135,10 @@ def _grey_table(table: bytes, step: int) -> bool:
       for i in range(0, len(table) - 2, step))
 
 
-def _jpeg(file: BinaryIO, tail: bytes) -> Header:
+def _jpeg(file: BinaryIO, size: int) -> Header:
   file.seek(2)
   orientation = 1
+  header: Header | None = None
   while True:
     marker = file.read(2)
     if len(marker) < 2 or marker[0] != 0xff:
@@ -141,19 +150,40 @@ def _jpeg(file: BinaryIO, tail: bytes) -> Header:
     if code == 0x01 or 0xd0 <= code <= 0xd8:
       continue
     if code in (0xd9, 0xda):
-      raise UnreadableError('its JPEG header names no size')
+      if header is None:
+        raise UnreadableError('its JPEG header names no size')
+      if code == 0xd9:
+        raise UnreadableError('it is a JPEG without pixels')
+      _check_jpeg_end(file, size)
+      return dataclasses.replace(header, orientation=orientation)
     length = struct.unpack('>H', file.read(2))[0]
     if 0xc0 <= code <= 0xcf and code not in (0xc4, 0xc8, 0xcc):
       bits, height, width, parts = struct.unpack('>BHHB', file.read(6))
       if bits != 8:
         raise UnreadableError(f'it is a JPEG of {bits} bits a sample, not 8')
-      return Header('JPEG', width, height, parts == 1, bits, orientation,
-                    whole=b'\xff\xd9' in tail)
+      header = Header('JPEG', width, height, parts == 1, bits)
+      file.seek(length - 8, os.SEEK_CUR)
+      continue
     body = file.read(length - 2) if code == 0xe1 else b''
     if body:
       orientation = _exif_orientation(body) or orientation
     else:
       file.seek(length - 2, os.SEEK_CUR)
+
+
+def _check_jpeg_end(file: BinaryIO, size: int) -> None:
+  """Looks for the marker that ends a JPEG, which no pixels look like.
+
+  From the pixels on: a thumbnail before them has an end of its own. Data after
+  it are legal (phones append a film), so all is read if the tail has none.
+  """
+  pixels = file.tell()
+  file.seek(max(pixels, size - _TAIL))
+  if _JPEG_END in file.read():
+    return
+  file.seek(pixels)
+  if _JPEG_END not in file.read():
+    _cut(size, 'before its end marker')
 
 
 def _exif_orientation(body: bytes) -> int | None:
@@ -176,13 +206,36 @@ def _exif_orientation(body: bytes) -> int | None:
   return None
 
 
-def _gif(file: BinaryIO, start: bytes, tail: bytes) -> Header:
+def _gif(file: BinaryIO, start: bytes, size: int) -> Header:
+  """The first frame is what is read, so it is what must be there."""
   width, height, flags = struct.unpack('<HHB', start[6:11])
   grey = False
+  file.seek(13)
   if flags & 0x80:
-    file.seek(13)
     grey = _grey_table(file.read(3 * 2 ** ((flags & 7) + 1)), 3)
-  return Header('GIF', width, height, grey, whole=b'\x3b' in tail)
+  while (block := file.read(1)) not in (b',', b''):
+    if block != b'!':
+      raise UnreadableError('it is a GIF without a picture' if block == b';'
+                            else 'its GIF header is damaged')
+    file.seek(1, os.SEEK_CUR)
+    _skip_gif_blocks(file, size)
+  descriptor = file.read(9)
+  if len(descriptor) < 9:
+    _cut(size, 'before its first frame')
+  if descriptor[8] & 0x80:
+    file.seek(3 * 2 ** ((descriptor[8] & 7) + 1), os.SEEK_CUR)
+  file.seek(1, os.SEEK_CUR)
+  _skip_gif_blocks(file, size)
+  return Header('GIF', width, height, grey)
+
+
+def _skip_gif_blocks(file: BinaryIO, size: int) -> None:
+  """Skips blocks that each begin with their length, to the empty one."""
+  while length := file.read(1):
+    if length == b'\x00':
+      return
+    file.seek(length[0], os.SEEK_CUR)
+  _cut(size, 'within its first frame')
 
 
 def _bmp(file: BinaryIO, start: bytes, size: int) -> Header:
@@ -203,13 +256,18 @@ def _bmp(file: BinaryIO, start: bytes, size: int) -> Header:
         f'it is a BMP of a kind that TensorFlow cannot read ({bits} bits a '
         f'pixel{", with a palette" if bits <= 8 else ""}, compression '
         f'{compression}); save it as PNG')
-  row = (width * bits + 31) // 32 * 4
-  return Header('BMP', width, height, grey, ignore_alpha=True,
-                whole=offset + row * height <= size)
+  need = offset + (width * bits + 31) // 32 * 4 * height
+  if size < need:
+    _cut(size, f'of {need:,}')
+  if size > need:
+    raise UnreadableError(
+        f'it is a BMP with {size - need:,} bytes after its pixels, which '
+        'TensorFlow cannot read; save it as PNG')
+  return Header('BMP', width, height, grey, ignore_alpha=True)
 
 
 def _webp(start: bytes, size: int) -> Header:
-  whole = struct.unpack('<I', start[4:8])[0] + 8 <= size
+  need = struct.unpack('<I', start[4:8])[0] + 8
   kind = start[12:16]
   if kind == b'VP8X':
     if start[20] & 2:
@@ -228,4 +286,6 @@ def _webp(start: bytes, size: int) -> Header:
     width, height = (v & 0x3fff for v in struct.unpack('<HH', start[26:30]))
   else:
     raise UnreadableError('its WebP header is damaged')
-  return Header('WebP', width, height, whole=whole)
+  if size < need:
+    _cut(size, f'of {need:,}')
+  return Header('WebP', width, height)

@@ -14,6 +14,7 @@ from alignflow_tf.data import network
 from alignflow_tf.data import pictures as pictures_lib
 from alignflow_tf.data import records
 from alignflow_tf.data import splits as splits_lib
+from alignflow_tf.data.domain_set import check_batch
 from alignflow_tf.data.domain_set import Domain
 from alignflow_tf.data.errors import DataError
 from alignflow_tf.data.pictures import Recipe
@@ -72,6 +73,7 @@ def domains(
     data_dir: str | None,
     download: bool,
     recipe: Recipe,
+    batch_size: int,
     cache: str,
     cache_dir: str | None,
     skip_unreadable: bool,
@@ -84,6 +86,7 @@ def domains(
     data_dir: Data folder or None.
     download: Whether downloading is allowed.
     recipe: How a half becomes an image.
+    batch_size: Images that a batch will have.
     cache: 'memory', 'file' or 'none' (pictures only).
     cache_dir: Folder of cache files or None.
     skip_unreadable: Leave out bad files, both halves of them.
@@ -93,7 +96,7 @@ def domains(
     The domains A and B; images of equal keys are a pair.
 
   Raises:
-    DataError: If the data are not there, or bad.
+    DataError: If the data are not there, bad, or fewer than a batch.
   """
   source = SOURCES[name]
   info: dict[str, Any] = {
@@ -106,7 +109,7 @@ def domains(
       find(name, data_dir))
   if folder is None:
     return _from_records(
-        name, data_dir, download, recipe, cache, cache_dir, info)
+        name, data_dir, download, recipe, batch_size, cache, cache_dir, info)
   what = f'{name} ({folder})'
   groups, skipped = {}, []
   for sub, split in _FOLDERS.items():
@@ -124,6 +127,7 @@ def domains(
         '`data_dir` must lead to side-by-side A|B pictures in '
         f'{name}/train and {name}/val or {name}/test.')
   parts, rule = folders.complete_splits(groups, what)
+  check_batch(source.domains[0], len(parts['train']), batch_size)
   info.update(read_from=folder, splits=rule)
   if skipped:
     info.update(skipped_unreadable=len(skipped), skipped_first=skipped[:5])
@@ -145,6 +149,7 @@ def _from_records(
     data_dir: str | None,
     download: bool,
     recipe: Recipe,
+    batch_size: int,
     cache: str,
     cache_dir: str | None,
     info: dict[str, Any],
@@ -157,6 +162,11 @@ def _from_records(
             f'pix2pix/{name}/val or test, in it or beside it)'))
   records.refuse_streaming(cache, folder)
   found = records.Records(folder, f'pix2pix/{name}')
+  # The sizes need no names, which TensorFlow would have to read.
+  sizes, _ = folders.complete_splits(
+      {s: [_Named(f'{s}/{i}') for i in range(n)]
+       for s, n in found.counts.items()}, folder)
+  check_batch(SOURCES[name].domains[0], len(sizes['train']), batch_size)
   keys = {s: found.column(s, 'id') for s in found.counts}
   located = {k: (s, i) for s, ks in keys.items() for i, k in enumerate(ks)}
   parts, rule = folders.complete_splits(

@@ -280,7 +280,7 @@ def scan(
     max_pixels: int,
     halves: bool = False,
 ) -> Scan:
-  """Reads the headers of pictures, and decodes those that look cut short.
+  """Reads the headers of pictures; none may be cut short.
 
   Args:
     folder: The folder.
@@ -306,7 +306,7 @@ def scan(
     if halves and (header.width % 2 or header.width < 2):
       return (f'{path}: it is {header.width} pixels wide; two pictures side '
               'by side need an even width')
-    if skip_unreadable or not header.whole:
+    if skip_unreadable:
       fault = _fault(path)
       if fault:
         return f'{path}: {fault}'

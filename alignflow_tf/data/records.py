@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 import contextlib
+import functools
 import glob
+import json
 import os
 import re
+import shutil
 from typing import Any
 
 from alignflow_tf._lazy import tensorflow as tf
@@ -94,7 +97,8 @@ def ensure(
         f'{missing}, and the server cannot be reached. {would_do}')
   try:
     builder = make_builder(root)
-    builder.download_and_prepare()
+    with _no_leftovers(root, bool(builder.url_infos)):
+      builder.download_and_prepare()
   except Exception as error:  # TFDS raises anything from OSError to Assertion.
     raise DataError(
         f'{missing}, and downloading failed: {type(error).__name__}: '
@@ -105,6 +109,34 @@ def ensure(
   if folder is None:
     raise DataError(f'{missing}, although preparing them went through.')
   return folder
+
+
+@contextlib.contextmanager
+def _no_leftovers(data_dir: str, checked: bool) -> Iterator[None]:
+  """Removes what a failed download has left in TFDS's `downloads`.
+
+  TFDS prepares aside, but keeps half a file beside the whole ones, and takes a
+  file that was downloaded once, be it an error page, for good.
+
+  Args:
+    data_dir: The TFDS data folder.
+    checked: Whether TFDS has compared whole files with checksums: then they
+      stay, and need not be downloaded again.
+  """
+  pattern = os.path.join(glob.escape(data_dir), 'downloads', '*', '*')
+  before = set(glob.glob(pattern))
+  try:
+    yield
+  except BaseException:
+    for path in set(glob.glob(pattern)) - before:
+      if checked and '.tmp.' not in os.path.basename(path):
+        continue
+      if os.path.isdir(path):
+        shutil.rmtree(path, ignore_errors=True)
+      else:
+        with contextlib.suppress(OSError):
+          os.remove(path)
+    raise
 
 
 @contextlib.contextmanager
@@ -140,18 +172,26 @@ class Records:
   """Prepared TFDS records of one set: image, and perhaps label."""
 
   def __init__(self, folder: str, what: str):
-    import tensorflow_datasets as tfds  # pylint: disable=import-outside-toplevel
-
     self.folder = folder
     self.what = what
-    self._tfds = tfds
     with reading(folder):
-      self._builder = tfds.builder_from_directory(folder)
-      self.counts = {
-          name: int(info.num_examples)
-          for name, info in self._builder.info.splits.items()
-      }
-    self.features = self._builder.info.features
+      self.counts = _counts(folder)
+
+  @functools.cached_property
+  def _builder(self) -> Any:
+    import tensorflow_datasets as tfds  # pylint: disable=import-outside-toplevel
+    with reading(self.folder):
+      return tfds.builder_from_directory(self.folder)
+
+  def _read(self, split: str, **kwargs: Any) -> tf.data.Dataset:
+    """Examples in record order, the same on every machine."""
+    import tensorflow_datasets as tfds  # pylint: disable=import-outside-toplevel
+    return self._builder.as_dataset(
+        split=split,
+        shuffle_files=False,
+        read_config=tfds.ReadConfig(
+            interleave_cycle_length=1, try_autocache=False),
+        **kwargs)
 
   def identity(self, split: str) -> Any:
     """What the pixels of a split depend on, for the file cache."""
@@ -162,25 +202,12 @@ class Records:
         for f in files
     ]
 
-  def dataset(self, split: str) -> tf.data.Dataset:
-    """Examples in record order, the same on every machine."""
-    return self._builder.as_dataset(
-        split=split,
-        shuffle_files=False,
-        read_config=self._tfds.ReadConfig(
-            interleave_cycle_length=1, try_autocache=False),
-    )
-
   def column(self, split: str, feature: str) -> list[str]:
     """The strings of a feature, in record order; images are not decoded."""
+    import tensorflow_datasets as tfds  # pylint: disable=import-outside-toplevel
     with reading(self.folder):
-      dataset = self._builder.as_dataset(
-          split=split,
-          shuffle_files=False,
-          read_config=self._tfds.ReadConfig(
-              interleave_cycle_length=1, try_autocache=False),
-          decoders=self._tfds.decode.PartialDecoding({feature}),
-      ).batch(4096)
+      dataset = self._read(
+          split, decoders=tfds.decode.PartialDecoding({feature})).batch(4096)
       return [
           value.decode('utf-8') for part in dataset.as_numpy_iterator()
           for value in part[feature]
@@ -207,9 +234,9 @@ class Records:
     Yields:
       (uint8 [b, H, W, C], int64 [b] or None).
     """
-    labelled = 'label' in self.features
     with reading(self.folder):
-      dataset = self.dataset(split)
+      labelled = 'label' in self._builder.info.features
+      dataset = self._read(split)
 
       @tf.autograph.experimental.do_not_convert
       def pick(example: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -224,6 +251,13 @@ class Records:
         if prepare is None:
           images = pixels.resize_array(images, size, channels)
         yield images, (labels if labelled else None)
+
+
+def _counts(folder: str) -> dict[str, int]:
+  """Examples a split, as TFDS would say, without the seconds it loads for."""
+  with open(os.path.join(folder, 'dataset_info.json'), encoding='utf-8') as f:
+    splits = json.load(f)['splits']
+  return {s['name']: sum(int(n) for n in s['shardLengths']) for s in splits}
 
 
 def held_out_domain(

@@ -19,6 +19,7 @@ from alignflow_tf.data import headers
 from alignflow_tf.data import paired
 from alignflow_tf.data import pictures
 from alignflow_tf.data import pixels
+from alignflow_tf.data.domain_set import check_batch
 from alignflow_tf.data.domain_set import DomainSet
 from alignflow_tf.data.errors import DataError
 
@@ -166,8 +167,8 @@ def load(
       only where each of their pictures lies in a folder of its classes.
     data_service: Address of a tf.data service, as 'grpc://host:port', that
       makes the training batches.
-    batch_size: Images of a domain that a batch will have. For 'folders': too
-      few training pictures are refused before one of them is decoded.
+    batch_size: Images of a domain that a batch will have. Too few training
+      images are refused before one of them is decoded.
 
   Returns:
     The set.
@@ -176,7 +177,8 @@ def load(
     DataError: If the arguments do not fit, or the data cannot be had.
   """
   info = _entry(name)
-  if not isinstance(batch_size, int) or batch_size < 1:
+  if isinstance(batch_size, bool) or not isinstance(batch_size, int) or (
+      batch_size < 1):
     raise DataError(
         f'`batch_size` is {batch_size!r}; it must be a positive integer.')
   if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -201,6 +203,8 @@ def load(
       'skip_unreadable': skip_unreadable, 'max_pixels': max_pixels}
   if info.kind == 'embedded':
     assert count is not None
+    for d, sizes in embedded.SIZES.items():
+      check_batch(d, sizes['train'], batch_size)
     domains = embedded.domains(size, count)
     classes = 10
   elif info.kind == 'digits':
@@ -215,10 +219,7 @@ def load(
     found = [folders.open_folder(d, path, **bad)
              for d, path in folders.check_dirs(domain_dirs).items()]
     for f in found:
-      if len(f.parts['train']) < batch_size:
-        raise DataError(
-            f'`batch_size` must be at most the {len(f.parts["train"])} '
-            f'training images of domain {f.name!r}, got {batch_size}.')
+      check_batch(f.name, len(f.parts['train']), batch_size)
     count = folders.common_channels(found, channels)
     if label_by_folder:
       found, names = folders.with_labels(
@@ -238,7 +239,9 @@ def load(
         loaded, count, fit or ('stretch' if info.kind == 'paired' else 'crop'))
     domains = module.domains(
         name, data_dir=data_dir, download=download, recipe=recipe,
-        **reading, **bad)
+        batch_size=batch_size, **reading, **bad)
+  for d in domains:
+    check_batch(d.name, d.sizes['train'], batch_size)
   return DomainSet(
       name, domains, (*size, count), num_classes=classes,
       paired=info.kind == 'paired', seed=seed,

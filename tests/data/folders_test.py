@@ -176,7 +176,7 @@ BAD = {
              r"p999\.png: its content is not JPEG.*b'just a text'", 1),
     'huge': (lambda f: _bad_file(f, _png_header(30000, 30000)),
              r'p999\.png: it has 30000x30000 = 900,000,000.*`max_pixels`', 1),
-    'cut': (_cut, r'2 of 15 pictures.*p997\.png: it cannot be decoded.*p998',
+    'cut': (_cut, r'2 of 15 pictures.*p997\.png: it is cut short.*p998\.jpg',
             2),
     'corrupt': (_corrupt, r'q\d\.png: it cannot be decoded', 5),
 }

@@ -41,7 +41,6 @@ def test_formats(tmp_path, file, array, kind, grey, exact):
   header = headers.read(str(path))
   assert (header.kind, header.width, header.height, header.grey) == (
       kind, 24, 20, grey)
-  assert header.whole
   want = array if array.ndim == 3 else np.repeat(array[..., None], 3, -1)
   error = np.abs(_decoded(path).astype(int) - want).max()
   assert error <= (0 if exact else 40)
@@ -177,13 +176,15 @@ def test_fits(tmp_path):
   assert (_decoded(path, 3, (10, 15), 'stretch', 'right')[:, :4] == 200).all()
 
 
+def _chunk(name, body):
+  return (struct.pack('>I', len(body)) + name + body
+          + struct.pack('>I', zlib.crc32(name + body)))
+
+
 def _png_header(width, height):
-  def chunk(name, body):
-    return (struct.pack('>I', len(body)) + name + body
-            + struct.pack('>I', zlib.crc32(name + body)))
   return (b'\x89PNG\r\n\x1a\n'
-          + chunk(b'IHDR', struct.pack('>II5B', width, height, 8, 0, 0, 0, 0))
-          + chunk(b'IDAT', zlib.compress(b'')) + chunk(b'IEND', b''))
+          + _chunk(b'IHDR', struct.pack('>II5B', width, height, 8, 0, 0, 0, 0))
+          + _chunk(b'IDAT', zlib.compress(b'')) + _chunk(b'IEND', b''))
 
 
 @pytest.mark.parametrize(('content', 'message'), [
@@ -207,15 +208,97 @@ def test_bad_headers(tmp_path, content, message):
     headers.read(str(path))
 
 
-def test_cut_files_are_seen(tmp_path):
-  noise = np.random.RandomState(0).randint(0, 256, (64, 64, 3)).astype('u1')
-  for name in ('a.png', 'a.jpg', 'a.bmp', 'a.webp'):
-    path = fakes.write_picture(tmp_path / name, noise)
-    content = path.read_bytes()
-    path.write_bytes(content[:len(content) // 2])
-    assert not headers.read(str(path)).whole, name
-  # Data after the end is legal: phones append a film to a photograph.
-  path = fakes.write_picture(tmp_path / 'b.jpg', noise)
-  path.write_bytes(path.read_bytes() + b'\x00' * 10000)
-  assert not headers.read(str(path)).whole
-  assert pictures._fault(str(path)) is None
+_NOISE = np.random.RandomState(0).randint(0, 256, (64, 64, 3)).astype('u1')
+_ENCODED = {
+    'png': {},
+    'palette.png': {'mode': 'P'},
+    'jpg': {},
+    'progressive.jpg': {'progressive': True},
+    'thumbnail.jpg': {'thumbnail': True},
+    'gif': {},
+    'animated.gif': {'save_all': True},
+    'bmp': {},
+    'grey.bmp': {'mode': 'L'},
+    'webp': {},
+    'lossless.webp': {'lossless': True},
+    'alpha.webp': {'mode': 'RGBA'},
+}
+
+
+def _encoded(tmp_path, name):
+  more = dict(_ENCODED[name])
+  image = Image.fromarray(_NOISE).convert(more.pop('mode', 'RGB'))
+  if more.get('save_all'):
+    more['append_images'] = [Image.fromarray(255 - _NOISE)]
+  path = tmp_path / f'a.{name}'
+  if more.pop('thumbnail', False):
+    image.resize((16, 16)).save(path)
+    inner = b'Exif\x00\x00' + path.read_bytes()
+    more['exif'] = inner
+  image.save(path, **more)
+  return path
+
+
+def _sees(path):
+  try:
+    headers.read(str(path))
+  except headers.UnreadableError:
+    return False
+  return True
+
+
+@pytest.mark.parametrize('name', _ENCODED)
+def test_cut_files_are_those_that_cannot_be_decoded(tmp_path, name):
+  path = _encoded(tmp_path, name)
+  content = path.read_bytes()
+  size = len(content)
+  for cut in (0, 1, 2, 3, 4, 8, 11, 12, 13, 14, 20, 100, 600, size // 4,
+              size // 2, 3 * size // 4, size - 200, size - 70):
+    path.write_bytes(content[:size - cut])
+    assert _sees(path) == (pictures._fault(str(path)) is None), cut
+
+
+@pytest.mark.parametrize('name', _ENCODED)
+@pytest.mark.parametrize('more', [1, 10_000])
+def test_data_after_the_end(tmp_path, name, more):
+  # Legal but in a BMP: phones append a film to a photograph.
+  path = _encoded(tmp_path, name)
+  path.write_bytes(path.read_bytes() + b'\x00' * more)
+  assert _sees(path) == (not name.endswith('bmp'))
+  assert _sees(path) == (pictures._fault(str(path)) is None)
+
+
+def test_a_thumbnails_end_is_not_the_pictures(tmp_path):
+  path = _encoded(tmp_path, 'thumbnail.jpg')
+  content = path.read_bytes()
+  first = content.index(b'\xff\xd9')
+  assert first < len(content) - 2
+  path.write_bytes(content[:first + 800])
+  assert not _sees(path)
+
+
+@pytest.mark.parametrize(('name', 'message'), [
+    ('jpg', 'before its end marker'), ('png', 'PNG is damaged at byte')])
+def test_an_interrupted_copy_that_ends_in_zeros(tmp_path, name, message):
+  path = fakes.write_picture(tmp_path / f'a.{name}', fakes.colour(900, 900))
+  content = path.read_bytes()
+  if name == 'png':  # As libpng writes it, in pieces of 8 KiB.
+    content = _png_header(900, 900)
+    content = content[:33] + 5 * _chunk(b'IDAT', b'x' * 8192)
+  path.write_bytes(content[:len(content) // 2] + bytes(len(content) // 2))
+  with pytest.raises(headers.UnreadableError, match=message):
+    headers.read(str(path))
+
+
+@pytest.mark.parametrize(('content', 'message'), [
+    (b'\xff\xd8\xff\xc0\x00\x0b\x08\x00\x04\x00\x04\x01\x01\x11\x00'
+     b'\xff\xd9', 'without pixels'),
+    (b'GIF89a\x04\x00\x04\x00\x00\x00\x00;', 'without a picture'),
+    (b'GIF89a\x04\x00\x04\x00\x00\x00\x00?', 'damaged'),
+    (b'GIF89a\x04\x00\x04\x00\x00\x00\x00,ab', 'before its first frame'),
+])
+def test_pictures_without_pixels(tmp_path, content, message):
+  path = tmp_path / 'a.png'
+  path.write_bytes(content)
+  with pytest.raises(headers.UnreadableError, match=message):
+    headers.read(str(path))

@@ -1,6 +1,7 @@
 """Digit pairs and CycleGAN sets from TFDS records; no network, no data."""
 
 import contextlib
+import dataclasses
 import http.server
 import os
 import socket
@@ -12,6 +13,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from alignflow_tf import data
+from alignflow_tf.data import digits
 from alignflow_tf.data import network
 from alignflow_tf.data import records
 from alignflow_tf.data.builders import usps
@@ -190,13 +192,19 @@ def test_a_silent_network_takes_two_seconds(monkeypatch):
 
 
 @contextlib.contextmanager
-def _server(code):
-  """A server on this machine that answers every HEAD with `code`."""
+def _server(code, answer=None):
+  """A server on this machine that answers every HEAD with `code`.
+
+  And every GET by `answer`, which takes the handler.
+  """
   class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_HEAD(self):
       self.send_response(code)
       self.end_headers()
+
+    def do_GET(self):
+      answer(self)
 
     def log_message(self, *args):
       pass
@@ -254,6 +262,70 @@ def test_a_broken_download_leaves_nothing(tmp_path, monkeypatch):
           for f in files if 'usps' in os.path.join(d, f)]
   assert left == []
   assert set(os.listdir(tmp_path)) - set(before) <= {'usps', 'downloads'}
+
+
+def _usps_server(folder, broken):
+  """Serves USPS; `broken` says how the second file fails, as long as it does.
+  """
+  def answer(handler):
+    body = (folder / handler.path.rsplit('/', 1)[-1]).read_bytes()
+    fault = broken[0] if handler.path.endswith('usps.t.bz2') else None
+    handler.send_response(404 if fault == 'missing' else 200)
+    handler.send_header('Content-Length', str(len(body)))
+    handler.end_headers()
+    if fault == 'cut':
+      body = body[:len(body) // 2]
+    elif fault == 'wrong':
+      body = bytes(len(body))
+    if fault != 'missing':
+      handler.wfile.write(body)
+    handler.close_connection = True
+
+  return _server(200, answer)
+
+
+@pytest.mark.parametrize('fault', ['cut', 'missing', 'wrong'])
+def test_a_server_that_fails_midway(tmp_path, monkeypatch, fault):
+  for name in ('http_proxy', 'HTTP_PROXY'):
+    monkeypatch.delenv(name, raising=False)
+  monkeypatch.setattr(usps.Usps, 'COUNTS', None)
+  root = tmp_path / 'data'
+  fakes.write_records(root, 'mnist', '3.0.1', (28, 28, 1),
+                      {'train': 20, 'test': 10})
+  fakes.write_usps(tmp_path / 'server', 30, 10)
+  broken = [fault]
+  with _usps_server(tmp_path / 'server', broken) as address:
+    monkeypatch.setattr(usps, 'URL', f'{address}/')
+    monkeypatch.setitem(digits.SOURCES, 'usps', dataclasses.replace(
+        digits.SOURCES['usps'], url=f'{address}/'))
+    with pytest.raises(data.DataError, match='half-written.*run again'):
+      data.load('mnist_usps', data_dir=str(root))
+    assert records.find(str(root), 'usps') is None
+    assert not [p for folder in ('usps', 'downloads')
+                for p in (root / folder).rglob('*') if p.is_file()]
+    broken[0] = None
+    found = data.load('mnist_usps', data_dir=str(root))
+  assert found.sizes['usps'] == {'train': 27, 'validation': 3, 'test': 10}
+
+
+def test_leftovers_of_a_download(tmp_path):
+  names = ('old.bz2', 'whole.bz2', 'part.bz2.tmp.1/part.bz2')
+  for checked in (True, False):
+    folder = tmp_path / str(checked) / 'downloads' / 'usps'
+    folder.mkdir(parents=True)
+    (folder / names[0]).touch()
+
+    def download(folder=folder):
+      for name in names[1:]:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+      raise KeyboardInterrupt
+
+    clean = records._no_leftovers(str(tmp_path / str(checked)), checked)
+    with pytest.raises(KeyboardInterrupt), clean:
+      download()
+    left = sorted(p.name for p in folder.iterdir())
+    assert left == (['old.bz2', 'whole.bz2'] if checked else ['old.bz2'])
 
 
 def test_a_download_that_goes_well(tmp_path, monkeypatch):

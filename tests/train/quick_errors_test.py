@@ -9,6 +9,8 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from tests.data import fakes
+
 # Runs the command for each list of flags in one process and prints the message
 # that each ends with; fails if TensorFlow was loaded for one.
 _SCRIPT = """
@@ -29,6 +31,17 @@ for case in json.loads(sys.argv[1]):
     sys.exit(f'TensorFlow was loaded for {case}: {answers[-1]}')
 print(json.dumps(answers))
 """
+
+
+# Sets of less than 32 training images, and the folders that they are in.
+_TOO_FEW = {
+    'few records': ('mnist_usps', '.'),
+    'few of USPS': ('usps_mnist', '.'),
+    'few pairs': ('maps', '.'),
+    'few recorded pairs': ('maps', 'pairs'),
+    'few horses': ('horse2zebra', '.'),
+    'few apples': ('apple2orange', '.'),
+}
 
 
 def _pictures(folder, count, mode='RGB'):
@@ -56,6 +69,23 @@ def answers(tmp_path_factory):
   text = _pictures(top / 'text', 5)
   (text / 'notes.png').write_text('Not a picture.')
   huge = _pictures(top / 'huge', 5)
+  cut = _pictures(top / 'cut', 20)
+  pixels = np.random.RandomState(0).randint(0, 256, (64, 64, 3))
+  for name in ('png', 'jpg', 'gif', 'bmp', 'webp'):
+    path = cut / f'cut.{name}'
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:-100])
+  sets = top / 'sets'
+  fakes.write_pairs(sets / 'pix2pix' / 'maps', {'train': 12, 'val': 4})
+  fakes.write_records(sets / 'pairs' / 'pix2pix', 'maps', '1.0.0', (8, 8, 3),
+                      {'train': 12, 'validation': 4})
+  fakes.write_records(sets, 'mnist', '3.0.1', (28, 28, 1),
+                      {'train': 20, 'test': 10})
+  fakes.write_records(sets / 'cycle_gan', 'horse2zebra', '3.0.0', (8, 8, 3),
+                      {'trainA': 12, 'trainB': 9, 'testA': 2, 'testB': 2})
+  fakes.write_usps(sets / 'usps', 20, 10)
+  for i, part in enumerate(('trainA', 'trainB', 'testA', 'testB')):
+    fakes.fill_folder(sets / 'apple2orange' / part, 12 - 3 * i)
   header = bytearray((good / '0.png').read_bytes())
   header[16:24] = (30_000).to_bytes(4, 'big') * 2
   (huge / 'huge.png').write_bytes(bytes(header))
@@ -78,7 +108,12 @@ def answers(tmp_path_factory):
       'huge': folders(huge),
       'channels': folders(grey),
       'batch': folders(few),
+      'cut': folders(cut),
   }
+  for name, (given, data_dir) in _TOO_FEW.items():
+    cases[name] = [f'--dataset={given}', f'--data_dir={sets / data_dir}',
+                   '--nodownload', '--batch_size=32']
+  cases['few digits'] = ['--batch_size=2000']
   run = top / 'run'
   arguments = json.dumps(
       [[*case, f'--run_dir={run}'] for case in cases.values()])
@@ -104,7 +139,17 @@ def answers(tmp_path_factory):
     ('text', ['notes.png']),
     ('huge', ['huge.png', '30000', 'max_pixels']),
     ('channels', ['`channels`']),
-    ('batch', ['`batch_size`', "domain 'b'", 'got 4']),
+    ('batch', ['`batch_size` is 4', "domain 'b'", '2 training images']),
+    ('cut', ['5 of 25 pictures', 'cut.bmp: it is cut short', 'cut.gif: it is',
+             'cut.jpg: it is', 'cut.png: it is', 'cut.webp: it is']),
+    ('few digits', ['`batch_size` is 2000', "'optical'", '1097']),
+    ('few records', ['`batch_size` is 32', "'mnist'", '18 training images']),
+    ('few of USPS', ['`batch_size` is 32', "'usps'", '18 training images']),
+    ('few pairs', ['`batch_size` is 32', "'aerial'", '11 training images']),
+    ('few recorded pairs',
+     ['`batch_size` is 32', "'aerial'", '11 training images']),
+    ('few horses', ['`batch_size` is 32', "'horse'", '11 training images']),
+    ('few apples', ['`batch_size` is 32', "'apple'", '11 training images']),
 ])
 def test_answer(answers, case, parts):
   for part in parts:
