@@ -40,6 +40,7 @@ _TEST = [
     'grpcio>=1.60',
     'hypothesis>=6.100,<7',
     'pytest>=8.3,<10',
+    'pytest-randomly>=3.16,<6',
     'pytest-xdist>=3.6,<4',
     f'tensorflow-serving-api{_TENSORFLOW}',
 ]

@@ -8,6 +8,7 @@ any test module is imported.
 
 import os
 import pathlib
+from typing import Any
 
 # TensorFlow reads these when it is imported. `setdefault`: the caller may ask
 # for the full log, or hide or show accelerators, from outside.
@@ -33,6 +34,10 @@ def _make_logical_cpus() -> None:
 
 
 _make_logical_cpus()
+# Grappler takes seconds for each function that is traced, and most run once or
+# twice here. Training does without it too; what is served runs in the C++
+# loader, whose sessions optimize as a server's do.
+tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': True})
 
 
 def real_data_root() -> pathlib.Path:
@@ -55,6 +60,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
   )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+  """Has pytest-randomly change the order alone: the seeds are ours."""
+  config.option.randomly_reset_seed = False
+
+
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
@@ -69,6 +79,13 @@ def pytest_collection_modifyitems(
       item.add_marker(skip_slow)
     if 'real_data' in item.keywords and not root.is_dir():
       item.add_marker(skip_real_data)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> None:
+  """Seeds what tests share, as tests are: any of them may be the first."""
+  if fixturedef.scope != 'function':
+    keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(autouse=True)

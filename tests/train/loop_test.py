@@ -20,7 +20,7 @@ from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import loop
 from alignflow_tf.train import runs
 
-TINY = dict(num_scales=2, width=4, num_blocks=1, critic_width=4, batch_size=4,
+TINY = dict(num_scales=1, width=4, num_blocks=1, critic_width=4, batch_size=4,
             pool_size=4, steps=4, log_every=1, eval_every=4,
             checkpoint_every=2, deterministic=True)
 

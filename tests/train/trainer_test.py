@@ -9,7 +9,7 @@ from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import trainer as trainer_lib
 
 SHAPE = (8, 8, 1)
-TINY = dict(num_scales=2, width=4, num_blocks=1, critic_width=4,
+TINY = dict(num_scales=1, width=4, num_blocks=1, critic_width=4,
             critic_layers=1, batch_size=4, pool_size=4, steps=10)
 
 
@@ -36,7 +36,7 @@ def _copy(variables):
 @pytest.fixture(scope='module')
 def trained():
   """A trainer, its weights before three steps, and the metrics of the last."""
-  trainer = _trainer()
+  trainer = _trainer(num_scales=2)
   before = {
       'flows': _copy(trainer.model.trainable_variables),
       'critics': _copy(trainer._critic_weights)}
@@ -116,7 +116,7 @@ def test_loss_is_equation_7_and_the_penalty():
           + 1e-2 * nats['b'] + 5e-5 * magnitudes
           + 10. * metrics['range_loss'])
   np.testing.assert_allclose(metrics['loss'], want, rtol=1e-4)
-  assert len(trainer._generator_loss.magnitudes) == 2 * 10  # flows, networks
+  assert len(trainer._generator_loss.magnitudes) == 2 * 4  # flows, networks
 
 
 def test_mle_has_no_critics_and_learns():
@@ -142,7 +142,7 @@ def test_adversarial_training_leaves_the_likelihood_out():
 
 @pytest.mark.parametrize('overrides', [
     dict(gan_loss='wasserstein', critic_steps=2),
-    dict(gan_loss='cross_entropy', share='1'),
+    dict(gan_loss='cross_entropy', share='1', num_scales=2),
     dict(gan_loss='hinge', precision='mixed_float16', flow='glow'),
 ])
 def test_other_objectives_and_settings_train(overrides):
@@ -206,7 +206,7 @@ def test_rates_fall_to_zero():
 
 @pytest.mark.parametrize(('overrides', 'shape', 'message'), [
     (dict(num_scales=5), SHAPE, 'num_scales=5'),
-    (dict(), (10, 9, 1), 'num_scales=2'),
+    (dict(num_scales=2), (10, 9, 1), 'num_scales=2'),
     (dict(critic_layers=3), SHAPE, 'critic_layers'),
 ])
 def test_architectures_that_do_not_fit(overrides, shape, message):
