@@ -56,8 +56,14 @@ def main(argv: Sequence[str]) -> None:
         _RUN.value, _OUTPUT.value, _LIMIT.value, _CLASSIFY.value, _SEED.value,
         _DATA_DIR.value, _SPLIT.value, _CHECKPOINT.value, _REFERENCES.value,
         _SUPERVISED.value, _INCEPTION.value)
-  except (data.DataError, OSError, runs.RunError) as e:
+  except (data.DataError, runs.RunError) as e:
     sys.exit(f'alignflow_tf.evaluate: {e}')
+  except OSError as e:
+    where = _OUTPUT.value or _RUN.value
+    sys.exit(
+        f'alignflow_tf.evaluate: `output` {where!r} cannot be written to '
+        f'({type(e).__name__}: {e}). Make room, make it writable, or name '
+        'another --output, and evaluate again.')
   print(evaluation.table(result))
 
 

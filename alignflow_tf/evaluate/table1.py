@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
   try:
     settings = tables.from_flags(flags.FLAGS, 'table1')
     tables.make(tables.table1(settings, _LAMBDA.value), settings)
-  except (config_lib.ConfigError, data.DataError, OSError, runs.RunError,
+  except (config_lib.ConfigError, data.DataError, runs.RunError,
           tables.TableError) as e:
     sys.exit(f'alignflow_tf.evaluate.table1: {e}')
 

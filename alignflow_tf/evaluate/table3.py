@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> None:
   try:
     settings = tables.from_flags(flags.FLAGS, 'table3')
     tables.make(tables.table3(settings, _numbers(_LAMBDAS.value)), settings)
-  except (config_lib.ConfigError, data.DataError, OSError, runs.RunError,
+  except (config_lib.ConfigError, data.DataError, runs.RunError,
           tables.TableError) as e:
     sys.exit(f'alignflow_tf.evaluate.table3: {e}')
 

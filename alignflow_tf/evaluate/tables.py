@@ -617,10 +617,20 @@ def _parse(kind: str, value: str) -> Any:
 
 
 def make(methods: Sequence[Method], settings: Settings) -> None:
-  """Runs what is missing, writes table.json, table.md and report.html."""
-  result = run(methods, settings)
-  config_lib.write_aside(
-      os.path.join(settings.output, 'table.md'), text(result) + '\n')
-  path = write_report(result, sheets(methods, settings), settings.output)
+  """Runs what is missing, writes table.json, table.md and report.html.
+
+  Raises:
+    TableError: If nothing can be written there.
+  """
+  try:
+    result = run(methods, settings)
+    config_lib.write_aside(
+        os.path.join(settings.output, 'table.md'), text(result) + '\n')
+    path = write_report(result, sheets(methods, settings), settings.output)
+  except OSError as e:
+    raise TableError(
+        f'`output` {settings.output!r} cannot be written to '
+        f'({type(e).__name__}: {e}). Make room, or make it writable; the same '
+        'command then goes on.') from e
   print(text(result))
   print(f'\nReport: {path}')

@@ -20,6 +20,7 @@ from alignflow_tf.export import codec
 from alignflow_tf.export import convert
 from alignflow_tf.export import kit
 from alignflow_tf.export import servables as servables_lib
+from alignflow_tf.train import checkpoints
 from alignflow_tf.train import runs
 
 __all__ = ['ExportError', 'export_model', 'export_run']
@@ -183,10 +184,10 @@ def export_model(
       paths.append(path)
     kit.write(output)
   except (OSError, tf.errors.OpError) as e:
-    text = (str(e).splitlines() or [''])[0][:200]
     raise ExportError(
-        f'`output` {output!r} cannot be written to ({type(e).__name__}: {text})'
-        '. Make room, or make it writable, and export again.') from e
+        f'`output` {output!r} cannot be written to ({type(e).__name__}: '
+        f'{checkpoints.first_line(e)}). Make room, or make it writable, and '
+        'export again.') from e
   finally:
     shutil.rmtree(partial, ignore_errors=True)
   return paths

@@ -109,6 +109,15 @@ def test_a_table_is_made_once(settings):
   assert 'http' not in page.replace('<html lang', '')
 
 
+def test_a_table_that_cannot_be_written(tmp_path, monkeypatch):
+  (tmp_path / 'file').write_text('')
+  settings = tables.Settings('maps', str(tmp_path / 'file' / 'table'))
+  monkeypatch.setattr(tables, 'run', lambda _, s: os.makedirs(s.output))
+  with pytest.raises(tables.TableError,
+                     match=r'`output`.*file/table.*make it writable'):
+    tables.make([], settings)
+
+
 def test_a_run_of_other_settings_is_not_taken_for_done(settings):
   programs = _Programs(MSE)
   methods = tables.table1(settings)[:1]

@@ -59,32 +59,49 @@ def _writing(run_dir):
       n.startswith('ckpt-') and n[:-5] + '.index' not in names) for n in names)
 
 
-def _wait(process, condition):
+def _wait(process, condition, deadline):
   """Waits for a condition; False if the process ended before it came."""
   while not condition():
     if process.poll() is not None:
       return False
+    _check(process, deadline)
     time.sleep(0.001)
   return process.poll() is None
 
 
-def _end(process, run_dir, kind, random_):
+def _finish(process, deadline):
+  """Waits for a process's end; returns its exit code."""
+  while process.poll() is None:
+    _check(process, deadline)
+    time.sleep(0.01)
+  return process.returncode
+
+
+def _check(process, deadline):
+  if time.monotonic() > deadline:
+    process.kill()
+    process.wait()
+    raise TimeoutError('the limit of time is over')
+
+
+def _end(process, run_dir, kind, random_, deadline):
   """Ends a process at a moment of a kind; None if it was done before."""
   goal = _step(run_dir) + random_.randrange(1, 9)
   if kind == 'start':
     time.sleep(random_.uniform(0., 12.))
-  elif not _wait(process, lambda: _step(run_dir) >= goal):
+  elif not _wait(process, lambda: _step(run_dir) >= goal, deadline):
     return None
   if kind == 'checkpoint':
-    _wait(process, lambda: not _writing(run_dir))  # A killed one's remains.
-    if not _wait(process, lambda: _writing(run_dir)):
+    # A killed one's remains.
+    _wait(process, lambda: not _writing(run_dir), deadline)
+    if not _wait(process, lambda: _writing(run_dir), deadline):
       return None
     time.sleep(random_.uniform(0., 0.1))
     kind = 'checkpoint' if _writing(run_dir) else 'just after a checkpoint'
   else:
     time.sleep(random_.uniform(0., 0.3))
   process.send_signal(signal.SIGTERM if kind == 'stop' else signal.SIGKILL)
-  code = process.wait()
+  code = _finish(process, deadline)
   if kind == 'stop' and code != 128 + signal.SIGTERM:
     raise RuntimeError(f'SIGTERM ended it with {code}')
   return kind
@@ -122,36 +139,43 @@ def _content(run_dir):
   return found
 
 
-def run(directory, kills, seed=0):
+def run(directory, kills, seed=0, limit=float('inf')):
   """Kills a run so many times.
 
   Args:
     directory: An empty directory.
     kills: Number of times.
     seed: Seed of the moments.
+    limit: Seconds that all of it may take.
 
   Returns:
     Kills by moment, number of things compared with a run left alone, and names
     of those that differ.
+
+  Raises:
+    TimeoutError: If it takes longer.
+    RuntimeError: If a process ends otherwise than it should.
   """
   random_ = random.Random(seed)
   steps = 8 * kills + 12
   alone, killed = (os.path.join(directory, n) for n in ('alone', 'killed'))
   counts = collections.Counter()
+  deadline = time.monotonic() + limit
   with open(os.path.join(directory, 'log'), 'w') as log:
-    if _start(alone, steps, log).wait():
+    if _finish(_start(alone, steps, log), deadline):
       raise RuntimeError(f'the run left alone failed: see {log.name}')
     number = 0
     while True:
       process = _start(killed, steps, log)
       if number < kills:
-        kind = _end(process, killed, _KINDS[number % len(_KINDS)], random_)
-        if kind is None and process.wait():
+        kind = _end(process, killed, _KINDS[number % len(_KINDS)], random_,
+                    deadline)
+        if kind is None and _finish(process, deadline):
           raise RuntimeError(f'a run failed: see {log.name}')
         counts[kind or 'done before'] += 1
         number += 1
         print(f'{number}: {kind}, at step {_step(killed)}', flush=True)
-      elif process.wait():
+      elif _finish(process, deadline):
         raise RuntimeError(f'the last run failed: see {log.name}')
       else:
         break
