@@ -80,6 +80,7 @@ def real_nvp(
     num_blocks: int = 4,
     *,
     alpha: float = 0.05,
+    framing: bool = False,
     shared: SharedScales | None = None,
     seed: int = 0,
     memory: str = 'standard',
@@ -105,6 +106,7 @@ def real_nvp(
       paper: 32, 64, 128, 256 over four scales).
     num_blocks: Residual blocks a network (4 in the paper).
     alpha: See `alignflow_tf.bijectors.ImagePreprocess`.
+    framing: Whether a `bijectors.Framing` follows the pre-processing.
     shared: Scales whose couplings are shared with other flows.
     seed: Non-negative integer that fixes the initial weights.
     memory: What is stored for gradients: 'standard', 'recompute' or
@@ -171,6 +173,7 @@ def real_nvp(
 
   return bijectors.LogDetChain([
       bijectors.ImagePreprocess(alpha, dtype=dtype),
+      *([bijectors.Framing(event_shape, dtype=dtype)] if framing else []),
       scale(0, event_shape[-1])], memory=memory, name=name)
 
 
@@ -182,6 +185,7 @@ def glow(
     steps_per_scale: int = 4,
     *,
     alpha: float = 0.05,
+    framing: bool = False,
     shared: SharedScales | None = None,
     seed: int = 0,
     memory: str = 'standard',
@@ -204,6 +208,7 @@ def glow(
     num_blocks: Residual blocks a network.
     steps_per_scale: Steps of flow a scale.
     alpha: See `alignflow_tf.bijectors.ImagePreprocess`.
+    framing: Whether a `bijectors.Framing` follows the pre-processing.
     shared: Scales whose steps are shared with other flows.
     seed: Non-negative integer that fixes the initial weights.
     memory: What is stored for gradients: 'standard', 'recompute' or
@@ -260,6 +265,7 @@ def glow(
 
   return bijectors.LogDetChain([
       bijectors.ImagePreprocess(alpha, dtype=dtype),
+      *([bijectors.Framing(event_shape, dtype=dtype)] if framing else []),
       scale(0, event_shape[-1])], memory=memory, name=name)
 
 

@@ -4,6 +4,7 @@ from alignflow_tf.bijectors.act_norm import ActNorm
 from alignflow_tf.bijectors.act_norm import initialize_act_norms
 from alignflow_tf.bijectors.affine_coupling import AffineCoupling
 from alignflow_tf.bijectors.factor_out import FactorOut
+from alignflow_tf.bijectors.framing import Framing
 from alignflow_tf.bijectors.image_preprocess import ImagePreprocess
 from alignflow_tf.bijectors.invertible_conv import InvertibleConv1x1
 from alignflow_tf.bijectors.log_det_bijector import LogDetBijector
@@ -22,6 +23,7 @@ __all__ = [
     'ChannelMask',
     'CheckerboardMask',
     'FactorOut',
+    'Framing',
     'ImagePreprocess',
     'InvertibleConv1x1',
     'LogDetBijector',

@@ -50,6 +50,8 @@ class Config:
       paper: they halve the image twice).
     width: Hidden channels of the networks at the finest scale.
     num_blocks: Residual blocks a network; CycleGAN's paper has 6 or 9.
+    framing: Whether each flow brings its domain's images into one frame, see
+      `bijectors.Framing`: for things on a plain background.
     share: Parameters that the flows share: 'none', 'all', or scales such as
       '2,3' (0 is the finest).
     objective: 'hybrid' (equation 7), 'adversarial' (lambda 0) or 'mle'.
@@ -116,6 +118,7 @@ class Config:
   num_scales: int = 4
   width: int = 32
   num_blocks: int = 4
+  framing: bool = False
   share: str = 'none'
   objective: str = 'hybrid'
   gan_loss: str = 'least_squares'
@@ -214,6 +217,8 @@ class Config:
              "'none' where `model=cyclegan`: it has no flows")
       _check(self.memory == 'standard', 'memory', self.memory,
              "'standard' where `model=cyclegan`: it has no flows")
+      _check(not self.framing, 'framing', self.framing,
+             'False where `model=cyclegan`: it has no flows')
 
   def shared_scales(self) -> tuple[int, ...] | None:
     """The scales to share: all for None, by index otherwise."""

@@ -64,9 +64,9 @@ def build_model(
   network_dtype = None if config.precision == 'float32' else config.precision
   flow = functools.partial(
       make, num_scales=config.num_scales, channels=config.width,
-      num_blocks=config.num_blocks, network_dtype=network_dtype,
-      shared=flows.SharedScales(scales or ()), seed=config.seed,
-      memory=config.memory)
+      num_blocks=config.num_blocks, framing=config.framing,
+      network_dtype=network_dtype, shared=flows.SharedScales(scales or ()),
+      seed=config.seed, memory=config.memory)
   try:
     return alignflow.AlignFlow(
         domains, event_shape, flow=flow, share=scales is None)

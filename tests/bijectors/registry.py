@@ -37,7 +37,8 @@ class Entry:
     takes_images: Whether `forward` takes images and not latents.
     traced: Whether to trace graphs of it. If not, another entry stands for it
       in the tests that take seconds.
-    variables: Number of variables.
+    variables: Number of trainable variables.
+    fixed: Number of variables that are not trained.
   """
   make: Callable[[tf.DType], tfb.Bijector]
   event_shape: tuple[int, int, int]
@@ -47,10 +48,16 @@ class Entry:
   convolutions: int = 6
   takes_images: bool = False
   traced: bool = True
+  fixed: int = 0
 
   def __post_init__(self):
     if not self.output_shape:
       object.__setattr__(self, 'output_shape', self.event_shape)
+
+  @property
+  def saved(self) -> int:
+    """Number of variables, trained or not."""
+    return self.variables + self.fixed
 
   def make_random(self, dtype: tf.DType = tf.float32) -> tfb.Bijector:
     """Builds the bijector and randomises its variables."""
@@ -93,6 +100,15 @@ def _coupling(channels, mask, dtype):
   return af.bijectors.AffineCoupling(
       channels, mask, functools.partial(_network, dtype=dtype.name),
       dtype=dtype)
+
+
+def _framing(dtype):
+  """A framing that has seen images with something in one corner."""
+  framing = af.bijectors.Framing((4, 6, 2), dtype=dtype)
+  images = np.zeros((8, 4, 6, 2))
+  images[:, :2, :3] = np.random.RandomState(0).uniform(size=(8, 2, 3, 2))
+  af.bijectors.initialize_act_norms(framing, tf.constant(images, dtype))
+  return framing
 
 
 def _keras_coupling(dtype):
@@ -140,6 +156,7 @@ ENTRIES: dict[str, Entry] = {
     'invertible_conv': Entry(
         lambda dtype: af.bijectors.InvertibleConv1x1(3, seed=5, dtype=dtype),
         (2, 3, 3), 3),
+    'framing': Entry(_framing, (4, 6, 2), 0, fixed=6),
     'coupling_keras': Entry(
         _keras_coupling, (3, 4, 2), 2 + 1, networks=1, convolutions=1),
     'factor_out': Entry(_factor_out, (3, 4, 4), 2 + _COUPLING, networks=1),
