@@ -78,8 +78,8 @@ def train_classifier(
   """Trains a classifier on labelled images: source, or translated source.
 
   Cross-entropy, Adam; CyCADA's code has a fixed rate of 1e-4 for 100 epochs,
-  here it is higher and falls to 0 by a cosine. With `classifier_augment`, images
-  are warped at random (`augment.random_affine`).
+  here it is higher and falls to 0 by a cosine. With `classifier_augment`,
+  images are warped at random (`augment.random_affine`).
 
   Args:
     data: The images.
