@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import math
 from typing import Any
 
@@ -53,6 +54,7 @@ def dequantize(
     seed: Any,
     width: float = 1.,
     dtype: tf.DType = tf.float32,
+    draw: Callable[..., tf.Tensor] | None = None,
 ) -> tf.Tensor:
   """Adds uniform noise to uint8 pixels, so that they have a density.
 
@@ -67,6 +69,7 @@ def dequantize(
     seed: Stateless seed, two integers.
     width: Width of the noise in levels, at least 1.
     dtype: Floating type of the result.
+    draw: What draws the noise; None for `tf.random.stateless_uniform`.
 
   Returns:
     A `Tensor` of the same shape, in [0, 1) for a width of 1.
@@ -84,7 +87,8 @@ def dequantize(
   if not width >= 1.:
     raise ValueError(f'`width` must be at least 1, got {width!r}.')
   _check_levels(images, 'images')
-  noise = tf.random.stateless_uniform(tf.shape(images), seed, dtype=dtype)
+  draw = draw or tf.random.stateless_uniform
+  noise = draw(tf.shape(images), seed, dtype=dtype)
   offset = 0.5 - 0.5 * width
   return (tf.cast(images, dtype) + offset + width * noise) / 256.
 

@@ -239,7 +239,7 @@ class DomainSet:
         )
         index = tf.ensure_shape(index, places.shape)
         image = self._augment(
-            store.images(index), seed, step, domain, batch_size, rows)
+            store.images(index), seed, step, domain, batch_size, places)
         result[domain] = {'image': image}
         if domain in labels:
           result[domain]['label'] = tf.gather(store.labels, index)
@@ -261,19 +261,20 @@ class DomainSet:
 
   def _augment(
       self, image: tf.Tensor, seed: int, step: tf.Tensor, domain: str,
-      batch_size: int, rows: Sequence[int] | None,
+      batch_size: int, places: tf.Tensor,
   ) -> tf.Tensor:
     """Random crop and mirroring from stateless seeds of (seed, step)."""
     if not (self._crop or self._flip):
       return image
     count = image.shape[0]
+
     def draws(what: str, shape: list[int]) -> tf.Tensor:
       key = streams.stream_key(seed, what, domain)
       drawn = tf.random.stateless_uniform(
           [batch_size, *shape],
           seed=tf.stack([tf.constant(key[0] ^ key[1], tf.int64), step])
       )
-      return drawn if rows is None else tf.gather(drawn, list(rows))
+      return tf.gather(drawn, places)
     if self._crop:
       height, width = self.event_shape[:2]
       room = tf.constant(

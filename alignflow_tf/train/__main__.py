@@ -23,6 +23,7 @@ from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import devices
 from alignflow_tf.train import flags as flags_lib
 from alignflow_tf.train import inputs
+from alignflow_tf.train import strategies
 
 flags_lib.define()
 # For --help, which lists the flags of the main module alone.
@@ -57,15 +58,21 @@ def main(argv: Sequence[str]) -> None:
     config, run_dir = flags_lib.resolve(flags.FLAGS)
     # Mistakes in flags and data are answered before TensorFlow is loaded, so
     # its users are loaded by name, at their first use, below.
+    strategies.check(config)
+    # Several processes must find each other before TensorFlow does anything.
+    team = strategies.make(config) if config.strategy != 'default' else None
     domains = inputs.load(config)
     inputs.check(config, domains)
-    train_lib.train(config, run_dir, domains)
+    train_lib.train(config, run_dir, domains, team=team)
+    if team is not None and not team.chief:
+      print('Done: the first process exports.')
+      return
     if flags.FLAGS.export:
       _export(run_dir)
   except KeyboardInterrupt:
     # Before training began: there is nothing to save.
     sys.exit(130)
-  except (config_lib.ConfigError, data.DataError) as e:
+  except (config_lib.ConfigError, data.DataError, strategies.Lost) as e:
     sys.exit(f'alignflow_tf.train: {e}')
   except (export_lib.ExportError, train_lib.RunError) as e:
     sys.exit(f'alignflow_tf.train: {e}')

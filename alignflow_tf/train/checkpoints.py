@@ -269,6 +269,25 @@ class Checkpoints:
       raise RunError(_all_damaged(list(damaged)))
     return None
 
+  def restore_step(self, step: int) -> dict[str, Any]:
+    """Restores the checkpoint of a step that another process has chosen.
+
+    Returns:
+      The state that it was saved with.
+
+    Raises:
+      RunError: If it is not there, is damaged, or of another configuration.
+    """
+    path = prefix(self.directory, step)
+    if step not in steps(self.directory):
+      raise RunError(
+          f'`run_dir`: {path}, which the first process has, is not seen by '
+          'this one: all processes of a run need the same directory, on a file '
+          'system that they share.')
+    state = self._facts(path).get('state', {})
+    restore(self._checkpoint, path, whole=True)
+    return state
+
   def _put_aside(self, path: str, why: str, say: Callable[[str], None]) -> None:
     aside = os.path.join(self.directory, 'damaged-')
     say(f'{path} is damaged ({why}): it is renamed to '

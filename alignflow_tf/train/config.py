@@ -85,6 +85,9 @@ class Config:
     memory: What is stored for gradients: 'standard', or with less memory and
       more time 'recompute' or 'reversible', which does not grow with depth.
     xla: Whether steps are compiled with XLA.
+    strategy: Devices of a step: 'default' (one), 'mirrored' (all GPUs of this
+      machine) or 'multi_worker' (those of all processes that `TF_CONFIG`
+      names). They share each batch in equal parts.
     deterministic: Whether a run gives bit for bit the same weights again.
     seed: Non-negative integer that all randomness comes from.
     log_every: Steps between lines of `metrics.jsonl`.
@@ -145,6 +148,7 @@ class Config:
   precision: str = 'float32'
   memory: str = 'standard'
   xla: bool = False
+  strategy: str = 'default'
   deterministic: bool = False
   seed: int = 0
   log_every: int = 50
@@ -199,6 +203,7 @@ class Config:
         'flow': ('real_nvp', 'glow'),
         'model': ('alignflow', 'cyclegan'),
         'preset': tuple(PRESETS),
+        'strategy': ('default', 'mirrored', 'multi_worker'),
     }
     for name, allowed in choices.items():
       value = getattr(self, name)
@@ -210,6 +215,8 @@ class Config:
           '`objective=hybrid` needs `lambda_a` or `lambda_b` above 0, got 0 for'
           ' both: use `objective=adversarial`.')
 
+    _check(self.strategy == 'default' or not self.xla, 'strategy',
+           self.strategy, "'default' where steps are compiled with `xla`")
     if self.model == 'cyclegan':
       _check(self.objective == 'adversarial', 'objective', self.objective,
              "'adversarial' where `model=cyclegan`: it has no likelihood")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import os
 import shlex
@@ -26,6 +26,7 @@ from alignflow_tf.train import inputs
 from alignflow_tf.train import monitor as monitor_lib
 from alignflow_tf.train import recovery
 from alignflow_tf.train import runs
+from alignflow_tf.train import strategies
 from alignflow_tf.train import trainer as trainer_lib
 
 __all__ = ['Stopped', 'train']
@@ -54,6 +55,7 @@ def train(
     run_dir: str,
     domains: data.DomainSet | None = None,
     auxiliary: trainer_lib.Auxiliary | None = None,
+    team: strategies.Team | None = None,
 ) -> str:
   """Trains a model, or goes on with a run that was stopped.
 
@@ -66,6 +68,8 @@ def train(
     domains: The data, where they are loaded already (`inputs.load`).
     auxiliary: An objective beside the model's own; see `trainer.Auxiliary`.
       The same one must be given to go on with a run.
+    team: The devices and processes that train, where they are known already
+      (`strategies.make`); None for what the configuration and `TF_CONFIG` say.
 
   Returns:
     The run directory.
@@ -74,8 +78,9 @@ def train(
     ConfigError: If the configuration does not fit the data.
     DataError: If the data cannot be had.
     RunError: If the directory holds a run of another configuration, another
-      process trains in it, it cannot be written to, memory does not suffice, or
-      numbers are not finite, again and again.
+      process trains in it, it cannot be written to, memory does not suffice,
+      numbers are not finite, again and again, or another process of the run
+      was lost.
     Stopped: If the run was stopped by SIGTERM or Ctrl-C, after a checkpoint.
   """
   run_dir = os.path.expanduser(run_dir)
@@ -83,13 +88,32 @@ def train(
     raise runs.RunError(
         f'`run_dir` must be a directory, or a name for a new one, got '
         f'{run_dir!r}.')
+  try:
+    if team is None:
+      team = strategies.make(config)
+    return _together(config, run_dir, domains, auxiliary, team)
+  except strategies.Lost as e:
+    saved = checkpoints_lib.steps(os.path.join(run_dir, 'checkpoints'))
+    there = f'its checkpoint of step {saved[-1]}' if saved else 'the beginning'
+    raise runs.RunError(
+        f'{e}, so this one ends as well. Start the same command on all of them '
+        f'again: the run goes on from {there}.') from e
+
+
+def _together(
+    config: config_lib.Config,
+    run_dir: str,
+    domains: data.DomainSet | None,
+    auxiliary: trainer_lib.Auxiliary | None,
+    team: strategies.Team,
+) -> str:
   exists = os.path.exists(os.path.join(run_dir, 'config.json'))
   copied: dict[str, bool] | None = None
   if exists:
     run = runs.Run(run_dir)
     _check_same(run, config)
     copied = run.copied_channels
-  elif os.path.isdir(run_dir) and not all(
+  elif team.chief and os.path.isdir(run_dir) and not all(
       # What a run leaves that was killed before it began.
       name in ('lock', 'flags.txt', 'data.json') or name.endswith('.partial')
       for name in os.listdir(run_dir)):
@@ -105,18 +129,20 @@ def train(
   with _without_graph_optimizer():
     trainer = trainer_lib.Trainer(
         config, domains.domains, domains.event_shape,
-        domains.grey_copied if copied is None else copied, auxiliary)
+        domains.grey_copied if copied is None else copied, auxiliary,
+        team.strategy)
     # Nothing stands in the run directory before all the above went well.
     with _writing(run_dir), contextlib.ExitStack() as stack:
-      os.makedirs(run_dir, exist_ok=True)
-      stack.enter_context(runs.lock(run_dir))
-      if os.path.exists(os.path.join(run_dir, 'config.json')):
-        run = runs.Run(run_dir)
-        _check_same(run, config)
-        _check_same_data(run, domains)
-      else:
-        _create(config, run_dir, domains)
-      _train(config, run_dir, domains, trainer)
+      if team.chief:
+        os.makedirs(run_dir, exist_ok=True)
+        stack.enter_context(runs.lock(run_dir))
+        if os.path.exists(os.path.join(run_dir, 'config.json')):
+          run = runs.Run(run_dir)
+          _check_same(run, config)
+          _check_same_data(run, domains)
+        else:
+          _create(config, run_dir, domains)
+      _train(config, run_dir, domains, trainer, team)
   return run_dir
 
 
@@ -228,47 +254,74 @@ class _Signals:
 
 
 def _train(config: config_lib.Config, run_dir: str, domains: data.DomainSet,
-           trainer: trainer_lib.Trainer) -> None:
+           trainer: trainer_lib.Trainer, team: strategies.Team) -> None:
   checkpoints = checkpoints_lib.Checkpoints(
       os.path.join(run_dir, 'checkpoints'), trainer.checkpoint(),
       config.keep_checkpoints, config.to_json(), runs.FREE, recovery.sound)
-  state = checkpoints.restore(print)
+  state = _restore(team, trainer, checkpoints, print)
   with monitor_lib.Monitor(run_dir, config.steps, config.images_per_step(
-  ) * len(domains.domains), int(trainer.step)) as monitor:
-    run = _Loop(config, run_dir, domains, trainer, checkpoints, monitor)
+  ) * len(domains.domains), int(trainer.step.numpy())) if team.chief else (
+      monitor_lib.Silent()) as monitor:
+    run = _Loop(config, run_dir, domains, trainer, checkpoints, monitor, team)
     if state is not None:
       run.resume(state)
-      monitor.say(f'Going on from step {int(trainer.step)} in {run_dir}.')
-    if int(trainer.step) >= config.steps:
+      monitor.say(f'Going on from step {trainer.step.numpy()} in {run_dir}.')
+    if int(trainer.step.numpy()) >= config.steps:
       monitor.say(f'{run_dir} is done: {config.steps} steps.')
       return
     if state is None:
-      first = next(iter(domains.train_batches(
-          min(_INITIALIZE, *(s['train'] for s in domains.sizes.values())),
-          seed=config.seed)))
-      trainer.initialize({d: first[d]['image'] for d in domains.domains})
-      # What a run can go back to, and a disk that cannot be written is found
-      # out about now.
-      run.save(0)
+      if team.chief:
+        first = next(iter(domains.train_batches(
+            min(_INITIALIZE, *(s['train'] for s in domains.sizes.values())),
+            seed=config.seed)))
+        trainer.initialize({d: first[d]['image'] for d in domains.domains})
+        # What a run can go back to, and a disk that cannot be written is found
+        # out about now.
+        run.save(0)
+      team.wait()
+      if not team.chief:
+        checkpoints.restore_step(0)
     monitor.say(
         f'Training {config.dataset} for {config.steps} steps in {run_dir}; '
         'the first step takes a while.')
     with _Signals() as signals:
       run(signals)
-    if signals.received is not None:
+    # The first process writes last, and the others are not to be missed.
+    team.wait()
+    if run.stopped or signals.received is not None:
       raise Stopped(
-          f'Stopped at step {int(trainer.step)}, which is saved. Go on with: '
-          f'python -m alignflow_tf.train --run_dir={shlex.quote(run_dir)}',
-          signals.received)
+          f'Stopped at step {trainer.step.numpy()}, which is saved. Go on with:'
+          f' python -m alignflow_tf.train --run_dir={shlex.quote(run_dir)}',
+          signals.received or signal.SIGTERM)
+
+
+def _restore(
+    team: strategies.Team, trainer: trainer_lib.Trainer,
+    checkpoints: checkpoints_lib.Checkpoints, say: Callable[[str], None],
+    good: Callable[[dict[str, Any]], bool] = lambda state: True,
+) -> dict[str, Any] | None:
+  """`Checkpoints.restore` by the first process, and the same in the others."""
+  state = checkpoints.restore(say, good) if team.chief else None
+  found = team.tell(0 if state is None else 1 + int(trainer.step.numpy()))
+  if found and not team.chief:
+    state = checkpoints.restore_step(found - 1)
+  team.wait()  # Until then, no checkpoint may be removed.
+  return state
 
 
 class _Loop:
-  """Steps, and what is done between them."""
+  """Steps, and what is done between them.
+
+  Attributes:
+    stopped: Whether a signal, to any of the processes, ended the steps.
+  """
 
   def __init__(self, config: config_lib.Config, run_dir: str,
                domains: data.DomainSet, trainer: trainer_lib.Trainer,
                checkpoints: checkpoints_lib.Checkpoints,
-               monitor: monitor_lib.Monitor):
+               monitor: monitor_lib.Monitor, team: strategies.Team):
+    self.stopped = False
+    self._team = team
     self._config = config
     self._run_dir = run_dir
     self._domains = domains
@@ -295,7 +348,9 @@ class _Loop:
         for values in state.get('recent', ())]
 
   def save(self, step: int, figure: float | None = None) -> None:
-    """Writes a checkpoint."""
+    """Writes a checkpoint, in the first process."""
+    if not self._team.chief:
+      return
     self._recent = [{k: float(v) for k, v in values.items()}
                     for values in self._recent]
     if not os.path.exists(os.path.join(self._run_dir, 'config.json')):
@@ -322,18 +377,22 @@ class _Loop:
 
   def _go_back(self, why: str) -> None:
     trainer, skips = self._trainer, self._skips
-    failed = int(trainer.step)
+    failed = int(trainer.step.numpy())
     why = f'At step {failed}, {why}'
     state = None
     if skips.rollbacks < self._config.max_rollbacks:
-      state = self._checkpoints.restore(self._monitor.say, recovery.sound)
+      state = _restore(self._team, trainer, self._checkpoints,
+                       self._monitor.say, recovery.sound)
     if state is None:
+      if not self._team.chief:
+        raise runs.RunError(f'{why}. The first process reports on it.')
       raise runs.RunError(self._report(
           failed, f'{why}, after going back {skips.rollbacks} times'))
     skips.back()
     self.resume(state | skips.state())
-    step = int(trainer.step)
-    self._checkpoints.drop_after(step)
+    step = int(trainer.step.numpy())
+    if self._team.chief:
+      self._checkpoints.drop_after(step)
     self._monitor.done()
     self._monitor.rewind(step)
     self._monitor.say(
@@ -342,16 +401,21 @@ class _Loop:
 
   def _report(self, step: int, why: str) -> str:
     trainer = self._trainer
-    batch = next(self._stream(step - 1))
+    batch = next(self._stream(step - 1, whole=True))
     trainer.step.assign(step - 1)
     return recovery.report(
         os.path.join(self._run_dir, 'not_finite'), step, self._config.seed, why,
         trainer.diagnose(batch), {d: x.numpy() for d, x in batch.items()})
 
-  def _stream(self, start: int) -> Iterator[dict[str, tf.Tensor]]:
+  def _stream(self, start: int,
+              whole: bool = False) -> Iterator[dict[str, tf.Tensor]]:
+    """Batches from a step on: this process's part of them, or the whole."""
+    config = self._config
+    number, size = config.images_per_step(), config.batch_size
     batches = iter(self._domains.train_batches(
-        self._config.images_per_step(), seed=self._config.seed,
-        start_step=start, labels=self._trainer.labels))
+        number, seed=config.seed, start_step=start,
+        labels=self._trainer.labels,
+        rows=None if whole else self._team.rows(size, number // size)))
     while True:
       try:
         batch = next(batches)
@@ -366,7 +430,7 @@ class _Loop:
   def _steps(self, signals: _Signals) -> None:
     config, trainer, monitor = self._config, self._trainer, self._monitor
     begin = time.monotonic()
-    start = int(trainer.step)
+    start = int(trainer.step.numpy())
     if self._due:
       self.save(start, self._validate(start))
     stream = self._stream(start)
@@ -376,7 +440,7 @@ class _Loop:
       except data.DataError:
         self.save(step - 1)
         raise
-      values = trainer.train_step(batch)
+      values = self._team.call(trainer.train_step, batch)
       self._recent.append(values)
       if step == start + 1:
         monitor.say(f'First step after {time.monotonic() - begin:.1f} s.')
@@ -384,7 +448,8 @@ class _Loop:
       if step % config.log_every == 0 or step == config.steps:
         self._log(step)
       self._skips.add(step, values['skipped'])
-      stop = signals.received is not None
+      stop = self.stopped = bool(
+          self._team.total(int(signals.received is not None)))
       figure = None
       if step % config.eval_every == 0 or step == config.steps:
         self._due = stop and step < config.steps
@@ -401,6 +466,8 @@ class _Loop:
 
   def _validate(self, step: int) -> float | None:
     self._due = False
+    if not self._team.chief:
+      return None
     self._monitor.done()
     found = self._validation(step, self._monitor)
     self._monitor.scalars(step, found)
@@ -409,9 +476,11 @@ class _Loop:
 
   def _log(self, step: int) -> None:
     config = self._config
-    values = _mean(self._recent)
-    self._recent = []
-    values['skipped_steps'] = float(self._trainer.skipped)
+    recent, self._recent = self._recent, []
+    if not self._team.chief:
+      return
+    values = _mean(recent)
+    values['skipped_steps'] = float(self._trainer.skipped.numpy())
     values |= self._monitor.progress(step, values)
     values['learning_rate'] = self._skips.rate * (
         config.learning_rate * config.learning_rate_multiplier(step))

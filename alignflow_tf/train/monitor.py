@@ -13,7 +13,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
-__all__ = ['Monitor']
+__all__ = ['Monitor', 'Silent']
 
 
 class Monitor:
@@ -133,6 +133,40 @@ class Monitor:
     """Ends the progress line."""
     if self._live:
       _print('')
+
+
+class Silent(Monitor):
+  """Stands for a `Monitor` where another process writes."""
+
+  def __init__(self) -> None:
+    pass
+
+  def __exit__(self, *unused: object) -> None:
+    pass
+
+  def rewind(self, step: int) -> None:
+    pass
+
+  def flush(self) -> None:
+    pass
+
+  def say(self, text: str) -> None:
+    pass
+
+  def start(self, step: int) -> None:
+    pass
+
+  def scalars(self, step: int, values: dict[str, float]) -> None:
+    pass
+
+  def picture(self, step: int, name: str, picture: np.ndarray) -> None:
+    pass
+
+  def progress(self, step: int, values: dict[str, float]) -> dict[str, float]:
+    return {}
+
+  def done(self) -> None:
+    pass
 
 
 def _print(text: str, end: str = '\n') -> None:

@@ -86,6 +86,7 @@ def gradient_penalty(
     real: tf.Tensor,
     fake: tf.Tensor,
     seed: tf.Tensor,
+    draw: Callable[..., tf.Tensor] | None = None,
 ) -> tf.Tensor:
   """`mean((||d critic(x) / dx|| - 1)**2)` between real and translated images.
 
@@ -94,6 +95,7 @@ def gradient_penalty(
     real: Real images.
     fake: As many translated ones.
     seed: Stateless seed, of the points between each pair.
+    draw: What draws them; None for `tf.random.stateless_uniform`.
 
   Returns:
     A scalar.
@@ -103,8 +105,9 @@ def gradient_penalty(
   [1]: Ishaan Gulrajani et al. Improved Training of Wasserstein GANs. In
        _NeurIPS_, 2017, equation 3. https://arxiv.org/abs/1704.00028
   """
-  weight = tf.random.stateless_uniform(
-      [tf.shape(real)[0], 1, 1, 1], seed, dtype=real.dtype)
+  draw = draw or tf.random.stateless_uniform
+  size = real.shape[0] or tf.shape(real)[0]
+  weight = draw([size, 1, 1, 1], seed, dtype=real.dtype)
   x = weight * real + (1. - weight) * fake
   with tf.GradientTape() as tape:
     tape.watch(x)

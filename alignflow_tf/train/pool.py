@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from alignflow_tf.train import replicas
+
 __all__ = ['ImagePool']
 
 
@@ -47,6 +49,8 @@ class ImagePool(tf.Module):
             where: tf.Tensor | bool = True) -> tf.Tensor:
     """Exchanges images with the pool.
 
+    Replicas of a step (`replicas`) have one pool, each a copy of it.
+
     Args:
       images: `[B, H, W, C]`.
       seed: Stateless seed, two integers.
@@ -57,8 +61,8 @@ class ImagePool(tf.Module):
     """
     if not self._size:
       return images
-    batch = tf.shape(images)[0]
-    used = tf.minimum(batch, self._size)
+    candidates = replicas.gather_first(images, self._size)
+    used = tf.shape(candidates)[0]
     seeds = tf.random.split(seed, 2)
     kept = self._count
     filling = kept < self._size
@@ -67,7 +71,6 @@ class ImagePool(tf.Module):
     order = tf.argsort(tf.random.stateless_uniform([self._size], seeds[0]))
     fill = tf.range(used) + kept
     places = tf.where(filling, fill % self._size, order[:used])
-    candidates = images[:used]
     stored = tf.gather(self._images, places)
     coin = tf.random.stateless_uniform([used, 1, 1, 1], seeds[1]) < 0.5
     swap = tf.logical_and(coin, tf.logical_not(filling))
@@ -77,8 +80,9 @@ class ImagePool(tf.Module):
                                                    tf.newaxis])
     store = tf.logical_and(store, where)
     out = tf.where(swap, stored, candidates)
-    self._images.scatter_update(
-        tf.IndexedSlices(tf.where(store, candidates, stored), places))
-    self._count.assign(
-        tf.where(where, tf.minimum(kept + used, self._size), kept))
-    return tf.concat([out, images[used:]], axis=0)
+    tf.raw_ops.ResourceScatterUpdate(
+        resource=self._images.handle, indices=places,
+        updates=tf.where(store, candidates, stored))
+    replicas.assign(
+        self._count, tf.where(where, tf.minimum(kept + used, self._size), kept))
+    return replicas.replace_first(images, out, self._size)

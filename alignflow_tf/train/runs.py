@@ -24,7 +24,7 @@ RunError = checkpoints_lib.RunError
 # Settings that a run may change as it goes on.
 FREE = frozenset({
     'data_dir', 'cache', 'cache_dir', 'data_service', 'download', 'max_pixels',
-    'memory',
+    'memory', 'strategy',
     'log_every', 'eval_every', 'checkpoint_every', 'keep_checkpoints'})
 
 

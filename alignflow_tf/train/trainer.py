@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+import contextlib
 import functools
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from alignflow_tf.train import generator_losses
 from alignflow_tf.train import objectives
 from alignflow_tf.train import pool as pool_lib
 from alignflow_tf.train import recovery
+from alignflow_tf.train import replicas
 from alignflow_tf.train import updates
 
 __all__ = ['Auxiliary', 'Trainer', 'build_critics', 'build_model']
@@ -158,6 +160,7 @@ class Trainer(tf.Module):
       event_shape: tuple[int, int, int],
       copied_channels: Mapping[str, bool] | None = None,
       auxiliary: Auxiliary | None = None,
+      strategy: tf.distribute.Strategy | None = None,
   ):
     """Builds everything, with initial weights.
 
@@ -167,11 +170,37 @@ class Trainer(tf.Module):
       event_shape: `(height, width, channels)`.
       copied_channels: Domains whose channels are copies of one another.
       auxiliary: An objective beside the model's own, or None.
+      strategy: Devices that share each step's batch in equal parts; None for
+        one device. A step then takes the part of this process.
 
     Raises:
-      ConfigError: If the architecture does not fit the images.
+      ConfigError: If the architecture does not fit the images, or an auxiliary
+        objective is to be shared among devices.
     """
     super().__init__(name='trainer')
+    self._strategy = strategy
+    if strategy is not None and auxiliary is not None:
+      raise config_lib.ConfigError(
+          "`strategy` must be 'default' with an objective beside the model's "
+          f'own, got {config.strategy!r}.')
+    self._arguments = (config, domains, event_shape, copied_channels)
+    with contextlib.ExitStack() as stack:
+      if strategy is not None:
+        stack.enter_context(strategy.scope())
+      self._build(*self._arguments, auxiliary)
+    step = self._train_step if strategy is None else self._shared_step
+    self.train_step = tf.function(
+        shared_function.not_inlined()(step), jit_compile=config.xla or None,
+        autograph=False)
+
+  def _build(
+      self,
+      config: config_lib.Config,
+      domains: tuple[str, ...],
+      event_shape: tuple[int, int, int],
+      copied_channels: Mapping[str, bool] | None,
+      auxiliary: Auxiliary | None,
+  ) -> None:
     self._config = config
     self._auxiliary = auxiliary
     self.labels = tuple(auxiliary.labels) if auxiliary is not None else ()
@@ -218,9 +247,6 @@ class Trainer(tf.Module):
         config.learning_rate, self._flow_variables)
     self.critic_optimizer = self._adam(
         config.critic_learning_rate, self._critic_weights)
-    self.train_step = tf.function(
-        shared_function.not_inlined()(self._train_step),
-        jit_compile=config.xla or None, autograph=False)
 
   def _adam(
       self, rate: float,
@@ -248,11 +274,37 @@ class Trainer(tf.Module):
         self.average.variables, self.model.variables, strict=True):
       average.assign(variable)
 
-  def _dequantize(self, images: Mapping[str, tf.Tensor],
-                  seed: tf.Tensor) -> dict[str, tf.Tensor]:
+  def _dequantize(self, images: Mapping[str, tf.Tensor], seed: tf.Tensor,
+                  rounds: int = 1) -> dict[str, tf.Tensor]:
     seeds = tf.random.split(seed, len(self.model.domains))
-    return {d: images_lib.dequantize(images[d], seeds[i], self._noise[d])
-            for i, d in enumerate(self.model.domains)}
+    draw = functools.partial(replicas.uniform, blocks=rounds)
+    return {
+        d: images_lib.dequantize(
+            images[d], seeds[i], self._noise[d], draw=draw)
+        for i, d in enumerate(self.model.domains)}
+
+  def _shared_step(
+      self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """As `_train_step`, of the part of the batch that this process has."""
+    strategy = self._strategy
+    assert strategy is not None
+    number = len(strategy.extended.worker_devices)
+
+    # Replicas are traced in threads of their own, which a `with` around this
+    # does not reach.
+    @shared_function.not_inlined()
+    def run(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+      rounds = self._rounds()
+      return self._train_step({
+          name: replicas.local_part(values, rounds, number)
+          for name, values in batch.items()})
+
+    # Equal on all replicas.
+    return {name: strategy.experimental_local_results(value)[0]
+            for name, value in strategy.run(run, args=(batch,)).items()}
+
+  def _rounds(self) -> int:
+    return self._config.critic_steps if self._adversarial else 1
 
   def _train_step(
       self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -266,10 +318,10 @@ class Trainer(tf.Module):
       Scalars by name.
     """
     config = self._config
-    rounds = config.critic_steps if self._adversarial else 1
+    rounds = self._rounds()
     seeds = self._seeds(rounds)
     chunks = {d: tf.split(x, rounds)
-              for d, x in self._dequantize(batch, seeds[-1]).items()}
+              for d, x in self._dequantize(batch, seeds[-1], rounds).items()}
     last = rounds - 1
     extra = tf.constant(True)
     for i in range(last):
@@ -282,6 +334,7 @@ class Trainer(tf.Module):
     real = {d: chunks[d][last] for d in chunks}
     known = self._labels(batch, rounds)
     fakes, gradients, metrics = self._flow_gradients(real, known, seeds[-2])
+    gradients, metrics = _mean(gradients, metrics)
 
     norm = tf.sqrt(updates.squared_norm(gradients)) / self._loss_scale
     finite = tf.math.is_finite(norm) & tf.math.is_finite(metrics['loss'])
@@ -300,7 +353,8 @@ class Trainer(tf.Module):
     if auxiliary is not None:
 
       def update() -> tf.Tensor:
-        auxiliary.update(real, fakes, known, seeds[-1])
+        # Not the seed of dequantisation: noise of one seed is the same noise.
+        auxiliary.update(real, fakes, known, _fold_in(seeds[-1]))
         return tf.constant(0)
 
       tf.cond(finite, update, lambda: tf.constant(0))
@@ -310,10 +364,11 @@ class Trainer(tf.Module):
       metrics.update(critic_metrics)
     finite &= extra
     metrics['skipped'] = 1. - tf.cast(finite, tf.float32)
-    self.skipped.assign_add(tf.cast(tf.logical_not(finite), tf.int64))
+    replicas.assign(self.skipped, self.skipped + tf.cast(
+        tf.logical_not(finite), tf.int64))
     if self._scaled:
       self._adjust_loss_scale(finite)
-    self.step.assign_add(1)
+    replicas.assign(self.step, self.step + 1)
     return metrics
 
   def _seeds(self, rounds: int) -> tf.Tensor:
@@ -332,7 +387,13 @@ class Trainer(tf.Module):
       Names of what is not finite: `terms` of the loss, `gradients` and
       `weights` by variable, and the first `layers`.
     """
-    rounds = self._config.critic_steps if self._adversarial else 1
+    if self._strategy is not None:
+      # On one device: what is not finite is so there as well.
+      alone = Trainer(*self._arguments)
+      for variable, value in zip(alone.variables, self.variables, strict=True):
+        variable.assign(value)
+      return alone.diagnose(batch)
+    rounds = self._rounds()
     seeds = self._seeds(rounds)
     images = {d: tf.split(x, rounds)[-1]
               for d, x in self._dequantize(batch, seeds[-1]).items()}
@@ -363,15 +424,21 @@ class Trainer(tf.Module):
     """Labels of the last of a step's rounds."""
     return {d: tf.split(batch[f'{d}/label'], rounds)[-1] for d in self.labels}
 
-  def _critic_view(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+  def _critic_view(self, images: tf.Tensor, seed: tf.Tensor,
+                   blocks: int = 1) -> tf.Tensor:
     """What critics see of images: [-1, 1], with instance noise.
+
+    Args:
+      images: So many blocks of images, one after another.
+      seed: Stateless seed.
+      blocks: Number of blocks.
 
     Sonderby et al. 2017, section 3.1, https://arxiv.org/abs/1610.04490.
     """
     view = images_lib.to_critic(images)
     if self._config.critic_noise:
-      view += self._config.critic_noise * tf.random.stateless_normal(
-          tf.shape(view), seed, dtype=view.dtype)
+      view += self._config.critic_noise * replicas.normal(
+          tf.shape(view), seed, blocks, view.dtype)
     return view
 
   def _flow_gradients(
@@ -385,7 +452,8 @@ class Trainer(tf.Module):
       loss, fakes, metrics = self._generator_loss(
           real, functools.partial(self._judge, seed=seed))
       if self._auxiliary is not None:
-        extra, extra_metrics = self._auxiliary.loss(real, fakes, labels, seed)
+        extra, extra_metrics = self._auxiliary.loss(
+            real, fakes, labels, _fold_in(seed))
         loss += extra
         metrics |= extra_metrics
       scaled = loss * self._loss_scale if self._scaled else loss
@@ -437,17 +505,19 @@ class Trainer(tf.Module):
         sources = [s for s in real if s != t]
         inputs = self._critic_view(
             tf.concat([real[t]] + [pooled[s, t] for s in sources], axis=0),
-            pool_seeds[len(directions) + i])
+            pool_seeds[len(directions) + i], 1 + len(sources))
         size = tf.shape(real[t])[0]
         logits = critic(inputs)
         losses[t] = self._gan.critic(logits[:size], logits[size:])
         if self._gan.gradient_penalty:
           losses[t] += self._gan.gradient_penalty * objectives.gradient_penalty(
-              critic, inputs[:size], inputs[size:2 * size], penalty_seed)
+              critic, inputs[:size], inputs[size:2 * size], penalty_seed,
+              replicas.uniform)
       total = tf.add_n(list(losses.values()))
       if self._scaled:
         total *= self._loss_scale
-    gradients = tape.gradient(total, self._critic_weights)
+    gradients, losses = _mean(
+        tape.gradient(total, self._critic_weights), losses)
     finite = where & tf.math.is_finite(updates.squared_norm(gradients))
     updates.adam(self.critic_optimizer, self._critic_weights, gradients, finite,
                  1. / self._loss_scale)
@@ -456,12 +526,13 @@ class Trainer(tf.Module):
             for d, value in losses.items()}, finite
 
   def _adjust_loss_scale(self, finite: tf.Tensor) -> None:
-    self._good_steps.assign(
+    replicas.assign(
+        self._good_steps,
         tf.where(finite, self._good_steps + 1, tf.zeros([], tf.int64)))
     grow = tf.equal(self._good_steps % 1000, 999)
     factor = tf.where(finite, tf.where(grow, 2., 1.), 0.5)
-    self._loss_scale.assign(
-        tf.clip_by_value(self._loss_scale * factor, 1., 2.**15))
+    replicas.assign(self._loss_scale, tf.clip_by_value(
+        self._loss_scale * factor, 1., 2.**15))
 
   def checkpoint(self) -> tf.train.Checkpoint:
     """What a run is saved as and goes on from."""
@@ -486,3 +557,19 @@ class Holder(tf.Module):
   def __init__(self, items: Mapping[str, Any]):
     super().__init__(name='holder')
     self.items = dict(items)
+
+
+def _mean(
+    gradients: list[tf.Tensor], scalars: Mapping[str, tf.Tensor]
+) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+  """Gradients and scalars of this replica's images as those of all images."""
+  if replicas.count() == 1:
+    return gradients, dict(scalars)
+  *gradients, values = replicas.mean(
+      [*gradients, tf.stack(list(scalars.values()))])
+  return gradients, dict(zip(scalars, tf.unstack(values), strict=True))
+
+
+def _fold_in(seed: tf.Tensor) -> tf.Tensor:
+  """Another stateless seed, that hangs on one."""
+  return tf.random.experimental.stateless_fold_in(seed, 1)

@@ -14,6 +14,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from alignflow_tf.train import replicas
+
 __all__ = ['adam', 'make_adam', 'squared_norm']
 
 Variables = Sequence[tf.Variable]
@@ -83,7 +85,9 @@ def adam(
   for chunk in _chunks(list(zip(*handles, gradients, strict=True))):
     parts = [tensor for part in zip(*chunk, strict=True) for tensor in part]
     _adam(len(chunk), averages is not None)(*numbers, *parts)
-  optimizer.iterations.assign_add(tf.cast(where, optimizer.iterations.dtype))
+  replicas.assign(
+      optimizer.iterations, optimizer.iterations + tf.cast(
+          where, optimizer.iterations.dtype))
 
 
 def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:

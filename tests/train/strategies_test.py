@@ -1,0 +1,279 @@
+"""Several devices and processes: what they share, and that they are as one."""
+
+import dataclasses
+import json
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from alignflow_tf import data
+from alignflow_tf.train import checkpoints as checkpoints_lib
+from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import loop
+from alignflow_tf.train import replicas
+from alignflow_tf.train import strategies
+from alignflow_tf.train import trainer as trainer_lib
+
+SHAPE = (8, 8, 1)
+# Pools of 6 images are full within two steps of 4, and smaller than a step's.
+TINY = dict(num_scales=1, width=2, num_blocks=1, critic_width=2,
+            critic_layers=1, batch_size=4, steps=10)
+
+
+def _cluster(*addresses, job='worker', task='worker', index=0):
+  return json.dumps({'cluster': {job: list(addresses)},
+                     'task': {'type': task, 'index': index}})
+
+
+def _config(**overrides):
+  return config_lib.resolve('cpu', **(TINY | overrides))
+
+
+def _batch(seed, size):
+  random = np.random.RandomState(seed)
+  return {d: tf.constant(random.randint(0, 256, (size, *SHAPE)), tf.uint8)
+          for d in 'ab'}
+
+
+@pytest.fixture(scope='module')
+def mirrored():
+  """The two logical CPU devices of `conftest.py`."""
+  return strategies.make(_config(strategy='mirrored'))
+
+
+def _train(config, strategy, steps=5):
+  trainer = trainer_lib.Trainer(config, ('a', 'b'), SHAPE, strategy=strategy)
+  trainer.initialize(_batch(9, 32))
+  size = config.images_per_step()
+  return trainer, [
+      {k: float(v) for k, v in trainer.train_step(_batch(step, size)).items()}
+      for step in range(steps)]
+
+
+@pytest.fixture(scope='module', params=[
+    dict(pool_size=6, clip_norm=1.),
+    dict(pool_size=3, gan_loss='wasserstein', critic_steps=2),
+], ids=['least_squares', 'wasserstein'])
+def both(request, mirrored):
+  """A trainer on one device and one on two, and their metrics by step."""
+  config = _config(**request.param)
+  one, one_metrics = _train(config, None)
+  two, two_metrics = _train(config, mirrored.strategy)
+  return one, one_metrics, two, two_metrics
+
+
+def test_two_devices_give_the_losses_of_one(both):
+  _, one, _, two = both
+  for a, b in zip(one, two, strict=True):
+    assert set(a) == set(b)
+    for name in a:
+      assert b[name] == pytest.approx(a[name], rel=1e-5, abs=1e-5), name
+
+
+def test_two_devices_give_the_weights_averages_and_pools_of_one(both):
+  one, _, two, _ = both
+
+  # A critic's biases before a normalisation do nothing: their gradients are
+  # rounding errors, which Adam makes large.
+  def parts(trainer):
+    pools = [v for pool in trainer._pools.values() for v in pool.variables]
+    return [*trainer.model.variables, *trainer.average.variables, *pools]
+
+  for a, b in zip(parts(one), parts(two), strict=True):
+    np.testing.assert_allclose(b.numpy(), a.numpy(), rtol=1e-4, atol=2e-5,
+                               err_msg=a.name)
+
+
+def test_all_copies_are_the_same(both, mirrored):
+  _, _, two, _ = both
+  for variable in two.variables:
+    first, second = mirrored.strategy.experimental_local_results(variable)
+    assert first.device != second.device
+    np.testing.assert_array_equal(first.numpy(), second.numpy())
+
+
+def test_nothing_is_traced_again(both):
+  for trainer in (both[0], both[2]):
+    assert trainer.train_step.experimental_get_tracing_count() == 1
+
+
+def test_a_step_that_is_not_finite_is_left_out_on_both_devices(mirrored):
+  trainer, _ = _train(_config(pool_size=6), mirrored.strategy, 1)
+  weights = trainer.model.trainable_variables[0]
+  good = weights.numpy()
+  weights.assign(good * np.nan)
+  watched = [v for v in trainer.variables if v is not weights
+             and v is not trainer.step and v is not trainer.skipped]
+  before = [v.numpy() for v in watched]
+  values = trainer.train_step(_batch(1, 4))
+  assert float(values['skipped']) == 1.
+  for variable, old in zip(watched, before, strict=True):
+    for copy in mirrored.strategy.experimental_local_results(variable):
+      np.testing.assert_array_equal(copy.numpy(), old, err_msg=variable.name)
+  assert trainer.step.numpy() == 2
+  assert trainer.skipped.numpy() == 1
+  found = trainer.diagnose(_batch(1, 4))
+  assert weights.name.split(':')[0] in found['weights'][0]
+  assert 'loss' in found['terms']
+
+
+def test_a_checkpoint_of_two_devices_goes_on_on_one(both, tmp_path):
+  one, _, two, _ = both
+  checkpoints = checkpoints_lib.Checkpoints(
+      str(tmp_path), two.checkpoint(), 1, {})
+  path = checkpoints.save(5, {})
+  alone = trainer_lib.Trainer(*two._arguments)
+  holder = alone.checkpoint()
+  assert holder.save_counter.numpy() == 0  # Made at its first use.
+  checkpoints_lib.restore(holder, path, whole=True)
+  size = one._config.images_per_step()
+  want = two.train_step(_batch(7, size))
+  values = alone.train_step(_batch(7, size))
+  assert float(values['loss']) == pytest.approx(float(want['loss']), rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('overrides', [
+    dict(precision='mixed_bfloat16'),
+    dict(model='cyclegan', objective='adversarial', num_scales=2),
+    dict(share='all', memory='reversible', objective='mle'),
+], ids=['bfloat16', 'cyclegan', 'reversible'])
+def test_other_settings_train_on_two_devices(overrides, mirrored):
+  config = _config(**overrides)
+  _, one = _train(config, None, 2)
+  _, two = _train(config, mirrored.strategy, 2)
+  near = 2e-2 if 'precision' in overrides else 1e-5
+  for a, b in zip(one, two, strict=True):
+    assert b['loss'] == pytest.approx(a['loss'], rel=near, abs=near)
+
+
+def test_numbers_drawn_in_parts_are_those_drawn_at_once(mirrored):
+  seed = tf.constant([1, 2])
+
+  # 30 numbers a replica are not whole groups of the generator.
+  for size, blocks in ((8, 2), (5, 1)):
+    shape = [blocks * size, 3, 2]
+
+    @tf.function
+    def draw(shape=shape, blocks=blocks):
+      return mirrored.strategy.run(lambda: (
+          replicas.uniform(shape, seed, blocks),
+          replicas.normal(shape, seed, blocks)))
+
+    for parts, function in zip(draw(), (
+        tf.random.stateless_uniform, tf.random.stateless_normal), strict=True):
+      parts = [p.numpy().reshape([blocks, size, 3, 2])
+               for p in mirrored.strategy.experimental_local_results(parts)]
+      found = np.concatenate(parts, axis=1).reshape([-1, 3, 2])
+      np.testing.assert_array_equal(
+          found, function([2 * blocks * size, 3, 2], seed))
+
+
+def test_a_loop_on_two_devices_goes_on_on_one(tmp_path, mirrored, capsys):
+  domains = data.load('digits', image_size=8, batch_size=4)
+  config = _config(strategy='mirrored', steps=4, checkpoint_every=2,
+                   eval_every=4, log_every=1, image_size=8)
+  loop.train(dataclasses.replace(config, steps=4), str(tmp_path / 'two'),
+             domains, team=mirrored)
+  loop.train(dataclasses.replace(config, strategy='default'),
+             str(tmp_path / 'one'), domains)
+  lines = {}
+  for name in ('one', 'two'):
+    with open(tmp_path / name / 'metrics.jsonl') as f:
+      lines[name] = [json.loads(line) for line in f]
+  assert len(lines['one']) == len(lines['two']) == 5
+  for a, b in zip(lines['one'], lines['two'], strict=True):
+    assert a.keys() == b.keys()
+    for key in set(a) - {'steps_per_second'}:
+      if 'round_trip' not in key and 'skipped' not in key and a[key]:
+        assert b[key] == pytest.approx(a[key], rel=1e-4, abs=1e-5), key
+  # Not another run: where it trains is no part of what it trains.
+  loop.train(dataclasses.replace(config, strategy='default'),
+             str(tmp_path / 'two'), domains)
+  assert 'is done' in capsys.readouterr().out
+
+
+def test_a_process_has_its_rows_of_each_round():
+  teams = [strategies.Team(None, 2, i) for i in range(2)]
+  assert [t.rows(4, 2) for t in teams] == [[0, 1, 4, 5], [2, 3, 6, 7]]
+  assert strategies.Team().rows(4, 2) is None
+  assert [t.chief for t in teams] == [True, False]
+
+
+def test_rows_are_those_of_the_whole_batch(tmp_path):
+  random = np.random.RandomState(0)
+  for d in 'ab':
+    folder = tmp_path / d
+    folder.mkdir()
+    for i in range(12):
+      tf.io.write_file(str(folder / f'{i}.png'), tf.io.encode_png(
+          random.randint(0, 256, (14, 14, 3)).astype(np.uint8)))
+  domains = data.load(
+      'folders', domain_dirs={d: str(tmp_path / d) for d in 'ab'},
+      image_size=8, load_size=12, flip=True)
+  rows = [1, 2, 5]
+  whole = domains.train_batches(6, seed=3)
+  some = domains.train_batches(6, seed=3, rows=rows)
+  for a, b in zip(whole.take(3), some.take(3), strict=True):
+    for d in 'ab':
+      np.testing.assert_array_equal(
+          a[d]['image'].numpy()[rows], b[d]['image'].numpy())
+  with pytest.raises(data.DataError, match='`rows`.*6.*6'):
+    domains.train_batches(6, rows=[6])
+
+
+def test_a_batch_that_devices_cannot_share_is_refused(mirrored):
+  with pytest.raises(config_lib.ConfigError, match='`batch_size`.* 2 dev.*5'):
+    strategies.make(_config(strategy='mirrored', batch_size=5))
+
+
+def test_contradictions_are_refused(mirrored):
+  with pytest.raises(config_lib.ConfigError, match="`strategy`.*'default'"):
+    _config(strategy='mirrored', xla=True)
+  with pytest.raises(config_lib.ConfigError, match='`strategy`.*one of'):
+    _config(strategy='tpu')
+
+  class Auxiliary:
+    labels = ()
+
+  with pytest.raises(config_lib.ConfigError, match='`strategy`'):
+    trainer_lib.Trainer(
+        _config(strategy='mirrored'), ('a', 'b'), SHAPE,
+        auxiliary=Auxiliary(), strategy=mirrored.strategy)
+
+
+@pytest.mark.parametrize(('text', 'message'), [
+    (None, 'needs the environment variable TF_CONFIG'),
+    ('{', 'must be JSON'),
+    ('[1]', 'must be JSON'),
+    ('{"cluster": {"worker": 3}, "task": {}}', 'must be JSON'),
+    (_cluster('a:1', 'b:2', index=2), 'must have a "task"'),
+    (_cluster('a:1', 'b:2', task='chief'), 'must have a "task"'),
+    (_cluster('a:1', 'b:2', job='ps', task='ps'), 'alone, not'),
+    (_cluster('a:1', 'b:2', job='chief', task='chief'), 'one "chief"'),
+    (_cluster('a:1', 'b'), 'host:port'),
+    (_cluster('a:1', 'a:1'), 'an address of its own'),
+    (_cluster('a:1', 'a:2', 'a:3'), '`batch_size`.* 3 processes.*got 4'),
+])
+def test_tf_config_is_checked(text, message, monkeypatch):
+  monkeypatch.delenv('TF_CONFIG', raising=False)
+  if text is not None:
+    monkeypatch.setenv('TF_CONFIG', text)
+  with pytest.raises(config_lib.ConfigError, match=message):
+    strategies.check(_config(strategy='multi_worker'))
+
+
+def test_processes_that_would_train_each_alone_are_refused(monkeypatch):
+  monkeypatch.setenv('TF_CONFIG', _cluster('a:1', 'b:2', index=1))
+  with pytest.raises(config_lib.ConfigError, match='`strategy`.*2 processes'):
+    strategies.check(_config())
+  strategies.check(_config(strategy='multi_worker'))
+  assert strategies._cluster(os.environ['TF_CONFIG']) == (2, 1)
+  # Some services name a single process.
+  monkeypatch.setenv('TF_CONFIG', _cluster('a:1'))
+  strategies.check(_config())
+  chief = json.dumps({'cluster': {'chief': ['a:1'], 'worker': ['b:1', 'c:1']},
+                      'task': {'type': 'worker', 'index': 1}})
+  assert strategies._cluster(chief) == (3, 2)
