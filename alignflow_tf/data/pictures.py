@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent import futures
 import dataclasses
+import hashlib
+import json
 import logging
 import os
 from typing import Any
@@ -361,6 +363,13 @@ def _read_batches(
       raise DataError(_unreadable(what, bad, len(pictures))) from error
 
 
+def _fingerprint(parts: dict[str, list[Picture]]) -> str:
+  """Hangs on the names and sizes of the files of each split, not on places."""
+  rows = [[split, p.key, os.path.getsize(p.path)]
+          for split in splits_lib.SPLITS for p in parts[split]]
+  return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+
+
 def domain(
     name: str,
     parts: dict[str, list[Picture]],
@@ -414,6 +423,7 @@ def domain(
       grey_copied=recipe.channels == 3 and grey,
       info={
           **info,
+          'files': _fingerprint(parts),
           'resizing': recipe.rule(),
           'channels': (
               'grey copied to 3' if recipe.channels == 3 and grey else

@@ -186,7 +186,7 @@ def _check_same(run: runs.Run, config: config_lib.Config) -> None:
 
 
 def _check_same_data(run: runs.Run, domains: data.DomainSet) -> None:
-  """Refuses other data, and says so where there are more or fewer images."""
+  """Refuses other data, and says so where there are other images."""
   for name, saved, found in (
       ('domains', run.domains, domains.domains),
       ('image shape', run.event_shape, domains.event_shape)):
@@ -194,12 +194,18 @@ def _check_same_data(run: runs.Run, domains: data.DomainSet) -> None:
       raise runs.RunError(
           f'`run_dir` {run.directory!r}: the data have changed under the run, '
           f'{name} {tuple(saved)} in the run, {tuple(found)} now.')
+  files = run.files()
+  facts = domains.describe()['domains']
   for domain, sizes in run.sizes().items():
     now = domains.sizes[domain]
-    if sizes == now:
+    if sizes != now:
+      changed = f'images of {domain!r} {sizes} in the run, {now} now'
+    elif domain in files and files[domain] != facts[domain].get('files'):
+      changed = (f'there are as many files of {domain!r} as before, but with '
+                 'other names or sizes')
+    else:
       continue
-    text = (f'the data have changed under the run: images of {domain!r} '
-            f'{sizes} in the run, {now} now')
+    text = f'the data have changed under the run: {changed}'
     if run.config.deterministic:
       raise runs.RunError(
           f'`run_dir` {run.directory!r}: {text}. With --deterministic, bring '

@@ -88,11 +88,21 @@ class Run:
 
   def sizes(self) -> dict[str, dict[str, int]]:
     """Images by domain and split when the run began; {} where not known."""
+    return {d: dict(facts['sizes']) for d, facts in self._facts().items()}
+
+  def files(self) -> dict[str, str]:
+    """What hangs on the names and sizes of picture files, where known."""
+    return {d: facts['files'] for d, facts in self._facts().items()
+            if 'files' in facts}
+
+  def _facts(self) -> dict[str, dict[str, Any]]:
+    """Facts about the data of each domain when the run began."""
     try:
       with open(os.path.join(self.directory, 'data.json'),
                 encoding='utf-8') as f:
-        facts = json.load(f)
-      return {d: dict(facts['domains'][d]['sizes']) for d in self.domains}
+        found = json.load(f)['domains']
+      return {d: {'sizes': dict(found[d]['sizes']), **found[d]}
+              for d in self.domains}
     except (OSError, ValueError, KeyError, TypeError):
       return {}
 

@@ -1,6 +1,7 @@
 """`folders`: the user's pictures, and everything that can be wrong."""
 
 import pathlib
+import shutil
 import time
 
 import numpy as np
@@ -39,6 +40,24 @@ def test_two_folders(two):
   assert 'antialiasing' in facts['resizing']
   # The cut does not depend on the seed.
   assert set(_load(two, seed=7).arrays('a', 'train')['key']) == keys
+
+
+def test_files_that_change_show_in_the_facts(two, tmp_path):
+  def facts(folders):
+    return {d: f['files'] for d, f in _load(folders).describe()[
+        'domains'].items()}
+
+  before = facts(two)
+  moved = shutil.copytree(two['a'], tmp_path / 'moved')
+  assert facts({'a': str(moved), 'b': two['b']}) == before
+  path = sorted(moved.iterdir())[3]
+  path.rename(path.with_name('other' + path.suffix))
+  assert facts({'a': str(moved), 'b': two['b']})['a'] != before['a']
+  path = sorted(pathlib.Path(two['b']).iterdir())[3]
+  path.write_bytes(path.read_bytes() + b'more')
+  after = facts(two)
+  assert after['a'] == before['a']
+  assert after['b'] != before['b']
 
 
 def test_domains_in_order_and_more_than_two(two, tmp_path):

@@ -110,6 +110,8 @@ def test_stop_and_go_on_equals_going_on(run_dir, tmp_path, monkeypatch, capsys):
     f.truncate(100)
   assert runs.Run(path).latest().endswith('ckpt-2')
   af.load(path)
+  clock = time.time
+  monkeypatch.setattr(time, 'time', lambda: clock() - 3600.)  # It jumps back.
   loop.train(_config(), path)
   assert 'ckpt-3 is damaged' in capsys.readouterr().out
   want, got = _checkpoint(run_dir), _checkpoint(path)
@@ -238,7 +240,7 @@ def test_figures_that_run_away(values, text):
   assert re.search(text, found[0])
 
 
-def test_fewer_images_than_when_the_run_began(run_dir, tmp_path):
+def test_other_images_than_when_the_run_began(run_dir, tmp_path):
   path = str(tmp_path / 'run')
   shutil.copytree(run_dir, path)
   data_json = os.path.join(path, 'data.json')
@@ -249,6 +251,12 @@ def test_fewer_images_than_when_the_run_began(run_dir, tmp_path):
     json.dump(facts, f)
   with pytest.raises(runs.RunError, match=r"changed.*'mnist'.*3501.*3500"):
     loop.train(_config(), path)
+  facts['domains']['mnist']['sizes']['train'] -= 1
+  facts['domains']['mnist']['files'] = '0123456789abcdef'
+  with open(data_json, 'w') as f:
+    json.dump(facts, f)
+  with pytest.raises(runs.RunError, match="as many files of 'mnist'.*other"):
+    loop._check_same_data(runs.Run(path), data.load('digits'))
 
 
 def test_nothing_is_traced_after_the_first_evaluation(tmp_path, monkeypatch):

@@ -95,6 +95,12 @@ def test_gradient_penalty_looks_between_real_and_translated():
   want = tf.reduce_mean(tf.square(w + (1. - w) * 3. - 1.))
   got = objectives.gradient_penalty(critic, real, fake, [3, 4])
   np.testing.assert_allclose(got, want, rtol=1e-5)
+  # A weight for each image also where their number is not known when traced.
+  spec = tf.TensorSpec([None, 1, 1, 1])
+  traced = tf.function(
+      lambda x, y: objectives.gradient_penalty(critic, x, y, [3, 4]),
+      input_signature=[spec, spec])
+  np.testing.assert_allclose(traced(real, fake), want, rtol=1e-5)
 
 
 def test_negative_log_likelihood_is_the_mean_in_nats():
