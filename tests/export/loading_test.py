@@ -332,7 +332,10 @@ def test_the_way_back_through_the_other_export(cpp):
 
 
 def test_a_row_is_the_same_alone_and_in_a_batch(cpp):
+  # One of each kind: the other two have the same signatures.
   for servable, signature in _EVERY:
+    if servable not in ('ink_to_chalk', 'ink'):
+      continue
     feeds = _feeds(signature)
     whole = cpp[servable].run(feeds, signature)
     for row in range(_BATCH):
