@@ -57,7 +57,7 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-test
 	$(VENV_PYTHON) -m pytest --numprocesses=$(PYTEST_WORKERS) --dist=loadfile \
-	  $(PYTEST_ARGS)
+	  --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .

@@ -41,7 +41,7 @@ _TEST = [
     'hypothesis>=6.100,<7',
     'pytest>=8.3,<10',
     'pytest-randomly>=3.16,<6',
-    'pytest-xdist>=3.6,<4',
+    'pytest-xdist>=3.8,<4',
     f'tensorflow-serving-api{_TENSORFLOW}',
 ]
 _DEV = [
