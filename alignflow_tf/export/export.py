@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from alignflow_tf import alignflow
 from alignflow_tf import baselines
+from alignflow_tf import bijectors
 from alignflow_tf.export import codec
 from alignflow_tf.export import convert
 from alignflow_tf.export import kit
@@ -190,6 +191,8 @@ def export_model(
         'export again.') from e
   finally:
     shutil.rmtree(partial, ignore_errors=True)
+    # A process that exports again and again would keep all the graphs.
+    bijectors.clear_cache()
   return paths
 
 

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from alignflow_tf import bijectors
 from alignflow_tf import data
 from alignflow_tf import images as images_lib
 from alignflow_tf import metrics as metrics_lib
@@ -98,6 +99,9 @@ def train(
     raise runs.RunError(
         f'{e}, so this one ends as well. Start the same command on all of them '
         f'again: the run goes on from {there}.') from e
+  finally:
+    # A process that trains again and again would keep all steps' graphs.
+    bijectors.clear_cache()
 
 
 def _together(

@@ -1,0 +1,24 @@
+"""What TFP's cache keeps alive, and how to be rid of it."""
+
+from __future__ import annotations
+
+import tensorflow_probability as tfp
+
+__all__ = ['clear_cache']
+
+
+def clear_cache() -> None:
+  """Empties TFP's cache of bijectors' results, all bijectors' of the process.
+
+  TFP keeps results until their tensors are gone. Those of a graph never are:
+  what the cache holds of one tensor (its input, its log-determinant) holds the
+  graph, and that all of its tensors. Each graph that was ever traced with a
+  bijector, and its functions, would stay. To be called where graphs have been
+  made that are not needed any more; what is asked for again is computed again.
+  """
+  # Private to TFP. Without it nothing is wrong but that memory grows.
+  storage = getattr(
+      getattr(tfp.bijectors.Bijector, '_cache', None), 'storage', None)
+  for key in list(storage or ()):
+    key.cancel()  # Else it would take itself out once more.
+    storage.pop(key, None)
