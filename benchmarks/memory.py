@@ -1,11 +1,16 @@
 """Activation memory and time of a gradient, by --memory and depth.
 
   python benchmarks/memory.py [--couplings=8,16,32,64] [--size=32] [--batch=16]
+  python benchmarks/memory.py --preset=paper --size=128 --batches=1,2,4,16
 
 Each figure comes from a fresh process: its peak resident memory while it takes
 gradients of the negative log-likelihood, less what is resident before them with
 weights and as much again for the gradients. All couplings stand at one scale,
 with two residual blocks.
+
+With --preset, whole training steps of that architecture, by --memory and batch:
+the peak of the process less weights, averages, Adam's state and gradients, of
+flows and critics.
 """
 
 from __future__ import annotations
@@ -75,6 +80,51 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
           'seconds': min(times)}
 
 
+def _measure_steps(args: argparse.Namespace) -> dict[str, Any]:
+  """Of training steps: the first, which prepares all that later ones need."""
+  from alignflow_tf.train import config as config_lib
+  from alignflow_tf.train import trainer as trainer_lib
+
+  mode, batch = args.child.split(':')
+  config = config_lib.resolve(args.preset, batch_size=int(batch), memory=mode)
+  shape = (args.size, args.size, 3)
+  with _common.training():
+    trainer = trainer_lib.Trainer(config, ('a', 'b'), shape)
+    trainer.initialize(_common.step_batch(shape, 4))
+    # Weights, averages, slots; and as much again as is trained for gradients.
+    numbers = sum(v.shape.num_elements() for v in trainer.variables)
+    numbers += sum(v.shape.num_elements() for v in (
+        *trainer._flow_variables, *trainer._critic_weights))
+    images = _common.step_batch(shape, int(batch))
+    begin = time.perf_counter()
+    float(trainer.train_step(images)['loss'])
+    seconds = time.perf_counter() - begin
+    for _ in range(args.steps - 1):
+      begin = time.perf_counter()
+      float(trainer.train_step(images)['loss'])
+      seconds = time.perf_counter() - begin
+  peak = _status('VmHWM')
+  return {'MB': peak - 4 * numbers / 2**20, 'seconds': seconds, 'peak': peak}
+
+
+def _steps(args: argparse.Namespace) -> None:
+  columns = ['memory', 'batch', 'peak MB', 'less state MB', 's (last step)']
+  rows = []
+  for mode in args.modes.split(','):
+    for batch in args.batches.split(','):
+      result = _common.in_process([
+          f'--child={mode}:{batch}', f'--preset={args.preset}',
+          f'--size={args.size}', f'--steps={args.steps}'])
+      rows.append([mode, batch, *(
+          [result['error'], '', ''] if 'error' in result else [
+              f'{result["peak"]:.0f}', f'{result["MB"]:.0f}',
+              f'{result["seconds"]:.1f}'])])
+      _common.print_table(columns, rows[-1:])
+  print(f'\npreset {args.preset}, {args.size}x{args.size}x3, '
+        f'{args.steps} steps')
+  _common.print_table(columns, rows)
+
+
 def main() -> None:
   parser = argparse.ArgumentParser(
       description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -84,12 +134,18 @@ def main() -> None:
   parser.add_argument('--batch', type=int, default=16)
   parser.add_argument('--width', type=int, default=32)
   parser.add_argument('--steps', type=int, default=3)
+  parser.add_argument('--preset', default=None)
+  parser.add_argument('--batches', default='1,2,4,16')
   parser.add_argument('--child', default=None, help=argparse.SUPPRESS)
   args = parser.parse_args()
   if args.child is not None:
-    print(json.dumps(_measure(args)))
+    print(json.dumps(
+        _measure_steps(args) if args.preset else _measure(args)))
     return
   _common.print_machine()
+  if args.preset:
+    _steps(args)
+    return
   depths = args.couplings.split(',')
   rows = []
   standard: dict[str, float] = {}
