@@ -39,6 +39,11 @@ def _settings(**overrides):
   return config_lib.Settings(**(values | overrides))
 
 
+def _warped(**overrides):
+  return _settings(
+      **({'classifier_augment': True, 'semantic_augment': True} | overrides))
+
+
 @pytest.fixture(scope='module')
 def domains():
   return data.load('digits')
@@ -50,7 +55,7 @@ def done(domains, tmp_path_factory):
   output = str(tmp_path_factory.mktemp('adapt') / 'seed_0')
   results = {
       method: adapt.adapt(
-          domains, 'mnist', 'optical', method, output, _settings())
+          domains, 'mnist', 'optical', method, output, _warped())
       for method in ('alignflow', 'alignflow+')}
   return output, results
 
@@ -85,7 +90,7 @@ def test_a_finished_stage_is_not_run_again(done, domains, monkeypatch):
   monkeypatch.setattr(pipeline.loop, 'train', fail)
   monkeypatch.setattr(problem_lib.Scorer, 'test', fail)
   again = adapt.adapt(
-      domains, 'mnist', 'optical', 'alignflow+', output, _settings())
+      domains, 'mnist', 'optical', 'alignflow+', output, _warped())
   assert again == results['alignflow+']
 
 
@@ -94,7 +99,12 @@ def test_other_settings_in_a_used_directory_are_refused(done, domains):
   with pytest.raises(config_lib.AdaptError,
                      match='`output`.*feature_steps was 5 and is 6'):
     adapt.adapt(domains, 'mnist', 'optical', 'alignflow', output,
-                _settings(feature_steps=6))
+                _warped(feature_steps=6))
+  # How images are warped, only where they are.
+  with pytest.raises(config_lib.AdaptError,
+                     match='`output`.*augment_scale was 0.1 and is 0.2'):
+    adapt.adapt(domains, 'mnist', 'optical', 'alignflow', output,
+                _warped(augment_scale=0.2))
 
 
 def test_a_stage_that_was_killed_starts_anew(domains, tmp_path, monkeypatch):
