@@ -415,6 +415,20 @@ class DomainSet:
         **self._info,
     }
 
+  def summary(self) -> str:
+    """A line a domain: its counts, and the rule that cut its splits."""
+    lines = []
+    for name, domain in self._domains.items():
+      counts = ', '.join(
+          f'{domain.sizes[s]:,} {s}' for s in splits_lib.SPLITS
+          if s in domain.sizes)
+      skipped = domain.info.get('skipped_unreadable', 0)
+      lines.append(
+          f'{name}: {counts}'
+          + (f' ({skipped} unreadable left out)' if skipped else '')
+          + f'; {domain.info.get("splits", "cut elsewhere")}')
+    return '\n'.join(lines)
+
   def _augmentation(self) -> str:
     parts = []
     if self._crop:

@@ -291,6 +291,7 @@ def _train(config: config_lib.Config, run_dir: str, domains: data.DomainSet,
       team.wait()
       if not team.chief:
         checkpoints.restore_step(0)
+    monitor.say(domains.summary())
     monitor.say(
         f'Training {config.dataset} for {config.steps} steps in {run_dir}; '
         'the first step takes a while.')

@@ -34,6 +34,13 @@ def test_attributes(digits):
     assert word in text
 
 
+def test_summary(digits):
+  first, second = digits.summary().splitlines()
+  assert first.startswith('optical: 1,097 train, 200 validation, 500 test; ')
+  assert second.startswith('mnist: 3,500 train, ')
+  assert 'fixed cut stratified by class' in second
+
+
 def test_splits_are_disjoint_and_whole(digits):
   for domain, total in (('optical', 1797), ('mnist', 5000)):
     keys = [k for s in ('train', 'validation', 'test')

@@ -214,6 +214,7 @@ def test_bad_pictures_are_named_or_skipped(two, name):
     found = _load(two, cache=cache, skip_unreadable=True)
     assert sum(found.sizes['b'].values()) == 13
     assert found.describe()['domains']['b']['skipped_unreadable'] == count
+    assert f'({count} unreadable left out)' in found.summary()
 
 
 def test_a_picture_that_goes_bad_while_streaming_is_named(two):

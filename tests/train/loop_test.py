@@ -175,8 +175,8 @@ def _spoil(monkeypatch, times):
   """Makes a weight NaN before step 15, so many times."""
   original = loop._Loop._stream
 
-  def stream(self, start):
-    for step, batch in enumerate(original(self, start), start + 1):
+  def stream(self, start, **kwargs):
+    for step, batch in enumerate(original(self, start, **kwargs), start + 1):
       if step == 15 and times:
         times.pop()
         self._trainer.model.trainable_variables[7].assign(
@@ -195,6 +195,7 @@ def test_numbers_that_are_not_finite(tmp_path, monkeypatch, capsys):
         objective='mle', steps=40, eval_every=40, checkpoint_every=10,
         skip_limit=5, max_rollbacks=1), path)
   out = capsys.readouterr().out
+  assert 'optical: 1,097 train, 200 validation, 500 test; fixed cut' in out
   assert 'At step 20, 6 of the last 10 steps were left out' in out
   assert 'Going back to step 10 with rates times 0.5 (1 of at most 1' in out
   lines = _metrics(path)
