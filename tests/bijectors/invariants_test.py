@@ -247,6 +247,17 @@ def test_an_image_does_not_depend_on_its_batch(case):
   _assert_same({key: value[1:2] for key, value in beside.items()}, expected)
 
 
+@pytest.mark.parametrize('direction', ['forward', 'inverse'])
+@pytest.mark.parametrize('shape', [None, [4, 4], [None, 4, 4, None]])
+@pytest.mark.parametrize('case', [
+    'act_norm', 'invertible_conv', 'coupling_channel', 'factor_out',
+    'reorder_channel_raster', 'squeeze_channel'], indirect=True)
+def test_too_little_known_of_images_is_refused(case, shape, direction):
+  traced = tf.function(getattr(case.bijector, direction))
+  with pytest.raises(ValueError, match='takes .*got '):
+    traced.get_concrete_function(tf.TensorSpec(shape))
+
+
 def test_checkpoint_restores_in_a_new_object(case, tmp_path):
   path = tf.train.Checkpoint(bijector=case.bijector).write(
       str(tmp_path / 'checkpoint'))

@@ -104,3 +104,12 @@ def test_factor_out_errors():
     factor_out.forward(tf.zeros([1, 2, 2, 3]))
   with pytest.raises(ValueError, match=r'even number of channels.*\(2, 2\)'):
     factor_out.inverse(tf.zeros([2, 2]))
+
+
+@pytest.mark.parametrize('shape', [None, [4], [4, 4]])
+def test_shapes_that_say_too_little_stay_as_they_are(shape):
+  squeeze = af.bijectors.Squeeze()
+  for answer in (squeeze.forward_event_shape, squeeze.inverse_event_shape):
+    got = answer(tf.TensorShape(shape))
+    assert got.rank == (None if shape is None else len(shape))
+    assert shape is None or got.as_list() == shape
