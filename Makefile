@@ -42,6 +42,9 @@ $(VENV)/.created:
 	       "$$($(PYTHON) --version 2>&1). Name another:" \
 	       'make ... PYTHON=python3.12' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@# Python 3.10 brings pip 23.0, which takes more than ten minutes to choose
+	@# versions. Does nothing where pip is newer.
+	$(VENV_PYTHON) -m pip install --quiet 'pip>=23.1'
 	@touch $@
 
 $(VENV)/.installed-%: setup.py $(VENV)/.created
