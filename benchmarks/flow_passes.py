@@ -47,7 +47,7 @@ for i in range(scales):
   q0.append(nf.distributions.DiagGaussian(latent, trainable=False))
 model = nf.MultiscaleFlow(q0, flows, merges)
 x = torch.rand(batch, *shape)
-passes = {'log_prob': lambda: model.log_prob(x),
+passes = {'log_prob': lambda: model.log_prob(x, None),
           'sample': lambda: model.sample(batch)}
 result = {}
 with torch.no_grad():
