@@ -2,10 +2,11 @@
 
   python benchmarks/cost_model.py [--seconds=2] [--repeats=1]
 
-A grid around one setting: each factor alone, then all of them up and down
-together, each in a process of its own. Time is the median of a step, memory the
-peak in it over what is held between steps (of the process, or of the GPU where
-there is one). Fitted to the logarithms of all points by least squares:
+A grid around one setting: each factor alone, then some of them together, each
+in a process of its own. Time is the median of a step; memory the peak of what
+tensors take in it over what they take between steps, by the allocator of the
+GPU, or of the CPU where that counts (with oneDNN), else of the process. Fitted
+to the logarithms of all points by least squares:
 
   time   = a size^p width^q depth^r batch^s (pairs of domains)^t
 
@@ -28,10 +29,9 @@ import _common
 _FACTORS = ('size', 'width', 'depth', 'batch', 'domains')
 _BASE = (16, 16, 2, 16, 2)
 _GRID = {
-    'size': (8, 32), 'width': (8, 32), 'depth': (1, 4), 'batch': (8, 32),
+    'size': (32,), 'width': (8, 32), 'depth': (1, 4), 'batch': (8, 32),
     'domains': (3,)}
-_TOGETHER = ((8, 8, 1, 8, 2), (32, 8, 4, 8, 2), (32, 32, 1, 8, 2),
-             (16, 32, 4, 8, 3))
+_TOGETHER = ((32, 8, 4, 8, 2), (32, 32, 1, 8, 2), (16, 32, 4, 8, 3))
 
 
 def _points() -> list[tuple[int, ...]]:
@@ -59,7 +59,7 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
   shape = (size, size, 3)
   config = config_lib.resolve(
       'cpu', batch_size=batch, width=width, num_blocks=depth, num_scales=2)
-  gpu = bool(tf.config.list_logical_devices('GPU'))
+  device = 'GPU:0' if tf.config.list_logical_devices('GPU') else 'CPU:0'
   with _common.training():
     trainer = trainer_lib.Trainer(config, tuple(domains), shape)
     trainer.initialize(_common.step_batch(shape, 64, domains))
@@ -67,10 +67,12 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     first = time.perf_counter()
     float(trainer.train_step(images)['loss'])
     first = time.perf_counter() - first
-    if gpu:
-      tf.config.experimental.reset_memory_stats('GPU:0')
-      before = tf.config.experimental.get_memory_info('GPU:0')['current']
-    else:
+    counted = True
+    try:
+      tf.config.experimental.reset_memory_stats(device)
+      before = tf.config.experimental.get_memory_info(device)['current']
+    except (ValueError, tf.errors.OpError):
+      counted = False
       # What is free goes back, so that what a step needs is seen.
       ctypes.CDLL('libc.so.6').malloc_trim(0)
       before = _resident('VmRSS')
@@ -82,8 +84,8 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
       begin = time.perf_counter()
       float(trainer.train_step(images)['loss'])
       times.append(time.perf_counter() - begin)
-  if gpu:
-    peak = tf.config.experimental.get_memory_info('GPU:0')['peak'] - before
+  if counted:
+    peak = tf.config.experimental.get_memory_info(device)['peak'] - before
     memory = peak / 2**20
   else:
     memory = _resident('VmHWM') - before
