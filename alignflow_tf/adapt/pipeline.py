@@ -237,7 +237,7 @@ class _Work:
     if os.path.exists(record) and os.path.exists(
         os.path.join(run_dir, 'config.json')):
       with open(record, encoding='utf-8') as f:
-        saved = json.load(f)
+        saved = _filled(json.load(f), settings)
       if saved != settings:
         raise config_lib.AdaptError(
             f'`output`: {run_dir} was begun with other settings: '
@@ -335,11 +335,11 @@ class _Work:
     record = os.path.join(path, 'stage.json')
     if os.path.exists(record):
       with open(record, encoding='utf-8') as f:
-        saved = json.load(f)
-      if saved['facts'] != facts:
+        saved = _filled(json.load(f)['facts'], facts)
+      if saved != facts:
         raise config_lib.AdaptError(
             f'`output`: {path} was made with other settings: '
-            f'{_difference(saved["facts"], facts)}. Use another --output, or '
+            f'{_difference(saved, facts)}. Use another --output, or '
             'remove it and what follows from it.')
     else:
       print(f'{name}, seed {self._seed}', flush=True)
@@ -383,7 +383,7 @@ class _Work:
     if os.path.exists(record):
       with open(record, encoding='utf-8') as f:
         saved = json.load(f)
-      if saved['facts'] == final.facts:
+      if _filled(saved['facts'], final.facts) == final.facts:
         return saved
       raise config_lib.AdaptError(
           f'`output`: {path} was made with other settings. Use another '
@@ -425,6 +425,18 @@ def _parse(value: str) -> Any:
     return ast.literal_eval(value)
   except (SyntaxError, ValueError):
     return value
+
+
+def _filled(saved: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+  """What was saved, with the defaults of settings that came later."""
+  defaults = config_lib.Settings().to_json()
+  filled = dict(saved)
+  for key, value in given.items():
+    if key not in saved and key in defaults:
+      filled[key] = defaults[key]
+    elif isinstance(value, dict) and isinstance(saved.get(key), dict):
+      filled[key] = _filled(saved[key], value)
+  return filled
 
 
 def _difference(saved: dict[str, Any], given: dict[str, Any]) -> str:

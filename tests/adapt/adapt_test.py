@@ -375,6 +375,28 @@ def test_a_translator_goes_on_with_its_own_semantic_settings(
     begin(semantic_noise=0.3)
 
 
+def test_stages_of_an_earlier_version_are_used(
+    domains, tmp_path, monkeypatch):
+  call = (domains, 'mnist', 'optical', 'adda', str(tmp_path),
+          _settings(classifier_steps=2, feature_steps=2))
+  first = adapt.adapt(*call)
+  # It knew no `classifier_augment`.
+  for name in ('source_classifier/stage.json', 'source_feature/stage.json',
+               'adda/result.json'):
+    with open(tmp_path / name) as f:
+      record = json.load(f)
+    facts = record['facts']
+    del facts.get('after', facts)['classifier_augment']
+    with open(tmp_path / name, 'w') as f:
+      json.dump(record, f)
+  monkeypatch.setattr(stages, 'train_classifier', lambda *args: 1 / 0)
+  assert adapt.adapt(*call)['accuracy'] == first['accuracy']
+  with pytest.raises(config_lib.AdaptError,
+                     match='`output`.*classifier_augment was False and is'):
+    adapt.adapt(*call[:5], _settings(
+        classifier_steps=2, feature_steps=2, classifier_augment=True))
+
+
 @pytest.mark.parametrize('values', [
     {'batch_size': 1}, {'classifier_rate': 0.}, {'semantic_weight': -1.},
     {'feature_gate': 1.}, {'network': 'vgg'}, {'translator': ('steps',)}])
