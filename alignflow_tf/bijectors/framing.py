@@ -199,6 +199,10 @@ def _resample(
   """`Framing` as a pure function: its value and log-determinant."""
   if inverse:
     rows, columns, log_det = rows_inverse, columns_inverse, -log_det
-  y = background + tf.einsum(
-      'ih,...hwc,jw->...ijc', rows, x - background, columns)
-  return y, tf.broadcast_to(log_det, tf.shape(x)[:-3])
+  shape = tf.shape(x)
+  y = tf.matmul(columns, x - background)
+  # Products of matrices alone, which every converter of graphs knows.
+  y = tf.matmul(rows, tf.reshape(y, tf.concat(
+      [shape[:-2], [shape[-2] * shape[-1]]], axis=0)))
+  y = background + tf.reshape(y, shape)
+  return y, tf.broadcast_to(log_det, shape[:-3])

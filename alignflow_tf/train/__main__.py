@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
     strategies.check(config)
     # Several processes must find each other before TensorFlow does anything.
     team = strategies.make(config) if config.strategy != 'default' else None
-    domains = inputs.load(config)
+    domains = inputs.load(config, batch_size=config.batch_size)
     inputs.check(config, domains)
     train_lib.train(config, run_dir, domains, team=team)
     if team is not None and not team.chief:

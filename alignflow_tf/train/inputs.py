@@ -15,7 +15,7 @@ def load(config: config_lib.Config, **kwargs: Any) -> data.DomainSet:
 
   Args:
     config: The configuration.
-    **kwargs: Further arguments of `data.load`.
+    **kwargs: Further arguments of `data.load`; `batch_size`, for training.
 
   Returns:
     The domains.
@@ -33,18 +33,20 @@ def load(config: config_lib.Config, **kwargs: Any) -> data.DomainSet:
       label_by_folder=config.label_by_folder, download=config.download,
       cache=config.cache, cache_dir=config.cache_dir,
       max_pixels=config.max_pixels, skip_unreadable=config.skip_unreadable,
-      data_service=config.data_service, batch_size=config.batch_size,
-      **kwargs)
+      data_service=config.data_service, **kwargs)
 
 
 def check(config: config_lib.Config, domains: data.DomainSet) -> None:
   """Checks a configuration against its data.
 
   Raises:
-    ConfigError: If a domain has fewer training images than a batch.
+    ConfigError: If a domain has fewer training images than a step takes.
   """
+  taken = config.images_per_step()
+  steps = '' if taken == config.batch_size else (
+      f' times `critic_steps`, {config.critic_steps},')
   for domain, sizes in domains.sizes.items():
-    if sizes.get('train', 0) < config.batch_size:
+    if sizes.get('train', 0) < taken:
       raise config_lib.ConfigError(
-          f'`batch_size` must be at most the {sizes.get("train", 0)} training '
-          f'images of domain {domain!r}, got {config.batch_size}.')
+          f'`batch_size`{steps} must be at most the {sizes.get("train", 0)} '
+          f'training images of domain {domain!r}, got {config.batch_size}.')

@@ -125,7 +125,7 @@ def _together(
         f'`run_dir` must be new, empty, or a run, got {run_dir!r}, which holds '
         'other files.')
   if domains is None:
-    domains = inputs.load(config)
+    domains = inputs.load(config, batch_size=config.batch_size)
   inputs.check(config, domains)
   keras.utils.set_random_seed(config.seed)
   if config.deterministic:
