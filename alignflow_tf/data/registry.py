@@ -203,8 +203,8 @@ def load(
       'skip_unreadable': skip_unreadable, 'max_pixels': max_pixels}
   if info.kind == 'embedded':
     assert count is not None
-    for d, sizes in embedded.SIZES.items():
-      check_batch(d, sizes['train'], batch_size)
+    for domain, sizes in embedded.SIZES.items():
+      check_batch(domain, sizes['train'], batch_size)
     domains = embedded.domains(size, count)
     classes = 10
   elif info.kind == 'digits':
