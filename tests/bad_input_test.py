@@ -117,6 +117,8 @@ def test_config(name, value):
     ('objective', 'hybrid', dict(model='cyclegan')),
     ('share', 'all', dict(
         model='cyclegan', objective='adversarial', share='all')),
+    ('framing', True, dict(
+        model='cyclegan', objective='adversarial', framing=True)),
 ])
 def test_config_that_contradicts_itself(name, value, overrides):
   _fails(name, value, lambda: dataclasses.replace(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from alignflow_tf import bijectors
 from alignflow_tf import images as images_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import trainer as trainer_lib
@@ -54,6 +55,39 @@ def test_a_step_trains_every_variable(trained):
                            strict=True):
     if variable.shape.rank > 1:
       assert np.any(variable.numpy() != old), variable.name
+
+
+@pytest.mark.parametrize('settings', [
+    {}, {'memory': 'reversible'}, {'flow': 'glow', 'memory': 'recompute'}])
+def test_framings_are_set_from_each_domain_and_averaged(settings):
+  shape = (8, 12, 3)
+  trainer = trainer_lib.Trainer(
+      _config(framing=True, **settings), ('a', 'b'), shape)
+  first = {}
+  for d, (rows, columns) in {'a': (4, 12), 'b': (8, 6)}.items():
+    levels = np.zeros((32, *shape), np.uint8)
+    levels[:, :rows, :columns] = _batch(3, 32, 'a', shape)['a'][
+        :, :rows, :columns]
+    first[d] = tf.constant(levels)
+  trainer.initialize(first)
+
+  def framings(model):
+    return [[m for m in model.flow(d).submodules
+             if isinstance(m, bijectors.Framing)][0] for d in 'ab']
+
+  before = [framing.rows.numpy() for framing in framings(trainer.model)]
+  assert np.abs(before[0] - before[1]).max() > 0.1
+  metrics = trainer.train_step({d: x[:4] for d, x in first.items()})
+  assert np.isfinite(float(metrics['loss'])) and not metrics['skipped']
+  for model in (trainer.model, trainer.average):
+    for framing, rows in zip(framings(model), before, strict=True):
+      np.testing.assert_array_equal(framing.rows, rows)
+      assert float(framing.inverse_log_det_jacobian(
+          tf.zeros([1, *shape]))[0]) != 0.
+  x = images_lib.from_uint8(first['a'][:4])
+  g = trainer.average.translator('a', 'b')
+  back = g.inverse(tf.identity(g.forward(x)))
+  np.testing.assert_allclose(back, x, atol=1e-4)
 
 
 def test_metrics_are_finite_and_named(trained):
