@@ -10,9 +10,10 @@ from typing import Any
 
 import tensorflow as tf
 
-__all__ = ['call', 'not_inlined']
+__all__ = ['call', 'not_inlined', 'unshared']
 
 _inlined = contextvars.ContextVar('inlined', default=True)
+_shared = contextvars.ContextVar('shared', default=True)
 
 
 @contextlib.contextmanager
@@ -28,6 +29,22 @@ def not_inlined() -> Iterator[None]:
     yield
   finally:
     _inlined.reset(token)
+
+
+@contextlib.contextmanager
+def unshared() -> Iterator[None]:
+  """Places the operations themselves in the graph, for XLA to compile.
+
+  The gradient of a function takes shapes from the function's results. XLA must
+  know shapes, and then takes all that goes into the function, images and
+  weights, for constants: it evaluates the convolutions as it compiles, and
+  compiles again for each step's weights.
+  """
+  token = _shared.set(False)
+  try:
+    yield
+  finally:
+    _shared.reset(token)
 
 
 def call(
@@ -52,6 +69,8 @@ def call(
     What `function` returns.
   """
   values = [tf.convert_to_tensor(t) for t in tensors]
+  if not _shared.get():
+    return function(*static, *values)
   specs = tuple((v.shape, v.dtype) for v in values)
   return _traced(function, static, specs, _inlined.get())(*values)
 

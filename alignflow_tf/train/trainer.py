@@ -189,9 +189,10 @@ class Trainer(tf.Module):
         stack.enter_context(strategy.scope())
       self._build(*self._arguments, auxiliary)
     step = self._train_step if strategy is None else self._shared_step
+    functions = (shared_function.unshared if config.xla else
+                 shared_function.not_inlined)
     self.train_step = tf.function(
-        shared_function.not_inlined()(step), jit_compile=config.xla or None,
-        autograph=False)
+        functions()(step), jit_compile=config.xla or None, autograph=False)
 
   def _build(
       self,
