@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow_probability as tfp
 
 __all__ = ['clear_cache']
@@ -17,7 +19,7 @@ def clear_cache() -> None:
   made that are not needed any more; what is asked for again is computed again.
   """
   # Private to TFP. Without it nothing is wrong but that memory grows.
-  storage = getattr(
+  storage: Any = getattr(
       getattr(tfp.bijectors.Bijector, '_cache', None), 'storage', None)
   for key in list(storage or ()):
     key.cancel()  # Else it would take itself out once more.
