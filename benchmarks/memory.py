@@ -5,8 +5,9 @@
 
 Each figure comes from a fresh process: its peak resident memory while it takes
 gradients of the negative log-likelihood, less what is resident before them with
-weights and as much again for the gradients. All couplings stand at one scale,
-with two residual blocks.
+weights and as much again for the gradients; and the peak of what tensors take,
+by TensorFlow's own count (with oneDNN, small ones not included). All couplings
+stand at one scale, with two residual blocks.
 
 With --preset, whole training steps of that architecture, by --memory and batch:
 the peak of the process less weights, averages, Adam's state and gradients, of
@@ -17,10 +18,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from typing import Any
 
 import _common
+
+_COLUMNS = ['memory', 'couplings', 'tensors MB', 'process MB', 's',
+            'x standard']
 
 
 def _status(name: str) -> float:
@@ -36,6 +41,7 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
 
   from alignflow_tf import bijectors
   from alignflow_tf import networks
+  from alignflow_tf.bijectors import shared_function
 
   mode, couplings = args.child.split(':')
   with _common.training():
@@ -56,6 +62,7 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     totals = [tf.Variable(tf.zeros_like(v), trainable=False) for v in variables]
 
     @tf.function(autograph=False)
+    @shared_function.not_inlined()  # As in training.
     def step(x: tf.Tensor) -> tf.Tensor:
       with tf.GradientTape() as tape:
         loss = -tf.reduce_mean(flow_distribution.log_prob(x))
@@ -76,8 +83,12 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
       float(step(x))
       times.append(time.perf_counter() - begin)
     gradients_size = sum(v.shape.num_elements() for v in variables) * 4 / 2**20
+    try:
+      peak = tf.config.experimental.get_memory_info('CPU:0')['peak'] / 2**20
+    except (ValueError, tf.errors.OpError):  # No pool, no count.
+      peak = math.nan
   return {'MB': _status('VmHWM') - before - gradients_size,
-          'seconds': min(times)}
+          'tensors': peak, 'seconds': min(times)}
 
 
 def _measure_steps(args: argparse.Namespace) -> dict[str, Any]:
@@ -156,19 +167,18 @@ def main() -> None:
           f'--batch={args.batch}', f'--width={args.width}',
           f'--steps={args.steps}'])
       if 'error' in result:
-        rows.append([mode, depth, result['error'], '', ''])
+        rows.append([mode, depth, result['error'], '', '', ''])
         continue
       if mode == 'standard':
         standard[depth] = result['seconds']
       rows.append([
-          mode, depth, f'{result["MB"]:.0f}', f'{result["seconds"]:.2f}',
+          mode, depth, f'{result["tensors"]:.0f}', f'{result["MB"]:.0f}',
+          f'{result["seconds"]:.2f}',
           f'{result["seconds"] / standard[depth]:.2f}'
           if depth in standard else ''])
-      _common.print_table(['memory', 'couplings', 'activations MB', 's',
-                           'x standard'], rows[-1:])
+      _common.print_table(_COLUMNS, rows[-1:])
   print(f'\n{args.size}x{args.size}x3, batch {args.batch}, width {args.width}')
-  _common.print_table(
-      ['memory', 'couplings', 'activations MB', 's', 'x standard'], rows)
+  _common.print_table(_COLUMNS, rows)
 
 
 if __name__ == '__main__':

@@ -206,8 +206,10 @@ def _recomputed(
   @tf.custom_gradient
   def run(x: tf.Tensor, *values: tf.Tensor) -> Any:
     def gradient(dy: tf.Tensor, dlog_det: tf.Tensor) -> tuple[tf.Tensor, ...]:
-      return tuple(shared_function.call(
-          _gradients, (function, static), x, dy, dlog_det, *values))
+      # As in `LogDetChain`.
+      with shared_function.not_inlined():
+        return tuple(shared_function.call(
+            _gradients, (function, static), x, dy, dlog_det, *values))
 
     return tuple(shared_function.call(function, static, x, *values)), gradient
 

@@ -13,6 +13,7 @@ import tensorflow_probability as tfp
 
 from alignflow_tf.bijectors import act_norm
 from alignflow_tf.bijectors import log_det_bijector
+from alignflow_tf.bijectors import shared_function
 
 __all__ = ['MEMORY', 'LogDetChain']
 
@@ -145,7 +146,10 @@ class LogDetChain(log_det_bijector.LogDetBijector):
       y, log_det = self._run(direction, x, values, recompute=False)
 
       def gradient(dy: tf.Tensor, dlog_det: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        _, dx, dvalues = self._pull_back(direction, y, dy, dlog_det, values)
+        # Inlined, the gradients of weights could wait while the way back runs
+        # ahead, and keep what they need of every layer.
+        with shared_function.not_inlined():
+          _, dx, dvalues = self._pull_back(direction, y, dy, dlog_det, values)
         return dx, *dvalues
 
       return (y, log_det), gradient

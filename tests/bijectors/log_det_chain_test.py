@@ -68,3 +68,26 @@ def test_memory_of_another_librarys_bijector():
 def test_errors(arguments, message):
   with pytest.raises(ValueError, match=message):
     af.bijectors.LogDetChain(**arguments)
+
+
+@pytest.mark.parametrize('memory', ['recompute', 'reversible'])
+def test_the_way_back_is_not_inlined(memory):
+  # Inlined, TensorFlow puts off gradients of weights and runs ahead, holding
+  # what they need: memory then grows with depth again.
+  flow = FLOWS['real_nvp'](memory=memory)
+  couplings = sum(isinstance(m, af.bijectors.AffineCoupling)
+                  for m in flow.submodules)
+
+  @tf.function(autograph=False)
+  def function(x):
+    with tf.GradientTape() as tape:
+      loss = tf.reduce_sum(flow.inverse_log_det_jacobian(x))
+    return tape.gradient(loss, flow.trainable_variables)
+
+  graph = function.get_concrete_function(
+      tf.TensorSpec([2, *SHAPE])).graph.as_graph_def()
+  kept = {f.signature.name for f in graph.library.function
+          if f.attr['_noinline'].b}
+  calls = [n.attr['f'].func.name for n in graph.node
+           if n.op in ('PartitionedCall', 'StatefulPartitionedCall')]
+  assert sum(name in kept for name in calls) >= couplings
