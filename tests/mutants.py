@@ -51,6 +51,8 @@ TESTS: dict[str, tuple[str, ...]] = {
         'tests/bijectors/log_det_chain_test.py', *_INVARIANTS,
         '(coupling or log_det_chain_test) and not xla'),
     f'{_BIJECTORS}/factor_out.py': (*_INVARIANTS, 'factor_out and not xla'),
+    f'{_BIJECTORS}/framing.py': (
+        'tests/bijectors/framing_test.py', *_INVARIANTS, 'framing and not xla'),
     f'{_BIJECTORS}/image_preprocess.py': (
         'tests/bijectors/image_preprocess_test.py', *_INVARIANTS,
         'image_preprocess'),

@@ -78,7 +78,8 @@ def test_framings_are_set_from_each_domain_and_averaged(settings):
   before = [framing.rows.numpy() for framing in framings(trainer.model)]
   assert np.abs(before[0] - before[1]).max() > 0.1
   metrics = trainer.train_step({d: x[:4] for d, x in first.items()})
-  assert np.isfinite(float(metrics['loss'])) and not metrics['skipped']
+  assert np.isfinite(float(metrics['loss']))
+  assert not metrics['skipped']
   for model in (trainer.model, trainer.average):
     for framing, rows in zip(framings(model), before, strict=True):
       np.testing.assert_array_equal(framing.rows, rows)
