@@ -21,6 +21,12 @@ def clear_cache() -> None:
   # Private to TFP. Without it nothing is wrong but that memory grows.
   storage: Any = getattr(
       getattr(tfp.bijectors.Bijector, '_cache', None), 'storage', None)
-  for key in list(storage or ()):
-    key.cancel()  # Else it would take itself out once more.
-    storage.pop(key, None)
+  if not storage:
+    return
+  # Each key and each end of an edge would take itself out once more, when its
+  # tensor goes; none may do so while the others are being taken out.
+  for key, edge in list(storage.items()):
+    for reference in (key, edge.input_ref, edge.output_ref):
+      if reference is not None:
+        reference.cancel()
+  storage.clear()

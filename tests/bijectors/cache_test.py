@@ -36,12 +36,28 @@ def test_a_graph_is_gone_after_clearing():
   assert not tfp.bijectors.Bijector._cache.storage
 
 
+def test_no_reference_takes_itself_out_of_an_empty_cache():
+  layer = bijectors.ActNorm(1)
+  x = tf.random.normal([2, *_SHAPE])
+  y = layer.forward(x)
+  z = layer.inverse(y), layer.inverse(x), layer.forward(tf.identity(x))
+  references = [
+      r for key, edge in tfp.bijectors.Bijector._cache.storage.items()
+      for r in (key, edge.input_ref, edge.output_ref) if r is not None]
+  bijectors.clear_cache()
+  assert len(references) > 6
+  assert not any(r._callback for r in references)
+  del x, y, z
+
+
 def test_what_was_cleared_is_computed_again():
   layer = bijectors.ActNorm(1)
   x = tf.random.normal([2, *_SHAPE])
   y = layer.forward(x)
   bijectors.clear_cache()
-  tf.debugging.assert_near(layer.inverse(y), x)
+  again = layer.inverse(y)
+  assert again is not x
+  tf.debugging.assert_near(again, x)
   # A tensor that outlives the cache's entry takes nothing with it.
   del x, y
   gc.collect()

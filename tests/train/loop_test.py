@@ -343,7 +343,7 @@ def test_two_processes_on_one_run_are_refused(tmp_path):
 @pytest.mark.parametrize(('overrides', 'error', 'message'), [
     (dict(dataset='svnh_mnist'), data.DataError, 'svnh_mnist'),
     (dict(image_size=30, num_scales=3), config_lib.ConfigError, 'num_scales=3'),
-    (dict(batch_size=5000), config_lib.ConfigError, '`batch_size`.*5000'),
+    (dict(batch_size=5000), data.DataError, '`batch_size`.*5000'),
     (dict(critic_layers=5), config_lib.ConfigError, 'critic_layers'),
 ])
 def test_errors_leave_nothing_behind(tmp_path, overrides, error, message):

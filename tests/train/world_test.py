@@ -84,6 +84,7 @@ def test_pictures_that_vanish(tmp_path):
       domain_dirs={d: str(tmp_path / d) for d in 'ab'})
   run = types.SimpleNamespace(
       _trainer=types.SimpleNamespace(labels=()), _domains=domains,
+      _team=types.SimpleNamespace(rows=lambda size, rounds: None),
       _config=config_lib.resolve(
           'cpu', batch_size=2, objective='mle'))
   stream = loop._Loop._stream(run, 0)
