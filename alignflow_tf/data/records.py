@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from typing import Any
 
 from alignflow_tf._lazy import tensorflow as tf
@@ -97,9 +98,11 @@ def ensure(
         f'{missing}, and the server cannot be reached. {would_do}')
   try:
     builder = make_builder(root)
-    with _no_leftovers(root, bool(builder.url_infos)):
-      builder.download_and_prepare()
+    _prepare(builder, root)
   except Exception as error:  # TFDS raises anything from OSError to Assertion.
+    folder = find(root, tfds_name)
+    if folder:  # Another process was faster.
+      return folder
     raise DataError(
         f'{missing}, and downloading failed: {type(error).__name__}: '
         f'{one_line(error)}. Nothing half-written is kept; run again to '
@@ -111,32 +114,52 @@ def ensure(
   return folder
 
 
-@contextlib.contextmanager
-def _no_leftovers(data_dir: str, checked: bool) -> Iterator[None]:
-  """Removes what a failed download has left in TFDS's `downloads`.
+def _prepare(builder: Any, data_dir: str) -> None:
+  """Downloads into a folder of this call's own, and prepares the records.
 
   TFDS prepares aside, but keeps half a file beside the whole ones, and takes a
-  file that was downloaded once, be it an error page, for good.
-
-  Args:
-    data_dir: The TFDS data folder.
-    checked: Whether TFDS has compared whole files with checksums: then they
-      stay, and need not be downloaded again.
+  file that was downloaded once, be it an error page, for good. Whatever fails,
+  the folder is removed with all that is in it, and with nothing else: another
+  process may be downloading to the same `data_dir`. Only files that TFDS has
+  compared with checksums are taken from and left in `data_dir/downloads`, and
+  need not be downloaded again.
   """
-  pattern = os.path.join(glob.escape(data_dir), 'downloads', '*', '*')
-  before = set(glob.glob(pattern))
+  import tensorflow_datasets as tfds  # pylint: disable=import-outside-toplevel
+  downloads = os.path.join(data_dir, 'downloads')
+  os.makedirs(downloads, exist_ok=True)
+  own = tempfile.mkdtemp(prefix='.alignflow_tf.', dir=downloads)
   try:
-    yield
-  except BaseException:
-    for path in set(glob.glob(pattern)) - before:
-      if checked and '.tmp.' not in os.path.basename(path):
-        continue
-      if os.path.isdir(path):
-        shutil.rmtree(path, ignore_errors=True)
-      else:
-        with contextlib.suppress(OSError):
-          os.remove(path)
-    raise
+    if builder.url_infos:
+      _pass_on(downloads, own, builder.name, _link)
+    try:
+      builder.download_and_prepare(
+          download_dir=own,
+          download_config=tfds.download.DownloadConfig(
+              manual_dir=os.path.join(downloads, 'manual')))
+    finally:
+      if builder.url_infos:
+        _pass_on(own, downloads, builder.name, os.replace)
+  finally:
+    shutil.rmtree(own, ignore_errors=True)
+
+
+def _pass_on(source: str, target: str, name: str,
+             place: Callable[[str, str], None]) -> None:
+  """Places a set's whole files of one folder of downloads in another."""
+  whole = [path for path in glob.glob(
+      os.path.join(glob.escape(source), name, '*'))
+           if os.path.isfile(path) and '.tmp.' not in os.path.basename(path)]
+  if whole:
+    os.makedirs(os.path.join(target, name), exist_ok=True)
+  for path in whole:
+    place(path, os.path.join(target, name, os.path.basename(path)))
+
+
+def _link(source: str, target: str) -> None:
+  try:
+    os.link(source, target)
+  except OSError:  # A file system without links.
+    shutil.copyfile(source, target)
 
 
 @contextlib.contextmanager

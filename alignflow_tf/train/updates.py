@@ -20,6 +20,7 @@ __all__ = ['adam', 'make_adam', 'squared_norm']
 
 Variables = Sequence[tf.Variable]
 
+_EPSILON = 1e-8
 # More are fewer calls; fewer run side by side on more cores.
 _TOGETHER = 20
 
@@ -33,7 +34,7 @@ def make_adam(
   that kernel itself; the object keeps the state and its names in checkpoints.
   """
   optimizer = tf_keras.optimizers.legacy.Adam(
-      rate, beta_1, beta_2, epsilon=1e-8)
+      rate, beta_1, beta_2, epsilon=_EPSILON)
   # Slots exist before a checkpoint is read.
   optimizer._create_all_weights(variables)
   return optimizer
@@ -129,7 +130,7 @@ def _adam(number: int, averaged: bool) -> Any:
         tf.raw_ops.ResourceApplyAdam(
             var=variable, m=m, v=v, beta1_power=beta_1_power,
             beta2_power=beta_2_power, lr=rate, beta1=beta_1, beta2=beta_2,
-            epsilon=1e-8, grad=gradient * scale)
+            epsilon=_EPSILON, grad=gradient * scale)
         if averaged:
           value, old = (tf.raw_ops.ReadVariableOp(
               resource=handle, dtype=tf.float32)

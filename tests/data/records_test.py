@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import http.server
 import os
+import pathlib
 import socket
 import threading
 import time
@@ -308,24 +309,60 @@ def test_a_server_that_fails_midway(tmp_path, monkeypatch, fault):
   assert found.sizes['usps'] == {'train': 27, 'validation': 3, 'test': 10}
 
 
-def test_leftovers_of_a_download(tmp_path):
-  names = ('old.bz2', 'whole.bz2', 'part.bz2.tmp.1/part.bz2')
-  for checked in (True, False):
-    folder = tmp_path / str(checked) / 'downloads' / 'usps'
-    folder.mkdir(parents=True)
-    (folder / names[0]).touch()
+class _Builder:
+  """What `records` asks of a TFDS builder; `download` gets its folder."""
+  name = 'usps'
 
-    def download(folder=folder):
-      for name in names[1:]:
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).touch()
+  def __init__(self, checked, download):
+    self.url_infos = {'a': 'checksum'} if checked else {}
+    self._download = download
+
+  def download_and_prepare(self, *, download_dir, download_config):
+    self._download(pathlib.Path(download_dir) / self.name)
+    assert download_config.manual_dir
+
+
+@pytest.mark.parametrize('checked', [True, False])
+@pytest.mark.parametrize('fails', [True, False])
+def test_what_stays_of_a_download(tmp_path, checked, fails):
+  folder = tmp_path / 'downloads' / 'usps'
+  folder.mkdir(parents=True)
+  (folder / 'old.bz2').write_text('old')
+  part = 'part.bz2.tmp.1/part.bz2'
+  seen = []
+
+  def download(own):
+    seen.extend(p.name for p in own.glob('*'))
+    # Another process begins a download here, and ends one.
+    for name in ('others.bz2', 'others.tmp.2/others'):
+      (folder / name).parent.mkdir(exist_ok=True)
+      (folder / name).touch()
+    for name in ('whole.bz2', part):
+      (own / name).parent.mkdir(exist_ok=True, parents=True)
+      (own / name).write_text('whole')
+    if fails:
       raise KeyboardInterrupt
 
-    clean = records._no_leftovers(str(tmp_path / str(checked)), checked)
-    with pytest.raises(KeyboardInterrupt), clean:
-      download()
-    left = sorted(p.name for p in folder.iterdir())
-    assert left == (['old.bz2', 'whole.bz2'] if checked else ['old.bz2'])
+  with pytest.raises(KeyboardInterrupt) if fails else contextlib.nullcontext():
+    records._prepare(_Builder(checked, download), str(tmp_path))
+  assert seen == (['old.bz2'] if checked else [])
+  assert sorted(p.name for p in folder.iterdir()) == [
+      'old.bz2', 'others.bz2', 'others.tmp.2'] + ['whole.bz2'] * checked
+  assert (folder / 'old.bz2').read_text() == 'old'
+  assert [p.name for p in (tmp_path / 'downloads').iterdir()] == ['usps']
+
+
+def test_records_that_another_process_prepared_first(tmp_path, monkeypatch):
+  monkeypatch.setattr(network, 'reachable', lambda url: True)
+
+  def download(own):
+    del own
+    fakes.write_records(tmp_path, 'usps', '1.0.0', (16, 16, 1), {'train': 2})
+    raise OSError('the folder is not empty')
+
+  assert records.ensure(
+      'usps', str(tmp_path), True, 'http://x', lambda root: _Builder(
+          True, download)) == records.find(str(tmp_path), 'usps')
 
 
 def test_a_download_that_goes_well(tmp_path, monkeypatch):
