@@ -16,12 +16,14 @@ from absl import flags
 from absl import logging
 
 from alignflow_tf import data
+from alignflow_tf.evaluate import table_flags
+from alignflow_tf.evaluate import table_report
 from alignflow_tf.evaluate import tables
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import runs
 
-tables.define_flags()
-flags.adopt_module_key_flags(tables)
+table_flags.define()
+flags.adopt_module_key_flags(table_flags)
 _LAMBDA = flags.DEFINE_float(
     'hybrid_lambda', 1e-5,
     "Lambda of the hybrid row on the scale of the paper's image size; see "
@@ -34,8 +36,8 @@ def main(argv: Sequence[str]) -> None:
     raise app.UsageError(f'Unknown argument {argv[1]!r}: flags begin with --.')
   logging.set_verbosity(logging.WARNING)
   try:
-    settings = tables.from_flags(flags.FLAGS, 'table1')
-    tables.make(tables.table1(settings, _LAMBDA.value), settings)
+    settings = table_flags.settings(flags.FLAGS, 'table1')
+    table_report.make(tables.table1(settings, _LAMBDA.value), settings)
   except (config_lib.ConfigError, data.DataError, runs.RunError,
           tables.TableError) as e:
     sys.exit(f'alignflow_tf.evaluate.table1: {e}')

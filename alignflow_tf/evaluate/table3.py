@@ -16,12 +16,14 @@ from absl import flags
 from absl import logging
 
 from alignflow_tf import data
+from alignflow_tf.evaluate import table_flags
+from alignflow_tf.evaluate import table_report
 from alignflow_tf.evaluate import tables
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import runs
 
-tables.define_flags()
-flags.adopt_module_key_flags(tables)
+table_flags.define()
+flags.adopt_module_key_flags(table_flags)
 _LAMBDAS = flags.DEFINE_list(
     'lambdas', ['0', '1e-5', '1e-4', '1e-3', '1e-2', 'inf'],
     "Lambdas on the scale of the paper's image size; see "
@@ -46,8 +48,9 @@ def main(argv: Sequence[str]) -> None:
     raise app.UsageError(f'Unknown argument {argv[1]!r}: flags begin with --.')
   logging.set_verbosity(logging.WARNING)
   try:
-    settings = tables.from_flags(flags.FLAGS, 'table3')
-    tables.make(tables.table3(settings, _numbers(_LAMBDAS.value)), settings)
+    settings = table_flags.settings(flags.FLAGS, 'table3')
+    methods = tables.table3(settings, _numbers(_LAMBDAS.value))
+    table_report.make(methods, settings)
   except (config_lib.ConfigError, data.DataError, runs.RunError,
           tables.TableError) as e:
     sys.exit(f'alignflow_tf.evaluate.table3: {e}')

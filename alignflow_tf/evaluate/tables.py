@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
-import html
 import itertools
 import json
 import math
@@ -18,23 +17,16 @@ import subprocess
 import sys
 from typing import Any
 
-from absl import flags
 import numpy as np
 
-from alignflow_tf import images as images_lib
-from alignflow_tf import metrics
-from alignflow_tf import pictures
-from alignflow_tf.evaluate import evaluation
-from alignflow_tf.evaluate import report
 from alignflow_tf.evaluate import translations
 from alignflow_tf.train import config as config_lib
-from alignflow_tf.train import inputs
 from alignflow_tf.train import runs
 
 __all__ = [
-    'BUDGETS', 'Method', 'Settings', 'TableError', 'define_flags',
-    'from_flags', 'make', 'order', 'paper_lambda', 'run', 'sheets', 'summarise',
-    'table1', 'table3', 'text', 'write_report'
+    'BUDGETS', 'PAPER_SIZES', 'Method', 'Settings', 'TableError',
+    'configuration', 'order', 'paper_lambda', 'run', 'summarise', 'table1',
+    'table3'
 ]
 
 
@@ -89,7 +81,7 @@ class Settings:
 
   def __post_init__(self) -> None:
     for name, value, allowed in (
-        ('dataset', self.dataset, tuple(_PAPER_SIZES)),
+        ('dataset', self.dataset, tuple(PAPER_SIZES)),
         ('budget', self.budget, tuple(BUDGETS)),
         ('split', self.split, ('test', 'validation'))):
       if value not in allowed:
@@ -104,12 +96,12 @@ class Settings:
     """Height and width of the images."""
     if self.image_size is not None:
       return self.image_size
-    return 32 if self.budget == 'cpu' else _PAPER_SIZES[self.dataset]
+    return 32 if self.budget == 'cpu' else PAPER_SIZES[self.dataset]
 
 
 # Sizes of the images in the paper (appendix B.1), and 200 epochs in batches
 # of 16 (of 400, 1,096 and 2,975 images).
-_PAPER_SIZES = {'facades': 128, 'maps': 64, 'cityscapes': 64}
+PAPER_SIZES = {'facades': 128, 'maps': 64, 'cityscapes': 64}
 _PAPER_STEPS = {'facades': 5_000, 'maps': 13_700, 'cityscapes': 37_200}
 
 # Presets of the flows and of CycleGAN.
@@ -137,12 +129,6 @@ _TABLE_3: Mapping[float, tuple[float, float]] = {
     math.inf: (0.0452, 0.1746)}
 _HYBRID_LAMBDA = 1e-5
 
-# Images among which the worst round trips are looked for.
-_SEARCHED = 1000
-# Figures of the printed table; the JSON has all.
-_SHOWN = ('mse', 'correlation', 'top_1', 'top_5', 'percentile',
-          'class_accuracy', 'mean_iou', 'ssim', 'kid')
-
 
 def paper_lambda(value: float, dataset: str, size: int) -> float:
   """The lambda of another image size that pulls as hard on a bit a dimension.
@@ -158,7 +144,7 @@ def paper_lambda(value: float, dataset: str, size: int) -> float:
   Returns:
     The lambda to train with.
   """
-  return value * (_PAPER_SIZES[dataset] / size)**2
+  return value * (PAPER_SIZES[dataset] / size)**2
 
 
 def table1(settings: Settings, hybrid_lambda: float = _HYBRID_LAMBDA
@@ -208,8 +194,9 @@ def table3(settings: Settings,
   return methods
 
 
-def _config(method: Method, settings: Settings, seed: int
-           ) -> config_lib.Config:
+def configuration(method: Method, settings: Settings, seed: int
+                 ) -> config_lib.Config:
+  """What a row is trained with, of one seed."""
   flow_preset, cyclegan_preset = BUDGETS[settings.budget]
   cyclegan = method.settings.get('model') == 'cyclegan'
   steps = settings.steps
@@ -246,7 +233,7 @@ def run(methods: Sequence[Method], settings: Settings,
   found: dict[str, dict[int, dict[str, Any]]] = {m.name: {} for m in methods}
   # Seed by seed: a table that is stopped early has whole seeds.
   for seed, method in itertools.product(settings.seeds, methods):
-    config = _config(method, settings, seed)
+    config = configuration(method, settings, seed)
     directory = os.path.join(settings.output, f'{method.name}_seed{seed}')
     if not _is_done(directory, config):
       call([sys.executable, '-m', 'alignflow_tf.train', '--noexport',
@@ -332,8 +319,9 @@ def summarise(methods: Sequence[Method], settings: Settings,
       'budget': settings.budget, 'seeds': list(settings.seeds),
       'split': settings.split, 'images': first['images'],
       'selection': 'the moving average of the weights at the last step',
-      'settings': {m.name: _config(m, settings, settings.seeds[0]).to_json()
-                   for m in methods},
+      'settings': {
+          m.name: configuration(m, settings, settings.seeds[0]).to_json()
+          for m in methods},
       'directions': {}, 'round_trip': {}, 'order': None}
   for index, (direction, baselines) in enumerate(first['translation'].items()):
     rows: dict[str, Any] = {}
@@ -389,248 +377,3 @@ def order(methods: Sequence[Method], result: Mapping[str, Any]
       total += 1
       same += (paper < paper_2) == (here < here_2)
   return {'same': same, 'pairs': total}
-
-
-def text(result: Mapping[str, Any]) -> str:
-  """The table as Markdown."""
-  lines = [_heading(result)]
-  for direction, content in result['directions'].items():
-    lines += ['', direction.replace('_to_', ' to '), '',
-              *_markdown(*_cells(content))]
-  lines += ['', 'Round trips, error of a pixel in [0, 1]', '',
-            *_markdown(*_round_trip_cells(result)), '', _order_line(result)]
-  return '\n'.join(lines)
-
-
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-  return ['| ' + ' | '.join(head) + ' |', '|' + '---|' * len(head)] + [
-      '| ' + ' | '.join(row) + ' |' for row in rows]
-
-
-def _heading(result: Mapping[str, Any]) -> str:
-  images = ', '.join(f'{n} {d}' for d, n in result['images'].items())
-  some = next(iter(result['settings'].values()))
-  return (
-      f'{result["dataset"]} at {result["image_size"]}x{result["image_size"]}, '
-      f'{some["steps"]} steps of {some["batch_size"]}, seeds '
-      f'{", ".join(map(str, result["seeds"]))}; {result["split"]} images: '
-      f'{images}. Selection: {result["selection"]}.')
-
-
-def _order_line(result: Mapping[str, Any]) -> str:
-  return (f'Of the {result["order"]["pairs"]} pairs of methods in the paper\'s '
-          f'table, {result["order"]["same"]} stand in its order here (MSE).')
-
-
-def _round_trip_cells(result: Mapping[str, Any]
-                     ) -> tuple[list[str], list[list[str]]]:
-  rows = [
-      [name, f'{direction.replace("_to_", " to ")} and back',
-       f'{max(value["max"]["values"]):.1e}', f'{value["mean"]["mean"]:.1e}',
-       f'{value["saturated"]["mean"]:.2%}']
-      for name, directions in result['round_trip'].items()
-      for direction, value in directions.items()]
-  return ['method', 'direction', 'largest', 'mean', 'saturated'], rows
-
-
-def _cells(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-  names = [n for n in _SHOWN if any(
-      n in row['figures'] for row in content['rows'].values())]
-  head = ['', 'MSE', 'paper'] + [
-      translations.FIGURES[n].title for n in names if n != 'mse']
-  rows = []
-  for row in content['rows'].values():
-    cells = [row['title']]
-    for name in names:
-      figure = row['figures'].get(name)
-      pattern = translations.FIGURES[name].pattern
-      cells.append('' if figure is None else pattern.format(figure['mean']) + (
-          f' ± {pattern.format(figure["std"])}'
-          if figure['std'] is not None else ''))
-      if name == 'mse':
-        cells.append('' if row['paper'] is None else f'{row["paper"]:.4f}')
-    rows.append(cells)
-  chance = content['chance']
-  rows.append(['chance', '', ''] + [
-      translations.FIGURES[n].pattern.format(chance[n]) if n in chance else ''
-      for n in names if n != 'mse'])
-  return head, rows
-
-
-def write_report(result: Mapping[str, Any],
-                 sheets_found: Sequence[tuple[str, str]], output: str) -> str:
-  """Writes `report.html`: the table and sheets, one self-contained page.
-
-  Args:
-    result: What `run` gave.
-    sheets_found: Captions and paths; see `sheets`.
-    output: Directory of the table.
-
-  Returns:
-    Its path.
-  """
-  title = f'{result["dataset"]}, {result["image_size"]}x{result["image_size"]}'
-  body = [f'<h1>{html.escape(title)}</h1>',
-          f'<p>{html.escape(_heading(result))}</p>']
-  for direction, content in result['directions'].items():
-    own = range(sum(row['paper'] is None for row in content['rows'].values()),
-                len(content['rows']))
-    body += [f'<h2>{html.escape(direction.replace("_to_", " to "))}</h2>',
-             _table(_cells(content), own)]
-    if content['features']:
-      body.append('<p class="note">KID: '
-                  f'{html.escape(content["features"])}.</p>')
-  body += ['<h2>Round trips</h2>', _table(_round_trip_cells(result)),
-           f'<p>{html.escape(_order_line(result))}</p>']
-  for caption, path in sheets_found:
-    body += [f'<h2>{html.escape(caption)}</h2>', report.picture(path)]
-  path = os.path.join(output, 'report.html')
-  config_lib.write_aside(
-      path, report.PAGE.format(title=html.escape(title), body='\n'.join(body)))
-  return path
-
-
-def _table(cells: tuple[list[str], list[list[str]]],
-           own: Sequence[int] = ()) -> str:
-  head, rows = cells
-  return report.scroll_table(
-      [html.escape(c) for c in head],
-      [[html.escape(c) for c in row] for row in rows], own)
-
-
-def sheets(methods: Sequence[Method], settings: Settings,
-           num: int = 12) -> list[tuple[str, str]]:
-  """Pictures of the first seed's runs, side by side.
-
-  A sheet a direction with the images, every method's translations, and the true
-  partners; and, where CycleGAN and a flow are among the methods, its worst
-  round trips beside the flow's of the same images (figure 3).
-
-  Args:
-    methods: The rows.
-    settings: What they have in common.
-    num: Number of images on a sheet.
-
-  Returns:
-    Captions and paths of the PNGs, in `settings.output`.
-  """
-  seed = settings.seeds[0]
-  directories = {m.name: os.path.join(
-      settings.output, f'{m.name}_seed{seed}') for m in methods}
-  evaluators = {n: metrics.Evaluator(runs.load(d))
-                for n, d in directories.items()}
-  config = _config(methods[0], settings, seed)
-  images = evaluation.images_of(
-      inputs.load(config), settings.split, settings.limit or _SEARCHED)
-  found = []
-  flow = next((n for n in ('hybrid', 'adversarial', 'mle') if n in evaluators),
-              None)
-  for s, t in itertools.permutations(images, 2):
-    x, y = images[s]['image'], images[t]['image']
-    # Spread over the split, not its first few.
-    shown = np.linspace(0, len(x) - 1, min(num, len(x))).astype(int)
-    rows = [x[shown]] + [
-        e.translate(x[shown], s, t) for e in evaluators.values()] + [y[shown]]
-    path = os.path.join(settings.output, f'methods_{s}_to_{t}.png')
-    pictures.write_png(path, images_lib.sheet(rows, scale=2))
-    found.append((
-        f'{s} to {t}: source; ' + '; '.join(m.title for m in methods) +
-        '; true partner', path))
-    if 'cyclegan' in evaluators and flow:
-      path = os.path.join(settings.output, f'round_trips_{s}_to_{t}.png')
-      pictures.write_png(path, pictures.worst_round_trips(
-          [evaluators['cyclegan'], evaluators[flow]], x, s, t, num))
-      found.append((
-          f'{s} to {t} and back, where CycleGAN does worst (figure 3): image; '
-          f'CycleGAN there, and back; AF ({flow}) there, and back', path))
-  return found
-
-
-def define_flags() -> None:
-  """Defines the flags that the programs of both tables have."""
-  flags.DEFINE_enum('dataset', 'maps', tuple(_PAPER_SIZES), 'The paired set.')
-  flags.DEFINE_string(
-      'output', None, 'Directory of the runs and the table; '
-      'runs/<table>_<dataset>_<size> by default.')
-  flags.DEFINE_enum(
-      'budget', 'cpu', tuple(BUDGETS),
-      "'cpu': 32x32 and small networks; 'paper': the paper's sizes, networks "
-      'and 200 epochs, for a GPU.')
-  flags.DEFINE_list('seeds', ['0'], 'Seeds of the runs, such as 0,1,2.')
-  flags.DEFINE_integer('image_size', None, "Height and width; the budget's.")
-  flags.DEFINE_integer('steps', None, "Generator updates; the budget's.")
-  flags.DEFINE_string('data_dir', None, 'Directory of the data.')
-  flags.DEFINE_multi_string(
-      'set', [], 'name=value of another setting of `alignflow_tf.train`, for '
-      'all rows; repeat the flag.')
-  flags.DEFINE_string('references', None, 'As in `alignflow_tf.evaluate`.')
-  flags.DEFINE_enum(
-      'split', 'test', ('test', 'validation'),
-      'What is evaluated; validation pairs to choose hyper-parameters by.')
-  flags.DEFINE_integer('limit', None, 'Number of images evaluated at most.')
-
-
-def from_flags(values: flags.FlagValues, name: str) -> Settings:
-  """The settings that the flags ask for.
-
-  Args:
-    values: Parsed flags.
-    name: Name of the table.
-
-  Returns:
-    The settings.
-
-  Raises:
-    TableError: If a flag is out of range.
-  """
-  try:
-    seeds = tuple(int(s) for s in values.seeds)
-  except ValueError:
-    seeds = ()
-  kinds = {f.name: str(f.type) for f in dataclasses.fields(config_lib.Config)}
-  overrides = {}
-  for item in values['set'].value or ():
-    key, _, value = item.partition('=')
-    if key not in kinds or not value:
-      raise TableError(
-          f'`set` must be name=value of a setting of training, got {item!r}.')
-    try:
-      overrides[key] = _parse(kinds[key], value)
-    except ValueError as e:
-      raise TableError(f'`set` {item!r}: {e}') from e
-  settings = Settings(
-      values.dataset, '', values.budget, seeds, values.image_size, values.steps,
-      values.data_dir, overrides, values.references, values.split, values.limit)
-  output = values.output or os.path.join(
-      'runs', f'{name}_{settings.dataset}_{settings.size}')
-  return dataclasses.replace(settings, output=os.path.expanduser(output))
-
-
-def _parse(kind: str, value: str) -> Any:
-  if kind.startswith('bool'):
-    if value.lower() not in ('true', 'false'):
-      raise ValueError('must be true or false')
-    return value.lower() == 'true'
-  if kind.startswith('int'):
-    return int(value)
-  return float(value) if kind.startswith('float') else value
-
-
-def make(methods: Sequence[Method], settings: Settings) -> None:
-  """Runs what is missing, writes table.json, table.md and report.html.
-
-  Raises:
-    TableError: If nothing can be written there.
-  """
-  try:
-    result = run(methods, settings)
-    config_lib.write_aside(
-        os.path.join(settings.output, 'table.md'), text(result) + '\n')
-    path = write_report(result, sheets(methods, settings), settings.output)
-  except OSError as e:
-    raise TableError(
-        f'`output` {settings.output!r} cannot be written to '
-        f'({type(e).__name__}: {e}). Make room, or make it writable; the same '
-        'command then goes on.') from e
-  print(text(result))
-  print(f'\nReport: {path}')

@@ -7,6 +7,8 @@ import os
 
 import pytest
 
+from alignflow_tf.evaluate import table_flags
+from alignflow_tf.evaluate import table_report
 from alignflow_tf.evaluate import tables
 from alignflow_tf.evaluate import translations
 from alignflow_tf.train import config as config_lib
@@ -44,7 +46,7 @@ class _Programs:
     if command[2] == 'alignflow_tf.train':
       kinds = {f.name: str(f.type)
                for f in dataclasses.fields(config_lib.Config)}
-      given = {k: tables._parse(kinds[k], v) for k, v in options.items()
+      given = {k: table_flags._parse(kinds[k], v) for k, v in options.items()
                if k in kinds}
       given |= {k: f'--{k}' in command for k in ('flip', 'download')}
       runs.Run.create(
@@ -97,12 +99,12 @@ def test_a_table_is_made_once(settings):
   # adversarial and mle stand the other way round, in both directions.
   assert result['order'] == {'same': 10, 'pairs': 12}
 
-  text = tables.text(result)
+  text = table_report.text(result)
   for part in ('8 steps of 16', 'seeds 0, 1', 'AF (Hybrid, lambda 4e-05)',
                '0.3000 ± 0.1414', '0.0245', 'mean image', '12 pairs', '1.0e-05',
                'supervised on pairs'):
     assert part in text
-  path = tables.write_report(result, [], settings.output)
+  path = table_report.write_report(result, [], settings.output)
   with open(path) as f:
     page = f.read()
   assert '0.3000 ± 0.1414' in page
@@ -115,7 +117,7 @@ def test_a_table_that_cannot_be_written(tmp_path, monkeypatch):
   monkeypatch.setattr(tables, 'run', lambda _, s: os.makedirs(s.output))
   with pytest.raises(tables.TableError,
                      match=r'`output`.*file/table.*make it writable'):
-    tables.make([], settings)
+    table_report.make([], settings)
 
 
 def test_a_run_of_other_settings_is_not_taken_for_done(settings):
@@ -141,19 +143,19 @@ def test_table_3(settings):
       'lambda_0.01', 'mle']
   assert [m.paper[0] for m in methods] == [
       0.0385, 0.0209, 0.0211, 0.0260, 0.0561, 0.0452]
-  config = tables._config(methods[1], settings, 3)
+  config = tables.configuration(methods[1], settings, 3)
   assert (config.lambda_a, config.lambda_b, config.seed) == (
       pytest.approx(4e-5), pytest.approx(4e-5), 3)
-  assert tables._config(methods[-1], settings, 3).objective == 'mle'
+  assert tables.configuration(methods[-1], settings, 3).objective == 'mle'
 
 
 def test_the_papers_budget():
   settings = tables.Settings('facades', 'x', 'paper')
-  config = tables._config(tables.table1(settings)[2], settings, 0)
+  config = tables.configuration(tables.table1(settings)[2], settings, 0)
   assert (config.image_size, config.steps, config.batch_size) == (128, 5000, 16)
   assert (config.num_scales, config.width, config.num_blocks) == (4, 32, 4)
   assert config.lambda_a == 1e-5
-  cyclegan = tables._config(tables.table1(settings)[0], settings, 0)
+  cyclegan = tables.configuration(tables.table1(settings)[0], settings, 0)
   assert (cyclegan.width, cyclegan.num_blocks, cyclegan.steps) == (64, 9, 5000)
 
 

@@ -1,0 +1,205 @@
+"""The paper's tables as Markdown, as a page, and as sheets of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import html
+import itertools
+import os
+from typing import Any
+
+import numpy as np
+
+from alignflow_tf import images as images_lib
+from alignflow_tf import metrics
+from alignflow_tf import pictures
+from alignflow_tf.evaluate import evaluation
+from alignflow_tf.evaluate import report
+from alignflow_tf.evaluate import tables
+from alignflow_tf.evaluate import translations
+from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import inputs
+from alignflow_tf.train import runs
+
+__all__ = ['make', 'sheets', 'text', 'write_report']
+
+# Images among which the worst round trips are looked for.
+_SEARCHED = 1000
+# Figures of the printed table; the JSON has all.
+_SHOWN = ('mse', 'correlation', 'top_1', 'top_5', 'percentile',
+          'class_accuracy', 'mean_iou', 'ssim', 'kid')
+
+
+def make(methods: Sequence[tables.Method], settings: tables.Settings) -> None:
+  """Runs what is missing, writes table.json, table.md and report.html.
+
+  Raises:
+    TableError: If nothing can be written there.
+  """
+  try:
+    result = tables.run(methods, settings)
+    config_lib.write_aside(
+        os.path.join(settings.output, 'table.md'), text(result) + '\n')
+    path = write_report(result, sheets(methods, settings), settings.output)
+  except OSError as e:
+    raise tables.TableError(
+        f'`output` {settings.output!r} cannot be written to '
+        f'({type(e).__name__}: {e}). Make room, or make it writable; the same '
+        'command then goes on.') from e
+  print(text(result))
+  print(f'\nReport: {path}')
+
+
+def text(result: Mapping[str, Any]) -> str:
+  """The table as Markdown."""
+  lines = [_heading(result)]
+  for direction, content in result['directions'].items():
+    lines += ['', direction.replace('_to_', ' to '), '',
+              *_markdown(*_cells(content))]
+  lines += ['', 'Round trips, error of a pixel in [0, 1]', '',
+            *_markdown(*_round_trip_cells(result)), '', _order_line(result)]
+  return '\n'.join(lines)
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+  return ['| ' + ' | '.join(head) + ' |', '|' + '---|' * len(head)] + [
+      '| ' + ' | '.join(row) + ' |' for row in rows]
+
+
+def _heading(result: Mapping[str, Any]) -> str:
+  images = ', '.join(f'{n} {d}' for d, n in result['images'].items())
+  some = next(iter(result['settings'].values()))
+  return (
+      f'{result["dataset"]} at {result["image_size"]}x{result["image_size"]}, '
+      f'{some["steps"]} steps of {some["batch_size"]}, seeds '
+      f'{", ".join(map(str, result["seeds"]))}; {result["split"]} images: '
+      f'{images}. Selection: {result["selection"]}.')
+
+
+def _order_line(result: Mapping[str, Any]) -> str:
+  return (f'Of the {result["order"]["pairs"]} pairs of methods in the paper\'s '
+          f'table, {result["order"]["same"]} stand in its order here (MSE).')
+
+
+def _round_trip_cells(result: Mapping[str, Any]
+                     ) -> tuple[list[str], list[list[str]]]:
+  rows = [
+      [name, f'{direction.replace("_to_", " to ")} and back',
+       f'{max(value["max"]["values"]):.1e}', f'{value["mean"]["mean"]:.1e}',
+       f'{value["saturated"]["mean"]:.2%}']
+      for name, directions in result['round_trip'].items()
+      for direction, value in directions.items()]
+  return ['method', 'direction', 'largest', 'mean', 'saturated'], rows
+
+
+def _cells(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+  names = [n for n in _SHOWN if any(
+      n in row['figures'] for row in content['rows'].values())]
+  head = ['', 'MSE', 'paper'] + [
+      translations.FIGURES[n].title for n in names if n != 'mse']
+  rows = []
+  for row in content['rows'].values():
+    cells = [row['title']]
+    for name in names:
+      figure = row['figures'].get(name)
+      pattern = translations.FIGURES[name].pattern
+      cells.append('' if figure is None else pattern.format(figure['mean']) + (
+          f' ± {pattern.format(figure["std"])}'
+          if figure['std'] is not None else ''))
+      if name == 'mse':
+        cells.append('' if row['paper'] is None else f'{row["paper"]:.4f}')
+    rows.append(cells)
+  chance = content['chance']
+  rows.append(['chance', '', ''] + [
+      translations.FIGURES[n].pattern.format(chance[n]) if n in chance else ''
+      for n in names if n != 'mse'])
+  return head, rows
+
+
+def write_report(result: Mapping[str, Any],
+                 sheets_found: Sequence[tuple[str, str]], output: str) -> str:
+  """Writes `report.html`: the table and sheets, one self-contained page.
+
+  Args:
+    result: What `run` gave.
+    sheets_found: Captions and paths; see `sheets`.
+    output: Directory of the table.
+
+  Returns:
+    Its path.
+  """
+  title = f'{result["dataset"]}, {result["image_size"]}x{result["image_size"]}'
+  body = [f'<h1>{html.escape(title)}</h1>',
+          f'<p>{html.escape(_heading(result))}</p>']
+  for direction, content in result['directions'].items():
+    own = range(sum(row['paper'] is None for row in content['rows'].values()),
+                len(content['rows']))
+    body += [f'<h2>{html.escape(direction.replace("_to_", " to "))}</h2>',
+             _table(_cells(content), own)]
+    if content['features']:
+      body.append('<p class="note">KID: '
+                  f'{html.escape(content["features"])}.</p>')
+  body += ['<h2>Round trips</h2>', _table(_round_trip_cells(result)),
+           f'<p>{html.escape(_order_line(result))}</p>']
+  for caption, path in sheets_found:
+    body += [f'<h2>{html.escape(caption)}</h2>', report.picture(path)]
+  path = os.path.join(output, 'report.html')
+  config_lib.write_aside(
+      path, report.PAGE.format(title=html.escape(title), body='\n'.join(body)))
+  return path
+
+
+def _table(cells: tuple[list[str], list[list[str]]],
+           own: Sequence[int] = ()) -> str:
+  head, rows = cells
+  return report.scroll_table(
+      [html.escape(c) for c in head],
+      [[html.escape(c) for c in row] for row in rows], own)
+
+
+def sheets(methods: Sequence[tables.Method], settings: tables.Settings,
+           num: int = 12) -> list[tuple[str, str]]:
+  """Pictures of the first seed's runs, side by side.
+
+  A sheet a direction with the images, every method's translations, and the true
+  partners; and, where CycleGAN and a flow are among the methods, its worst
+  round trips beside the flow's of the same images (figure 3).
+
+  Args:
+    methods: The rows.
+    settings: What they have in common.
+    num: Number of images on a sheet.
+
+  Returns:
+    Captions and paths of the PNGs, in `settings.output`.
+  """
+  seed = settings.seeds[0]
+  directories = {m.name: os.path.join(
+      settings.output, f'{m.name}_seed{seed}') for m in methods}
+  evaluators = {n: metrics.Evaluator(runs.load(d))
+                for n, d in directories.items()}
+  config = tables.configuration(methods[0], settings, seed)
+  images = evaluation.images_of(
+      inputs.load(config), settings.split, settings.limit or _SEARCHED)
+  found = []
+  flow = next((n for n in ('hybrid', 'adversarial', 'mle') if n in evaluators),
+              None)
+  for s, t in itertools.permutations(images, 2):
+    x, y = images[s]['image'], images[t]['image']
+    # Spread over the split, not its first few.
+    shown = np.linspace(0, len(x) - 1, min(num, len(x))).astype(int)
+    rows = [x[shown]] + [
+        e.translate(x[shown], s, t) for e in evaluators.values()] + [y[shown]]
+    path = os.path.join(settings.output, f'methods_{s}_to_{t}.png')
+    pictures.write_png(path, images_lib.sheet(rows, scale=2))
+    found.append((
+        f'{s} to {t}: source; ' + '; '.join(m.title for m in methods) +
+        '; true partner', path))
+    if 'cyclegan' in evaluators and flow:
+      path = os.path.join(settings.output, f'round_trips_{s}_to_{t}.png')
+      pictures.write_png(path, pictures.worst_round_trips(
+          [evaluators['cyclegan'], evaluators[flow]], x, s, t, num))
+      found.append((
+          f'{s} to {t} and back, where CycleGAN does worst (figure 3): image; '
+          f'CycleGAN there, and back; AF ({flow}) there, and back', path))
+  return found
