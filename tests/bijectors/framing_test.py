@@ -50,6 +50,17 @@ def test_the_inverse_brings_images_to_the_shared_frame(height, width):
   np.testing.assert_allclose(_spread(framed), 0.2 * 16, rtol=0.15)
 
 
+def test_nothing_grows_or_shrinks_by_more_than_2():
+  small = _spots(16, 0.9, 0.9)
+  framed = _set(small, floor=1e-3).inverse(tf.identity(small))
+  np.testing.assert_allclose(_spread(framed), 2. * _spread(small), rtol=0.15)
+
+  framing = _set(_spots(16, 3., 3.), spread=0.05, floor=1e-3)
+  framed = _spots(16, 1.5, 1.5)
+  np.testing.assert_allclose(
+      _spread(framing.forward(framed)), 2. * _spread(framed), rtol=0.15)
+
+
 def test_two_domains_meet():
   """Large things become as small as those of the other domain, and back."""
   large, small = _spots(16, 4.5, 3.2), _spots(16, 3.2, 2.4, seed=1)
