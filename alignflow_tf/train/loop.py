@@ -76,8 +76,10 @@ def train(
     The run directory.
 
   Raises:
-    ConfigError: If the configuration does not fit the data.
-    DataError: If the data cannot be had.
+    ConfigError: If the configuration does not fit the data, or other processes
+      of the run have another one.
+    DataError: If the data cannot be had, or other processes of the run have
+      others.
     RunError: If the directory holds a run of another configuration, another
       process trains in it, it cannot be written to, memory does not suffice,
       numbers are not finite, again and again, or another process of the run
@@ -111,6 +113,8 @@ def _together(
     auxiliary: trainer_lib.Auxiliary | None,
     team: strategies.Team,
 ) -> str:
+  # A team may have been made with another configuration than this one.
+  strategies.check_flags(config, team)
   exists = os.path.exists(os.path.join(run_dir, 'config.json'))
   copied: dict[str, bool] | None = None
   if exists:
@@ -127,12 +131,16 @@ def _together(
   if domains is None:
     domains = inputs.load(config, batch_size=config.batch_size)
   inputs.check(config, domains)
+  _check_data_of_all(domains, team)
+  if exists:
+    _check_same_data(run, domains)
   keras.utils.set_random_seed(config.seed)
   if config.deterministic:
     tf.config.experimental.enable_op_determinism()
   with _without_graph_optimizer():
-    trainer = trainer_lib.Trainer(
-        config, domains.domains, domains.event_shape,
+    # Processes agree on the value of each variable as it is made.
+    trainer = team.call(
+        trainer_lib.Trainer, config, domains.domains, domains.event_shape,
         domains.grey_copied if copied is None else copied, auxiliary,
         team.strategy)
     # Nothing stands in the run directory before all the above went well.
@@ -140,12 +148,12 @@ def _together(
       if team.chief:
         os.makedirs(run_dir, exist_ok=True)
         stack.enter_context(runs.lock(run_dir))
-        if os.path.exists(os.path.join(run_dir, 'config.json')):
+        if not os.path.exists(os.path.join(run_dir, 'config.json')):
+          _create(config, run_dir, domains)
+        elif not exists:  # Another run began there meanwhile.
           run = runs.Run(run_dir)
           _check_same(run, config)
           _check_same_data(run, domains)
-        else:
-          _create(config, run_dir, domains)
       _train(config, run_dir, domains, trainer, team)
   return run_dir
 
@@ -187,6 +195,23 @@ def _check_same(run: runs.Run, config: config_lib.Config) -> None:
     raise runs.RunError(
         f'`run_dir` {run.directory!r} holds a run of another configuration:\n'
         f'{lines}\nUse another --run_dir, or leave those flags away to go on.')
+
+
+def _check_data_of_all(domains: data.DomainSet, team: strategies.Team) -> None:
+  """Refuses processes of a run that have different data, in all of them."""
+  facts: dict[str, Any] = {
+      'domains': domains.domains, 'image shape': domains.event_shape}
+  for name, found in domains.describe()['domains'].items():
+    facts |= {
+        f'images of {name!r}': found['sizes'],
+        f'names and sizes of the files of {name!r}': found.get('files'),
+        f'whether {name!r} is grey, copied to 3 channels':
+            found['grey_copied']}
+  differences = team.differences(facts)
+  if differences:
+    raise data.DataError(
+        f'the processes of a run must have the same data, got\n{differences}\n'
+        'Bring the same to all of them, and start them again.')
 
 
 def _check_same_data(run: runs.Run, domains: data.DomainSet) -> None:

@@ -13,10 +13,20 @@ import os
 import re
 from typing import Any
 
+import numpy as np
+
 from alignflow_tf._lazy import tensorflow as tf
 from alignflow_tf.train import config as config_lib
 
-__all__ = ['Lost', 'Team', 'check', 'make']
+__all__ = ['Lost', 'Team', 'check', 'check_flags', 'make']
+
+# Settings that hang on the machine of a process.
+_LOCAL = frozenset({
+    'data_dir', 'cache', 'cache_dir', 'data_service', 'download',
+    'max_pixels'})
+# Texts travel in multiples of so many numbers of 8 bytes: a new length is a new
+# collective operation, which is kept for ever.
+_TEXT = 512
 
 
 class Lost(Exception):
@@ -71,26 +81,58 @@ class Team:
     """
     if self.workers == 1:
       return value
-    strategy = self.strategy
-    assert strategy is not None
+    return int(self._gather(np.asarray([value], np.int64)).sum())
+
+  def _gather(self, values: np.ndarray) -> np.ndarray:
+    """int64 `[N]` of all processes, as `[workers, N]`; `N` is one for all."""
     if self._sum is None:
+      strategy = self.strategy
+      assert strategy is not None
+
       # A function: each new collective operation would be kept for ever.
       @tf.function(autograph=False)
-      def total(value: tf.Tensor) -> tf.Tensor:
+      def total(values: tf.Tensor) -> tf.Tensor:
         # Each process counts once, whatever the number of its devices.
-        def run(value: tf.Tensor) -> tf.Tensor:
+        def run(values: tf.Tensor) -> tf.Tensor:
           context = tf.distribute.get_replica_context()
           first = context.replica_id_in_sync_group % local == 0
           return context.all_reduce(
               tf.distribute.ReduceOp.SUM,
-              tf.where(first, value, tf.zeros_like(value)))
+              tf.where(first, values, tf.zeros_like(values)))
 
         local = len(strategy.extended.worker_devices)
         return strategy.experimental_local_results(
-            strategy.run(run, args=(value,)))[0]
+            strategy.run(run, args=(values,)))[0]
 
       self._sum = total
-    return int(self.call(self._sum, tf.constant(value, tf.int64)))
+    # Each adds its row to zeros.
+    rows = np.zeros([self.workers, len(values)], np.int64)
+    rows[self.worker] = values
+    return np.asarray(self.call(self._sum, tf.constant(rows)))
+
+  def _exchange(self, text: str) -> list[str]:
+    """The texts of all processes."""
+    mine = np.frombuffer(text.encode(), np.uint8)
+    sizes = self._gather(np.asarray([len(mine)], np.int64))[:, 0]
+    padded = np.zeros([-(-int(sizes.max()) // (8 * _TEXT)) * _TEXT], np.int64)
+    padded.view(np.uint8)[:len(mine)] = mine
+    return [row.tobytes()[:size].decode()
+            for row, size in zip(self._gather(padded), sizes, strict=True)]
+
+  def differences(self, facts: dict[str, Any]) -> str:
+    """Compares facts of all processes, the same answer in each; see `total`.
+
+    Args:
+      facts: JSON values by name.
+
+    Returns:
+      A line for each name of which not all have the same value, with all its
+      values and who has them; '' where there is none.
+    """
+    if self.workers == 1:
+      return ''
+    text = json.dumps(facts, sort_keys=True)
+    return _differences([json.loads(text) for text in self._exchange(text)])
 
   def tell(self, value: int) -> int:
     """The first process's value, in all of them; see `total`."""
@@ -113,34 +155,68 @@ class Team:
     except (tf.errors.AbortedError, tf.errors.CancelledError,
             tf.errors.DeadlineExceededError, tf.errors.FailedPreconditionError,
             tf.errors.InternalError, tf.errors.UnavailableError) as e:
-      peer = re.search(r'/job:\w+/replica:\d+/task:\d+', str(e))
       raise Lost(
-          f'another process of this run ({peer.group() if peer else "one"}) '
-          f'ended or cannot be reached ({type(e).__name__})') from e
+          f'another process of this run ({self._other(str(e))}) ended or '
+          f'cannot be reached ({type(e).__name__})') from e
+
+  def _other(self, text: str) -> str:
+    """The first process but this one that an error names."""
+    here = getattr(self.strategy, 'cluster_resolver', None)
+    names = re.findall(r'/job:(\w+)/replica:0/task:(\d+)', text)
+    for job, task in names:
+      if here is None or (job, int(task)) != (here.task_type, here.task_id):
+        return f'/job:{job}/replica:0/task:{task}'
+    return 'unknown which'
+
+
+def _differences(facts: list[dict[str, Any]]) -> str:
+  """As `Team.differences`, of the facts of process 1, 2, ..."""
+  lines = []
+  for name in dict.fromkeys(name for each in facts for name in each):
+    found: dict[str, list[str]] = {}
+    for number, each in enumerate(facts, 1):
+      value = repr(each[name])[:200] if name in each else 'nothing'
+      found.setdefault(value, []).append(str(number))
+    if len(found) > 1:
+      lines.append(f'  {name}: ' + '; '.join(
+          f'{value} in process {", ".join(numbers[:5])}'
+          + (f' and {len(numbers) - 5} more' if len(numbers) > 5 else '')
+          for value, numbers in found.items()))
+  return '\n'.join(lines)
 
 
 def check(config: config_lib.Config) -> None:
-  """Checks a configuration against `TF_CONFIG`.
+  """Checks a configuration against `TF_CONFIG`, where that is used.
 
   Raises:
     ConfigError: If they contradict each other, or `TF_CONFIG` is not good.
   """
-  text = os.environ.get('TF_CONFIG', '')
-  workers, _ = _cluster(text) if text else (1, 0)
   if config.strategy != 'multi_worker':
-    if workers > 1:
-      raise config_lib.ConfigError(
-          "`strategy` must be 'multi_worker' where the environment variable "
-          f'TF_CONFIG names {workers} processes, got {config.strategy!r}. '
-          'Unset TF_CONFIG to train in this one alone.')
     return
+  text = os.environ.get('TF_CONFIG', '')
   if not text:
     raise config_lib.ConfigError(
         "`strategy='multi_worker'` needs the environment variable TF_CONFIG, "
         'which names all processes and this one, as in {"cluster": {"worker": '
         '["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": '
         '0}}; it is not set. See docs/scaling.md.')
-  _check_batch(config, workers, 'processes')
+  _check_batch(config, _cluster(text)[0], 'processes')
+
+
+def check_flags(config: config_lib.Config, team: Team) -> None:
+  """Compares the configurations of all processes; all wait for the last one.
+
+  Raises:
+    ConfigError: If they differ, in all of them.
+    Lost: If another process cannot be reached.
+  """
+  differences = team.differences({
+      f'`{name}`': value for name, value in config.to_json().items()
+      if name not in _LOCAL})
+  if differences:
+    raise config_lib.ConfigError(
+        f'the processes of a run must have the same flags, got\n{differences}\n'
+        'Start all of them again, with the same ones.')
 
 
 def _check_batch(config: config_lib.Config, number: int, what: str) -> None:
@@ -173,6 +249,9 @@ def _cluster(text: str) -> tuple[int, int]:
     raise bad(f'must name "chief" and "worker" processes alone, not {others}')
   if sizes.get('chief', 0) > 1:
     raise bad('must name one "chief" at most')
+  # TensorFlow takes a string for a number too, as some services give it.
+  if isinstance(index, str) and index.isdecimal():
+    index = int(index)
   if kind not in jobs or not isinstance(index, int) or not (
       0 <= index < sizes[kind]):
     raise bad('must have a "task" with the "type" and "index" of a process '
@@ -190,8 +269,8 @@ def make(config: config_lib.Config,
          say: Callable[[str], None] = print) -> Team:
   """Makes the strategy of a configuration, and waits for other processes.
 
-  To be called before TensorFlow's first operation where there are several
-  processes.
+  These must have the same configuration, but for what hangs on a machine. To be
+  called before TensorFlow's first operation where there are several processes.
 
   Args:
     config: The configuration, which passed `check`.
@@ -201,10 +280,18 @@ def make(config: config_lib.Config,
     This process's place.
 
   Raises:
-    ConfigError: If the batch cannot be divided among the devices.
+    ConfigError: If the batch cannot be divided among the devices, or the
+      processes were started with different flags.
     Lost: If the other processes do not come.
   """
   check(config)
+  if config.strategy != 'multi_worker':
+    # Some services set it for all that they start.
+    workers = _named(os.environ.get('TF_CONFIG', ''))
+    if workers > 1:
+      say(f'TF_CONFIG names {workers} processes, which '
+          f'--strategy={config.strategy} leaves alone: this one trains by '
+          'itself.')
   if config.strategy == 'default':
     return Team()
   if config.strategy == 'mirrored':
@@ -218,12 +305,20 @@ def make(config: config_lib.Config,
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     team = Team(strategy, workers, worker)
     _check_batch(config, team.replicas, 'devices')
-    team.wait()
+    check_flags(config, team)
   except (tf.errors.OpError, RuntimeError) as e:
     raise Lost(
         'the other processes that TF_CONFIG names did not come '
         f'({(str(e).splitlines() or [""])[0][:200]})') from e
   return team
+
+
+def _named(text: str) -> int:
+  """Number of processes of a `TF_CONFIG` that is not used, so may be bad."""
+  try:
+    return _cluster(text)[0]
+  except config_lib.ConfigError:
+    return 0
 
 
 @functools.cache

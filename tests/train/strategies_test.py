@@ -1,8 +1,9 @@
 """Several devices and processes: what they share, and that they are as one."""
 
+import concurrent.futures
 import dataclasses
 import json
-import os
+import threading
 
 import numpy as np
 import pytest
@@ -267,6 +268,8 @@ def test_contradictions_are_refused(mirrored):
     ('[1]', 'must be JSON'),
     ('{"cluster": {"worker": 3}, "task": {}}', 'must be JSON'),
     (_cluster('a:1', 'b:2', index=2), 'must have a "task"'),
+    (_cluster('a:1', 'b:2', index='2'), 'must have a "task"'),
+    (_cluster('a:1', 'b:2', index='one'), 'must have a "task"'),
     (_cluster('a:1', 'b:2', task='chief'), 'must have a "task"'),
     (_cluster('a:1', 'b:2', job='ps', task='ps'), 'alone, not'),
     (_cluster('a:1', 'b:2', job='chief', task='chief'), 'one "chief"'),
@@ -282,15 +285,60 @@ def test_tf_config_is_checked(text, message, monkeypatch):
     strategies.check(_config(strategy='multi_worker'))
 
 
-def test_processes_that_would_train_each_alone_are_refused(monkeypatch):
+def test_tf_config_of_others_is_left_alone(monkeypatch):
+  said = []
   monkeypatch.setenv('TF_CONFIG', _cluster('a:1', 'b:2', index=1))
-  with pytest.raises(config_lib.ConfigError, match='`strategy`.*2 processes'):
-    strategies.check(_config())
-  strategies.check(_config(strategy='multi_worker'))
-  assert strategies._cluster(os.environ['TF_CONFIG']) == (2, 1)
-  # Some services name a single process.
-  monkeypatch.setenv('TF_CONFIG', _cluster('a:1'))
   strategies.check(_config())
-  chief = json.dumps({'cluster': {'chief': ['a:1'], 'worker': ['b:1', 'c:1']},
-                      'task': {'type': 'worker', 'index': 1}})
+  assert strategies.make(_config(), said.append).workers == 1
+  line, = said
+  assert 'names 2 processes' in line
+  assert '--strategy=default' in line
+  # Some services name a single process; what is not used need not be good.
+  for text in (_cluster('a:1'), '{', _cluster('a:1', 'b:2', index=2)):
+    monkeypatch.setenv('TF_CONFIG', text)
+    strategies.check(_config())
+    strategies.make(_config(), said.append)
+  assert len(said) == 1
+
+
+@pytest.mark.parametrize('number', [int, str])
+def test_the_place_of_a_process(number):
+  assert strategies._cluster(_cluster('a:1', 'b:2', index=number(1))) == (2, 1)
+  chief = json.dumps({
+      'cluster': {'chief': ['a:1'], 'worker': ['b:1', 'c:1']},
+      'task': {'type': 'worker', 'index': number(1)}})
   assert strategies._cluster(chief) == (3, 2)
+
+
+def test_what_differs_between_processes_is_named():
+  """Texts of all lengths, by threads in place of processes."""
+  facts = [{'`name`': 'é', 'long': [1] * 5000, 'other': 1},
+           {'`name`': 'é', 'long': [1] * 5000, 'other': 2},
+           {'`name`': 'e', 'long': [1] * 5000, 'other': 1, 'more': None}]
+  barrier = threading.Barrier(3)
+  rows = {}
+
+  def total(values):
+    rows[threading.get_ident()] = values.numpy()
+    barrier.wait()
+    result = sum(rows.values())
+    barrier.wait()
+    return tf.constant(result)
+
+  def run(worker):
+    team = strategies.Team(None, 3, worker)
+    team._sum = total
+    assert team.total(worker + 1) == 6
+    assert team.tell(7 + worker) == 7
+    return team.differences(facts[worker])
+
+  with concurrent.futures.ThreadPoolExecutor(3) as threads:
+    found = set(threads.map(run, range(3)))
+  assert found == {
+      "  `name`: 'é' in process 1, 2; 'e' in process 3\n"
+      '  other: 1 in process 1, 3; 2 in process 2\n'
+      '  more: nothing in process 1, 2; None in process 3'}
+  assert strategies.Team().differences(facts[0]) == ''
+  many = [{'x': int(i == 8)} for i in range(9)]
+  assert strategies._differences(many) == (
+      '  x: 0 in process 1, 2, 3, 4, 5 and 3 more; 1 in process 9')
