@@ -28,7 +28,7 @@ BENCHMARKS = $(sort $(filter-out benchmarks/_% benchmarks/choose_settings.py, \
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint fix types bench wheel clean
+.PHONY: help demo test lint fix types bench wheel clean same-python
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -47,9 +47,20 @@ $(VENV)/.created:
 	$(VENV_PYTHON) -m pip install --quiet 'pip>=23.1'
 	@touch $@
 
-$(VENV)/.installed-%: setup.py $(VENV)/.created
+$(VENV)/.installed-%: setup.py $(VENV)/.created | same-python
 	$(VENV_PYTHON) -m pip install --editable '.[$*]'
 	@touch $@
+
+# Only where PYTHON was given: an environment stays as it was made otherwise.
+same-python: $(VENV)/.created
+ifneq ($(origin PYTHON),file)
+	@version='import sys; print("%d.%d" % sys.version_info[:2])'; \
+	there=$$($(VENV_PYTHON) -c "$$version"); \
+	asked=$$($(PYTHON) -c "$$version"); test "$$there" = "$$asked" || { \
+	  echo '$(VENV) has Python' "$$there, but PYTHON=$(PYTHON) is $$asked." \
+	       'Remove it, or name another: make ... VENV=.venv'"$$asked" >&2; \
+	  exit 1; }
+endif
 
 demo: $(VENV)/.installed-demo
 	$(VENV_PYTHON) -m alignflow_tf.train --run_dir=$(RUN_DIR) $(TRAIN_ARGS)

@@ -338,11 +338,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     'paper': {'steps': 13_800, 'image_size': None},
     'paper_facades': {'steps': 4_100, 'image_size': 128},
     'cpu': {
-        'num_scales': 2, 'width': 16, 'num_blocks': 1, 'batch_size': 32,
-        'learning_rate': 1e-3, 'critic_learning_rate': 1e-3,
+        'num_scales': 2, 'width': 16, 'num_blocks': 1, 'framing': True,
+        'batch_size': 32, 'learning_rate': 5e-4, 'critic_learning_rate': 5e-4,
         'critic_width': 32, 'critic_layers': 2, 'critic_noise': 0.15,
-        'steps': 1_500, 'decay_from': 0.3, 'ema_decay': 0.995,
-        'checkpoint_every': 250, 'eval_every': 500,
+        'steps': 1_200, 'decay_from': 0.3, 'ema_decay': 0.995,
+        'checkpoint_every': 200, 'eval_every': 400,
     },
     'cpu_pictures': {
         'num_scales': 3, 'width': 16, 'num_blocks': 1, 'batch_size': 16,
@@ -392,6 +392,8 @@ def resolve(preset: str | None = None, **overrides: Any) -> Config:
   values.update({k: v for k, v in overrides.items() if v is not None})
   if values.get('model') == 'cyclegan':
     values.setdefault('objective', 'adversarial')
+    if overrides.get('framing') is None:
+      values['framing'] = False  # A preset's framings belong to its flows.
   if values.get('objective') == 'adversarial':
     # A preset's lambda belongs to its hybrid objective.
     for name in ('lambda_a', 'lambda_b'):

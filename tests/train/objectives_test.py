@@ -52,6 +52,12 @@ def test_hinge():
   np.testing.assert_allclose(objectives.hinge.generator(FAKE), -1.75)
 
 
+def test_mean_absolute_difference():
+  # (1.5 + 4) / 2, twice for the range [-1, 1].
+  np.testing.assert_allclose(
+      objectives.mean_absolute_difference(REAL, FAKE), 5.5)
+
+
 def test_wasserstein():
   np.testing.assert_allclose(objectives.wasserstein.critic(REAL, FAKE), 1.25)
   np.testing.assert_allclose(objectives.wasserstein.generator(FAKE), -1.75)
