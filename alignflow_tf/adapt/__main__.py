@@ -69,7 +69,7 @@ def _load(settings: config_lib.Settings) -> data.DomainSet:
       name, data_dir=_DATA_DIR.value,
       image_size=settings.image_size, channels=settings.channels,
       download=_DOWNLOAD.value, domain_dirs=folders or None,
-      label_by_folder=next(iter(folders), False))
+      label_by_folder=next(iter(folders), False), **settings.reading())
 
 
 def _run() -> None:
@@ -77,7 +77,7 @@ def _run() -> None:
       field.name: flags.FLAGS[field.name].value
       for field in dataclasses.fields(config_lib.Settings)}
   settings = config_lib.resolve(
-      given.pop('preset'), _TASK.value, **{
+      given.pop('preset'), _TASK.value or _DATASET.value, **{
           name: tuple(value) if isinstance(value, list) else value
           for name, value in given.items()})
   try:
@@ -92,7 +92,12 @@ def _run() -> None:
         '`dataset` must have two domains, the source first, got '
         f'{domains.domains}.')
   source, target = domains.domains
-  task = _TASK.value or f'{source}_{target}'
+  task = f'{source}_{target}'
+  print('{} ({:,} training images, labelled) to {} ({:,}), {}x{}x{}: '
+        'preset {}, classifier {}'.format(
+            source, domains.sizes[source]['train'], target,
+            domains.sizes[target]['train'], *domains.event_shape,
+            settings.preset, settings.network), flush=True)
   results: dict[str, list[dict[str, Any]]] = {m: [] for m in _METHOD.value}
   for seed in seeds:
     for method in results:
@@ -100,7 +105,7 @@ def _run() -> None:
       results[method].append(pipeline.adapt(
           domains, source, target, method, output, settings, seed,
           tuple(_SKIP.value), _SCORE.value))
-  print(report.table(results, task))
+  print(report.table(results, task, published=domains.name == task))
 
 
 def main(argv: Sequence[str]) -> None:
@@ -123,6 +128,9 @@ def main(argv: Sequence[str]) -> None:
     # `alignflow_tf.train`, which its text names, knows no semantic term.
     print('Stopped; what is done is saved. The same command goes on.')
     sys.exit(128 + e.signum)
+  except KeyboardInterrupt:
+    print('Stopped; finished stages are saved. The same command goes on.')
+    sys.exit(130)
 
 
 if __name__ == '__main__':

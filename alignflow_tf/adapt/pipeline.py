@@ -31,6 +31,8 @@ from alignflow_tf.train import runs
 
 __all__ = ['adapt']
 
+# What hangs on the names and sizes of the data's files, in a stage's facts.
+_FILES = 'files'
 _TRANSLATORS = {'cycada': 'cyclegan', 'alignflow': 'alignflow',
                 'alignflow+': 'alignflow'}
 
@@ -57,17 +59,20 @@ def adapt(
     target: Name of the other.
     method: One of `config.METHODS`.
     output: Directory of the stages of this pair and seed; made where missing.
-    settings: Settings; the defaults if None.
+    settings: Settings; those of the preset for the data set's name if None. Of
+      how pictures are read, they repeat what `domains` was loaded with.
     seed: Non-negative integer that all randomness comes from.
     skip: Stages of `config.STAGES` to leave out: 'translator' trains on the
       source as it is, 'semantic' trains the translator without labels.
     score: Whether to look at the target's test images. Without, for choosing
-      settings, there are no accuracy, `model` and `saved_model`.
+      settings, there is no accuracy and no model is saved.
 
   Returns:
     The result, as in `<output>/<method>/result.json`: `accuracy` in [0, 1] on
     the target's test images (None where it has no labels), `criteria` without
-    labels, `seconds` by stage, `model` and `saved_model`, paths.
+    labels, `seconds` by stage, `classes`, the names of the classes in order
+    (None where the data have none). Beside it are `model.keras`, from images
+    in [0, 1] to logits, and `saved_model/1`, see `savedmodel.save`.
 
   Raises:
     AdaptError: If an argument will not do, or the directory holds stages of
@@ -77,7 +82,8 @@ def adapt(
     RunError: If another process works in the directory.
     Stopped: If the translator was stopped by a signal; it is saved.
   """
-  settings = settings or config_lib.Settings()
+  output = os.path.expanduser(output)
+  settings = settings or config_lib.resolve(dataset=domains.name)
   config_lib.check_call([method], [seed], skip)
   problem, scorer = problem_lib.make(domains, source, target)
   if method == 'target_only' and scorer is None:
@@ -177,7 +183,8 @@ class _Work:
     config = self.translator_config(kind)
     weighted = 'semantic' not in self._skip
     # What was asked for, and not every default of this version.
-    facts = {'translator': {'model': kind, **self._given(kind)},
+    facts = {'translator': {
+        'model': kind, **self._given(kind), 'flip': settings.flip},
              'translated_images': settings.translated_images}
     if weighted:
       facts |= self._semantic_facts()
@@ -195,7 +202,8 @@ class _Work:
           seed=self._seed) if weighted else None
       if weighted:
         self._same_semantic_settings(run_dir)
-      loop.train(config, run_dir, problem.domains, auxiliary)
+      before = _train(
+          _of_run(config, run_dir), run_dir, problem.domains, auxiliary)
       evaluator = metrics.Evaluator(runs.load(run_dir), batch_size=500)
 
       def translate(levels: np.ndarray) -> np.ndarray:
@@ -214,7 +222,7 @@ class _Work:
       pictures.write_png(
           os.path.join(path, 'translated.png'),
           _by_class(problem.train, train, problem.num_classes))
-      return {}
+      return {'before': before}
 
     return self._stage(f'{name}_translated', facts, make)
 
@@ -263,7 +271,9 @@ class _Work:
     try:
       config = train_config.resolve(
           preset, model=kind, dataset=self._problem.domains.name,
-          image_size=shape[0], channels=shape[2], seed=self._seed, **given)
+          domain=_folders(self._problem.domains), image_size=shape[0],
+          channels=shape[2], seed=self._seed, **self._settings.reading(),
+          **given)
     except TypeError as e:
       raise config_lib.AdaptError(f'`translator`, `{kind}`: {e}') from e
     if config.objective == 'mle':
@@ -322,15 +332,14 @@ class _Work:
     Args:
       name: Its name, and that of its directory.
       facts: What it depends on.
-      make: Makes it in a directory, and gives facts to be kept with it.
+      make: Makes it in a directory, and gives facts to be kept with it, and
+        `before`: seconds that earlier calls spent on it to lasting effect.
 
     Raises:
       AdaptError: If it is there with other facts.
     """
-    known = self._problem.domains
-    facts = json.loads(json.dumps(facts | {'data': {
-        'name': known.name, 'shape': known.event_shape, 'sizes': known.sizes,
-    }, 'seed': self._seed}))
+    facts = json.loads(json.dumps(
+        facts | {'data': self._data_facts(), 'seed': self._seed}))
     path = os.path.join(self._output, name)
     record = os.path.join(path, 'stage.json')
     if os.path.exists(record):
@@ -348,13 +357,24 @@ class _Work:
       shutil.rmtree(partial, ignore_errors=True)
       os.makedirs(partial)
       made = make(partial)
+      seconds = made.pop('before', 0.) + time.monotonic() - begin
       train_config.dump(os.path.join(partial, 'stage.json'), {
-          'facts': facts, 'seconds': round(time.monotonic() - begin, 1),
-          **made})
+          'facts': facts, 'seconds': round(seconds, 1), **made})
       os.rename(partial, path)
     stage = _Stage(path, facts)
     self._chain.append(stage)
     return stage
+
+  def _data_facts(self) -> dict[str, Any]:
+    """What the data are, and how they are read."""
+    known, settings = self._problem.domains, self._settings
+    facts: dict[str, Any] = {
+        'name': known.name, 'shape': known.event_shape, 'sizes': known.sizes,
+        'fit': settings.fit, 'load_size': settings.load_size}
+    files = {name: found['files']
+             for name, found in known.describe()['domains'].items()
+             if 'files' in found}
+    return facts | ({_FILES: files} if files else {})
 
   # -- the last score ---------------------------------------------------
 
@@ -371,6 +391,8 @@ class _Work:
         'criteria': made[-1].get('criteria', {}),
         'source_images': len(problem.train.labels),
         'target_images': len(problem.unlabelled),
+        'classes': problem.domains.describe().get('classes'),
+        'pixel_range': [0., 1.],
         'accuracy': None,
     }
 
@@ -393,9 +415,11 @@ class _Work:
     shutil.rmtree(partial, ignore_errors=True)
     os.makedirs(partial)
     model = final.model
-    model.save(os.path.join(partial, 'model.keras'))
-    savedmodel.save(model, os.path.join(partial, 'saved_model', '1'))
     result = self.summary(method, final)
+    public = savedmodel.public(model)
+    public.save(os.path.join(partial, 'model.keras'))
+    savedmodel.save(public, os.path.join(partial, 'saved_model', '1'),
+                    result['classes'])
     if scorer is not None:
       test = scorer.test()
       predicted = stages.predict(model, test.images).argmax(axis=-1)
@@ -407,6 +431,47 @@ class _Work:
     train_config.dump(os.path.join(partial, 'result.json'), result)
     os.rename(partial, path)
     return result
+
+
+def _folders(domains: data.DomainSet) -> tuple[str, ...]:
+  """The user's own folders, for a translator's configuration."""
+  if domains.name != 'folders':
+    return ()
+  return tuple(f'{name}:{os.path.abspath(found["read_from"])}'
+               for name, found in domains.describe()['domains'].items())
+
+
+def _of_run(config: train_config.Config, run_dir: str) -> train_config.Config:
+  """The configuration, with the folders that a run there began with.
+
+  An earlier version wrote none, and folders may be moved: whether the files are
+  the same is another question, which the loop asks.
+  """
+  if not config.domain or not os.path.exists(
+      os.path.join(run_dir, 'config.json')):
+    return config
+  return dataclasses.replace(config, domain=runs.Run(run_dir).config.domain)
+
+
+def _train(config: train_config.Config, run_dir: str, domains: data.DomainSet,
+           auxiliary: semantic.SemanticLoss | None) -> float:
+  """Trains a translator; seconds that earlier calls trained it, then stopped.
+
+  They are kept beside the run; those of a call that was killed are lost.
+  """
+  record = f'{run_dir}.seconds.json'
+  before = 0.
+  if os.path.exists(record) and os.path.exists(run_dir):
+    with open(record, encoding='utf-8') as f:
+      before = float(json.load(f)['seconds'])
+  begin = time.monotonic()
+  try:
+    loop.train(config, run_dir, domains, auxiliary)
+  finally:
+    if os.path.exists(run_dir):
+      train_config.dump(
+          record, {'seconds': round(before + time.monotonic() - begin, 1)})
+  return before
 
 
 def _read(stage: _Stage) -> dict[str, Any]:
@@ -428,12 +493,14 @@ def _parse(value: str) -> Any:
 
 
 def _filled(saved: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-  """What was saved, with the defaults of settings that came later."""
+  """What was saved, with the defaults of what came later."""
   defaults = config_lib.Settings().to_json()
   filled = dict(saved)
   for key, value in given.items():
     if key not in saved and key in defaults:
       filled[key] = defaults[key]
+    elif key not in saved and key == _FILES:
+      filled[key] = value  # Not known then: there is nothing to compare.
     elif isinstance(value, dict) and isinstance(saved.get(key), dict):
       filled[key] = _filled(saved[key], value)
   return filled

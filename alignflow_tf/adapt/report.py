@@ -12,12 +12,17 @@ from alignflow_tf.adapt import config as config_lib
 __all__ = ['table']
 
 
-def table(results: Mapping[str, Sequence[dict[str, Any]]], task: str) -> str:
+def table(results: Mapping[str, Sequence[dict[str, Any]]], task: str,
+          published: bool = True) -> str:
   """A row a method: accuracy of each seed, mean, spread, the paper's row.
 
   Args:
     results: For each method, the results of `adapt`, one a seed.
-    task: The task; the paper's figures stand beside known ones.
+    task: The task; the paper's figures stand beside known ones, and SHOT's,
+      with its name, beside `alignflow+`. Not beside a method of which stages
+      were left out.
+    published: Whether the images are those of the published figures, and not
+      a user's own of the same names.
 
   Returns:
     Lines of text. The spread is the standard deviation over seeds (n - 1).
@@ -30,8 +35,8 @@ def table(results: Mapping[str, Sequence[dict[str, Any]]], task: str) -> str:
     if not values:
       continue
     spread = f'{np.std(values, ddof=1):8.2f}' if len(values) > 1 else ' ' * 8
-    paper = config_lib.PAPER.get((task, method))
-    beside = f'{paper[0]} +- {paper[1]}' if paper else ''
+    left_out = set(runs[0]['skip']) & set(config_lib.METHOD_STAGES[method])
+    beside = _published(task, method) if published and not left_out else ''
     name = ' '.join([method, *(f'-{s}' for s in runs[0]['skip'])])
     lines.append(
         f'{name:<24}{np.mean(values):8.2f}{spread}{beside:>14}  '
@@ -48,6 +53,14 @@ def table(results: Mapping[str, Sequence[dict[str, Any]]], task: str) -> str:
       lines.append(f'{method:<24}{r["seed"]:>4}' + ''.join(
           _figure(r['criteria'].get(k)) for k in keys))
   return '\n'.join(lines)
+
+
+def _published(task: str, method: str) -> str:
+  """The paper's figure, SHOT's with its name, or nothing."""
+  if method == 'alignflow+' and task in config_lib.SHOT:
+    return f'(SHOT {config_lib.SHOT[task]})'
+  paper = config_lib.PAPER.get((task, method))
+  return f'{paper[0]} +- {paper[1]}' if paper else ''
 
 
 def _figure(value: float | None) -> str:

@@ -1,41 +1,65 @@
-"""The adapted classifier for TF Serving."""
+"""The adapted classifier as it is given away: Keras, and TF Serving."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
-from alignflow_tf import images as images_lib
+__all__ = ['public', 'save']
 
-__all__ = ['save']
+
+def public(model: keras.Model) -> keras.Model:
+  """A classifier of images in [0, 1], as everywhere outside of training.
+
+  Args:
+    model: A chain of layers from images in [-1, 1], `[B, H, W, C]`, to logits
+      `[B, K]`.
+
+  Returns:
+    The same layers from images in [0, 1], behind a rescaling.
+  """
+  return keras.Sequential([
+      keras.Input(model.input_shape[1:], name='image'),
+      keras.layers.Rescaling(2., -1.),
+      *model.layers], name=model.name)
 
 
 class _Servable(tf.Module):
   """Holds a Keras 3 model's raw variables: its wrappers do not load in C++."""
 
-  def __init__(self, model: keras.Model):
+  def __init__(self, model: keras.Model, classes: Sequence[str] | None):
     super().__init__(name='classifier')
+    self._classes = self._no_dependency(classes and list(classes))
     self._model = self._no_dependency(model)
     self._weights = [v.value for v in model.variables]
 
   def classify(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
-    probabilities = tf.nn.softmax(
-        self._model(images_lib.to_critic(image), training=False))
-    return {'label': tf.argmax(probabilities, axis=-1),
-            'probabilities': probabilities}
+    probabilities = tf.nn.softmax(self._model(image, training=False))
+    result = {'label': tf.argmax(probabilities, axis=-1),
+              'probabilities': probabilities}
+    if self._classes is not None:
+      # A row an image: TF Serving's JSON has outputs of one batch size.
+      result['classes'] = tf.tile(
+          tf.constant([self._classes]), [tf.shape(image)[0], 1])
+    return result
 
 
-def save(model: keras.Model, path: str) -> None:
+def save(model: keras.Model, path: str,
+         classes: Sequence[str] | None = None) -> None:
   """Writes a SavedModel with the signature `classify`.
 
   Args:
-    model: A classifier from images in [-1, 1] to logits.
+    model: A classifier from images in [0, 1] to logits, see `public`.
     path: Where to, `.../VERSION` for TF Serving. Its one signature, under the
       names `classify` and `serving_default`, takes `image`, float32
-      `[B, H, W, C]` in [0, 1], and gives `label`, int64 `[B]`, and
-      `probabilities`, float32 `[B, K]`.
+      `[B, H, W, C]` in [0, 1], and gives `label`, int64 `[B]`,
+      `probabilities`, float32 `[B, K]`, and, where they are known, `classes`,
+      string `[B, K]`: the names that belong to the probabilities.
+    classes: Names of the K classes, or None.
   """
-  servable = _Servable(model)
+  servable = _Servable(model, classes)
   image = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32, 'image')
   classify = tf.function(servable.classify, autograph=False)
   signature = classify.get_concrete_function(image)

@@ -62,7 +62,10 @@ def build(
 
 
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
-  """Class probabilities `[N, num_classes]` of uint8 images."""
+  """Class probabilities `[N, num_classes]` of uint8 images.
+
+  `model` is one of a stage, which takes [-1, 1]; see `savedmodel.public`.
+  """
   call = tf.function(
       lambda x: tf.nn.softmax(model(_view(x), training=False)),
       input_signature=[tf.TensorSpec([None, *images.shape[1:]], tf.uint8)],

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import os
+import re
 import types
 
 import keras
@@ -19,9 +20,11 @@ from alignflow_tf.adapt import criteria
 from alignflow_tf.adapt import pipeline
 from alignflow_tf.adapt import problem as problem_lib
 from alignflow_tf.adapt import report
+from alignflow_tf.adapt import savedmodel
 from alignflow_tf.adapt import stages
 from alignflow_tf.data import splits
 from alignflow_tf.data import stores
+from alignflow_tf.train import inputs
 from alignflow_tf.train import loop
 from alignflow_tf.train import runs
 from tests import cpp_loader
@@ -74,6 +77,8 @@ def test_methods_share_stages_and_are_scored(done):
     confusion = np.array(result['confusion'])
     assert confusion.sum() == result['test_images'] == 500
     assert np.trace(confusion) / 500 == pytest.approx(result['accuracy'])
+    assert result['pixel_range'] == [0., 1.]
+    assert result['classes'] is None  # Digits have no names.
   assert os.path.exists(
       os.path.join(output, 'alignflow_translated', 'translated.png'))
   assert not [n for n in os.listdir(output) if n.endswith('.partial')]
@@ -254,6 +259,12 @@ def test_pictures_of_ones_own_with_a_target_without_labels(tmp_path):
   assert 'confusion' not in result
   assert result['target_images'] == 54
   assert os.path.exists(tmp_path / 'out' / 'alignflow' / 'saved_model' / '1')
+  assert result['classes'] == ['cat', 'dog']
+  # The translator alone can be loaded, with its data, as `evaluate` does.
+  run = runs.Run(str(tmp_path / 'out' / 'alignflow_translator'))
+  again = inputs.load(run.config)
+  assert again.sizes == domains.sizes
+  assert again.event_shape == run.event_shape
   assert 'alignflow' in report.table({'alignflow': [result]}, 'drawn_photo')
   with pytest.raises(config_lib.AdaptError, match="needs labels of 'photo'"):
     adapt.adapt(domains, 'drawn', 'photo', 'target_only', *arguments)
@@ -275,9 +286,49 @@ def test_saved_model_classifies_in_the_cpp_loader(done, domains):
     got = served.run({'image': floats}, signature='classify')
   model = keras.models.load_model(
       os.path.join(output, 'alignflow', 'model.keras'), compile=False)
-  want = stages.predict(model, images)
+  want = tf.nn.softmax(model(floats)).numpy()
   np.testing.assert_allclose(got['probabilities'], want, atol=1e-5)
   np.testing.assert_array_equal(got['label'], want.argmax(axis=-1))
+  # What the stage's own classifier, which was scored, says.
+  inner = pipeline._Stage(os.path.join(output, 'alignflow_feature'), {}).model
+  np.testing.assert_allclose(want, stages.predict(inner, images), atol=1e-5)
+
+
+@pytest.fixture
+def named(tmp_path):
+  """A result with names of classes, where the documentation has one."""
+  inner = stages.build((8, 10, 3), 2, _settings(), 0)
+  model = savedmodel.public(inner)
+  path = tmp_path / 'runs/adapt/drawn_photo/seed_0/alignflow'
+  path.mkdir(parents=True)
+  model.save(path / 'model.keras')
+  savedmodel.save(model, str(path / 'saved_model/1'), ['cat', 'dog'])
+  (path / 'result.json').write_text(json.dumps({'classes': ['cat', 'dog']}))
+  return path, inner
+
+
+def test_names_of_classes_are_served(named):
+  path, inner = named
+  images = np.random.RandomState(0).randint(0, 256, (3, 8, 10, 3), np.uint8)
+  want = stages.predict(inner, images)
+  with cpp_loader.load(str(path / 'saved_model/1')) as served:
+    got = served.run({'image': images_lib.from_uint8(
+        tf.constant(images)).numpy()}, signature='classify')
+  np.testing.assert_allclose(got['probabilities'], want, atol=1e-5)
+  assert got['classes'].tolist() == [[b'cat', b'dog']] * 3
+
+
+def test_the_documentations_example_runs(named, repo_root, monkeypatch):
+  path, inner = named
+  text = (repo_root / 'docs/adaptation.md').read_text()
+  block, = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
+  monkeypatch.chdir(path.parents[4])
+  fakes.write_picture('photo.jpg', fakes.colour())
+  names = {}
+  exec(block, names)  # Our own documentation.
+  want = stages.predict(inner, names['levels'].astype(np.uint8))
+  assert names['name'] == ['cat', 'dog'][want[0].argmax()]
+  assert names['served_name'] == names['name']
 
 
 def test_table_has_mean_spread_and_the_papers_row():
@@ -288,6 +339,23 @@ def test_table_has_mean_spread_and_the_papers_row():
   assert '1.41' in text
   assert '96.2 +- 0.2' in text
   assert '0: 90.00 1: 92.00' in text
+
+
+def test_table_has_shots_row_and_none_where_stages_are_left_out():
+  def row(method, skip, **arguments):
+    runs = [{'accuracy': 0.9, 'seed': 0, 'skip': skip, 'criteria': {}}]
+    return report.table({method: runs}, 'usps_mnist', **arguments)
+
+  assert '(SHOT 98.0)' in row('alignflow+', [])
+  assert '96.7' in row('alignflow', [])
+  # A stage that the method does not have changes nothing.
+  assert '90.1' in row('adda', ['translator'])
+  for method, stage in (('alignflow+', 'target'), ('alignflow', 'semantic'),
+                        ('adda', 'feature')):
+    text = row(method, [stage])
+    assert 'SHOT' not in text
+    assert '+-' not in text
+  assert '+-' not in row('alignflow', [], published=False)
 
 
 def test_table_of_criteria_that_differ_and_are_not_finite():
@@ -337,6 +405,84 @@ def test_the_lock_names_its_flag(domains, tmp_path):
   with runs.lock(str(tmp_path)), pytest.raises(
       runs.RunError, match='`output`: process'):
     adapt.adapt(domains, 'mnist', 'optical', 'adda', str(tmp_path))
+
+
+def test_a_home_directory_is_expanded(domains, tmp_path, monkeypatch):
+  (tmp_path / 'home').mkdir()
+  monkeypatch.setenv('HOME', str(tmp_path / 'home'))
+  monkeypatch.chdir(tmp_path)
+  adapt.adapt(domains, 'mnist', 'optical', 'source_only', '~/a',
+              _settings(classifier_steps=1), score=False)
+  assert os.listdir(tmp_path) == ['home']
+  assert (tmp_path / 'home' / 'a' / 'source_classifier').is_dir()
+
+
+def test_seconds_before_a_stop_are_counted(tmp_path, monkeypatch):
+  now = [100.]
+  monkeypatch.setattr(
+      pipeline, 'time', types.SimpleNamespace(monotonic=lambda: now[0]))
+  run_dir = tmp_path / 'run'
+
+  def train(stop):
+    def step(*unused_args):
+      run_dir.mkdir(exist_ok=True)
+      now[0] += 7.
+      if stop:
+        raise loop.Stopped('Stopped', 2)
+
+    monkeypatch.setattr(pipeline.loop, 'train', step)
+    return pipeline._train(None, str(run_dir), None, None)
+
+  for _ in range(2):
+    with pytest.raises(loop.Stopped):
+      train(stop=True)
+  assert train(stop=False) == 14.
+  run_dir.rmdir()
+  assert train(stop=False) == 0.
+
+
+def test_a_stage_counts_what_was_spent_on_it_before(domains, tmp_path):
+  problem, _ = problem_lib.make(domains, 'mnist', 'optical')
+  work = pipeline._Work(problem, str(tmp_path), _settings(), 0, ())
+  stage = work._stage('name', {}, lambda path: {'before': 3600.})
+  record = pipeline._read(stage)
+  assert 3600. <= record['seconds'] < 3660.
+  assert set(record) == {'facts', 'seconds'}
+
+
+def _of_files(domains, files):
+  """The same set with another fingerprint of its files."""
+  other = copy.copy(domains)
+  other._domains = {
+      name: dataclasses.replace(d, info={**d.info, 'files': files})
+      for name, d in domains._domains.items()}
+  return other
+
+
+def test_other_files_of_equal_names_and_counts_are_noticed(
+    domains, tmp_path, monkeypatch):
+  def run(known):
+    return adapt.adapt(
+        known, 'mnist', 'optical', 'adda', str(tmp_path),
+        _settings(classifier_steps=2, feature_steps=2))
+
+  # The first version knew nothing of files, nor of how pictures are read.
+  with monkeypatch.context() as m:
+    m.setattr(pipeline._Work, '_data_facts', lambda self: {
+        'name': domains.name, 'shape': domains.event_shape,
+        'sizes': domains.sizes})
+    first = run(_of_files(domains, 'a'))
+  with monkeypatch.context() as m:
+    m.setattr(stages, 'train_classifier', lambda *args: 1 / 0)
+    m.setattr(stages, 'adapt_features', lambda *args: 1 / 0)
+    assert run(_of_files(domains, 'b')) == first
+  fresh = tmp_path / 'fresh'
+  call = ('mnist', 'optical', 'source_only', str(fresh),
+          _settings(classifier_steps=2))
+  adapt.adapt(_of_files(domains, 'a'), *call)
+  with pytest.raises(config_lib.AdaptError,
+                     match="`output`.*mnist was 'a' and is 'b'"):
+    adapt.adapt(_of_files(domains, 'b'), *call)
 
 
 def test_a_loss_that_is_not_finite_is_not_kept(domains, tmp_path, monkeypatch):
@@ -399,7 +545,12 @@ def test_stages_of_an_earlier_version_are_used(
 
 @pytest.mark.parametrize('values', [
     {'batch_size': 1}, {'classifier_rate': 0.}, {'semantic_weight': -1.},
-    {'feature_gate': 1.}, {'network': 'vgg'}, {'translator': ('steps',)}])
+    {'feature_gate': 1.}, {'network': 'vgg'}, {'translator': ('steps',)},
+    {'fit': 'squash'}, {'load_size': 4}, {'max_pixels': 0}, {'flip': 'yes'},
+    # What would do nothing there.
+    *({'translator': (item,)} for item in (
+        'flip=True', 'load_size=40', 'fit=pad', 'skip_unreadable=True',
+        'max_pixels=9', 'cache=none', 'label_by_folder=True'))])
 def test_bad_settings(values):
   with pytest.raises(config_lib.AdaptError, match=f'`{next(iter(values))}`'):
     config_lib.Settings(**values)
@@ -417,6 +568,63 @@ def test_presets_configure_their_translators(preset, kind):
   assert config.model == kind
   assert (config.image_size, config.channels) == (shape[0], shape[2])
   assert config.seed == 3
+
+
+def test_a_translator_of_folders_knows_them_and_how_they_are_read(
+    tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  described = {'domains': {'a': {'read_from': 'x'}, 'b': {'read_from': 'y'}}}
+  problem = types.SimpleNamespace(domains=types.SimpleNamespace(
+      name='folders', event_shape=(32, 32, 3), describe=lambda: described))
+  settings = config_lib.resolve(
+      None, 'folders', flip=True, load_size=40, fit='pad')
+  config = pipeline._Work(
+      problem, 'out', settings, 3, ()).translator_config('alignflow')
+  assert config.domain == (f'a:{tmp_path}/x', f'b:{tmp_path}/y')
+  assert (config.flip, config.load_size, config.fit) == (True, 40, 'pad')
+  # A run that is there keeps its own, and an earlier version had none.
+  run_dir = str(tmp_path / 'run')
+  assert pipeline._of_run(config, run_dir) == config
+  runs.Run.create(run_dir, dataclasses.replace(config, domain=()), ('a', 'b'),
+                  (32, 32, 3), {'a': False, 'b': False})
+  assert pipeline._of_run(config, run_dir).domain == ()
+
+
+@pytest.mark.parametrize(('dataset', 'preset'), [
+    ('mnist_usps', 'cpu'), ('usps_mnist', 'cpu'), ('digits', 'cpu'),
+    ('svhn_mnist', 'cpu_svhn'), ('mnist_svhn', 'cpu_svhn'),
+    ('folders', 'cpu_pictures'), ('maps', 'cpu_pictures'),
+    (None, 'cpu_pictures')])
+def test_presets_go_by_the_name_of_the_data(dataset, preset):
+  settings = config_lib.resolve(None, dataset)
+  assert settings.preset == preset
+  assert ('framing=True' in settings.alignflow) == (preset == 'cpu')
+  if preset == 'cpu_pictures':
+    assert settings.channels is None
+    assert (settings.network, settings.classifier_size) == ('strided', 0)
+
+
+@pytest.mark.parametrize(('task', 'source', 'larger', 'smaller'), [
+    ('mnist_usps', 54_000, 54_000, 7_291),
+    ('usps_mnist', 6_562, 54_000, 6_562),
+    ('svhn_mnist', 65_932, 65_932, 60_000)])
+def test_paper_is_adversarial_and_has_the_papers_epochs(
+    task, source, larger, smaller):
+  preset = 'paper_svhn' if 'svhn' in task else 'paper'
+  settings = config_lib.resolve(preset, task)
+  problem = types.SimpleNamespace(domains=types.SimpleNamespace(
+      name=task, event_shape=(32, 32, settings.channels)))
+  work = pipeline._Work(problem, 'out', settings, 0, ())
+  config = work.translator_config('alignflow')
+  assert (config.objective, config.lambda_a, config.lambda_b) == (
+      'adversarial', 0., 0.)
+  baseline = work.translator_config('cyclegan')
+  for steps, size, images, epochs in (
+      (config.steps, config.batch_size, larger, 200),
+      (baseline.steps, baseline.batch_size, larger, 200),
+      (settings.classifier_steps, settings.batch_size, source, 100),
+      (settings.feature_steps, settings.batch_size, smaller, 200)):
+    assert steps * size / images == pytest.approx(epochs, rel=0.02)
 
 
 def test_presets_are_settings():

@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 
+from tests.data import fakes
+
 
 def _python(*arguments, cwd):
   root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
@@ -34,14 +36,19 @@ from alignflow_tf.train import loop
 def stop(*args):
   raise loop.Stopped('python -m alignflow_tf.train', signal.SIGINT)
 
+def interrupt(*args):
+  raise KeyboardInterrupt
+
 flags.FLAGS(['adapt'])
 for arguments in json.loads(sys.argv[1]):
   flags.FLAGS.unparse_flags()
-  for name in ('task', 'dataset', 'method', 'seeds', 'skip', 'output'):
+  for name in ('task', 'dataset', 'domain', 'method', 'seeds', 'skip',
+               'output', 'fit'):
     flags.FLAGS[name].unparse()
-  flags.FLAGS(['adapt', *(a for a in arguments if a != 'stop')])
-  if 'stop' in arguments:
-    program.pipeline.adapt = stop
+  flags.FLAGS(['adapt', *(a for a in arguments if a.startswith('--'))])
+  for fake in (stop, interrupt):
+    if fake.__name__ in arguments:
+      program.pipeline.adapt = fake
   try:
     program.main(['adapt'])
   except SystemExit as e:
@@ -57,16 +64,30 @@ REFUSED = (
     (['--dataset=digits', '--skip=critic'], "`skip`.*'critic'"),
     (['--dataset=digits', '--method=adda', '--output=/dev/null'],
      "`output` '/dev/null'.*the same command"),
+    (['--dataset=digits', '--fit=pad'], '`fit`.*digits'),
     (['--dataset=digits', 'stop'], 'Stopped.*The same command goes on'),
+    (['--dataset=digits', 'interrupt'], 'Stopped.*The same command goes on'),
+    (['--dataset=folders', '--domain=drawn:DRAWN', '--domain=photo:PHOTO',
+      'stop'], 'Stopped'),
 )
 
 
-def test_what_is_refused_and_what_a_stop_says(tmp_path):
-  done = _python(
-      '-c', _CALLS, json.dumps([call for call, _ in REFUSED]), cwd=tmp_path)
+def test_what_is_refused_and_what_a_stop_says(tmp_path, tmp_path_factory):
+  mine = tmp_path_factory.mktemp('mine')
+  for name in ('DRAWN/cat', 'DRAWN/dog', 'PHOTO'):
+    fakes.fill_folder(mine / name, 12)
+  calls = [[a.replace('DRAWN', f'{mine}/DRAWN').replace(
+      'PHOTO', f'{mine}/PHOTO') for a in call] for call, _ in REFUSED]
+  done = _python('-c', _CALLS, json.dumps(calls), cwd=tmp_path)
   assert done.returncode == 0, done.stderr
   lines = done.stdout.splitlines()
-  assert lines.pop() == '130'
+  assert [line for line in lines if line == '130'] == ['130'] * 3
+  begun = [line for line in lines if ': preset ' in line]
+  assert [line.split(')')[-1] for line in begun] == [
+      ', 16x16x1: preset cpu, classifier lenet'] * 3 + [
+          ', 32x32x3: preset cpu_pictures, classifier strided']
+  assert begun[-1].startswith('drawn (')
+  lines = [line for line in lines if line != '130' and line not in begun]
   assert len(lines) == len(REFUSED), done.stdout
   for line, (_, match) in zip(lines, REFUSED, strict=True):
     assert re.search(match, line), line
