@@ -22,6 +22,8 @@ __all__ = [
 ]
 
 FORMAT = 1
+# What stands for a setting that a configuration does not have.
+_MISSING = 'nothing'
 # What readers of files raise that TensorFlow or a disk has damaged: its own
 # errors, and those of Python that its readers let through.
 _READING = (IndexError, OSError, RuntimeError, ValueError, tf.errors.OpError)
@@ -145,15 +147,35 @@ def restore(checkpoint: tf.train.Checkpoint, path: str, whole: bool) -> None:
         f'{first_line(e)}.') from e
 
 
+def differences(saved: dict[str, Any], given: dict[str, Any],
+                free: frozenset[str] = frozenset()) -> list[str]:
+  """Names of settings in which two configurations are not the same run's.
+
+  Of `domain`, `name:DIR` for each, only the names count: a folder may be found
+  elsewhere when a run goes on.
+
+  Args:
+    saved: One configuration.
+    given: The other.
+    free: Settings that may differ.
+  """
+  def value(values: dict[str, Any], name: str) -> Any:
+    found = values.get(name, _MISSING)
+    if name == 'domain' and found is not _MISSING:
+      return [d.split(':', 1)[0] for d in found]
+    return found
+
+  return [name for name in sorted((set(saved) | set(given)) - free)
+          if value(saved, name) != value(given, name)]
+
+
 def difference(saved: dict[str, Any], given: dict[str, Any],
                free: frozenset[str] = frozenset()) -> str:
   """Lines on what differs between a saved and a given configuration."""
-  names = sorted((set(saved) | set(given)) - free)
-  missing = 'nothing'
   return '\n'.join(
-      f'  {n}: {saved.get(n, missing)!r} in the checkpoint, '
-      f'{given.get(n, missing)!r} here'
-      for n in names if saved.get(n, missing) != given.get(n, missing))
+      f'  {n}: {saved.get(n, _MISSING)!r} in the checkpoint, '
+      f'{given.get(n, _MISSING)!r} here'
+      for n in differences(saved, given, free))
 
 
 class Checkpoints:

@@ -8,27 +8,25 @@ import os
 import shlex
 import signal
 import time
-from types import FrameType
 from typing import Any
 
-from absl import logging
 import keras
 import numpy as np
 import tensorflow as tf
 
 from alignflow_tf import bijectors
 from alignflow_tf import data
-from alignflow_tf import images as images_lib
-from alignflow_tf import metrics as metrics_lib
-from alignflow_tf import pictures
 from alignflow_tf.train import checkpoints as checkpoints_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import inputs
 from alignflow_tf.train import monitor as monitor_lib
 from alignflow_tf.train import recovery
 from alignflow_tf.train import runs
+from alignflow_tf.train import same
+from alignflow_tf.train import signals as signals_lib
 from alignflow_tf.train import strategies
 from alignflow_tf.train import trainer as trainer_lib
+from alignflow_tf.train import validation
 
 __all__ = ['Stopped', 'train']
 
@@ -38,9 +36,8 @@ _DISK = (
     tf.errors.NotFoundError, tf.errors.OutOfRangeError,
     tf.errors.PermissionDeniedError, tf.errors.ResourceExhaustedError,
     tf.errors.UnavailableError, tf.errors.UnknownError)
-# Images of each domain for the initialisation and the validation in the loop.
+# Images of each domain for the initialisation.
 _INITIALIZE = 256
-_VALIDATE = 200
 
 
 class Stopped(Exception):
@@ -119,21 +116,21 @@ def _together(
   copied: dict[str, bool] | None = None
   if exists:
     run = runs.Run(run_dir)
-    _check_same(run, config)
+    same.check_configuration(run, config)
     copied = run.copied_channels
   elif team.chief and os.path.isdir(run_dir) and not all(
       # What a run leaves that was killed before it began.
       name in ('lock', 'flags.txt', 'data.json') or name.endswith('.partial')
-      for name in os.listdir(run_dir)):
+      for name in _names(run_dir)):
     raise runs.RunError(
         f'`run_dir` must be new, empty, or a run, got {run_dir!r}, which holds '
         'other files.')
   if domains is None:
     domains = inputs.load(config, batch_size=config.batch_size)
   inputs.check(config, domains)
-  _check_data_of_all(domains, team)
+  same.check_data_of_all(domains, team)
   if exists:
-    _check_same_data(run, domains)
+    same.check_data(run, domains)
   keras.utils.set_random_seed(config.seed)
   if config.deterministic:
     tf.config.experimental.enable_op_determinism()
@@ -152,10 +149,15 @@ def _together(
           _create(config, run_dir, domains)
         elif not exists:  # Another run began there meanwhile.
           run = runs.Run(run_dir)
-          _check_same(run, config)
-          _check_same_data(run, domains)
+          same.check_configuration(run, config)
+          same.check_data(run, domains)
       _train(config, run_dir, domains, trainer, team)
   return run_dir
+
+
+def _names(run_dir: str) -> list[str]:
+  with _writing(run_dir):
+    return os.listdir(run_dir)
 
 
 def _create(config: config_lib.Config, run_dir: str,
@@ -187,61 +189,16 @@ def _writing(run_dir: str) -> Iterator[None]:
         f'make it writable; {again}') from e
 
 
-def _check_same(run: runs.Run, config: config_lib.Config) -> None:
-  differences = run.differences(config)
-  if differences:
-    lines = '\n'.join(f'  {name}: {saved!r} in the run, {given!r} given'
-                      for name, (saved, given) in differences.items())
-    raise runs.RunError(
-        f'`run_dir` {run.directory!r} holds a run of another configuration:\n'
-        f'{lines}\nUse another --run_dir, or leave those flags away to go on.')
-
-
-def _check_data_of_all(domains: data.DomainSet, team: strategies.Team) -> None:
-  """Refuses processes of a run that have different data, in all of them."""
-  facts: dict[str, Any] = {
-      'domains': domains.domains, 'image shape': domains.event_shape}
-  for name, found in domains.describe()['domains'].items():
-    facts |= {
-        f'images of {name!r}': found['sizes'],
-        f'names and sizes of the files of {name!r}': found.get('files'),
-        f'whether {name!r} is grey, copied to 3 channels':
-            found['grey_copied']}
-  differences = team.differences(facts)
-  if differences:
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+  """Turns what reading images raises into an error that says what would do."""
+  try:
+    yield
+  except tf.errors.OpError as e:
     raise data.DataError(
-        f'the processes of a run must have the same data, got\n{differences}\n'
-        'Bring the same to all of them, and start them again.')
-
-
-def _check_same_data(run: runs.Run, domains: data.DomainSet) -> None:
-  """Refuses other data, and says so where there are other images."""
-  for name, saved, found in (
-      ('domains', run.domains, domains.domains),
-      ('image shape', run.event_shape, domains.event_shape)):
-    if tuple(saved) != tuple(found):
-      raise runs.RunError(
-          f'`run_dir` {run.directory!r}: the data have changed under the run, '
-          f'{name} {tuple(saved)} in the run, {tuple(found)} now.')
-  files = run.files()
-  facts = domains.describe()['domains']
-  for domain, sizes in run.sizes().items():
-    now = domains.sizes[domain]
-    if sizes != now:
-      changed = f'images of {domain!r} {sizes} in the run, {now} now'
-    elif domain in files and files[domain] != facts[domain].get('files'):
-      changed = (f'there are as many files of {domain!r} as before, but with '
-                 'other names or sizes')
-    else:
-      continue
-    text = f'the data have changed under the run: {changed}'
-    if run.config.deterministic:
-      raise runs.RunError(
-          f'`run_dir` {run.directory!r}: {text}. With --deterministic, bring '
-          'them back, or start another --run_dir.')
-    logging.warning(
-        '%s: %s. The run goes on, but is no longer what it would have been.',
-        run.directory, text)
+        f'images cannot be read any more: {checkpoints_lib.first_line(e)}. '
+        'Bring the data back, or leave such pictures out by --skip_unreadable; '
+        'the same command then goes on.') from e
 
 
 @contextlib.contextmanager
@@ -257,35 +214,6 @@ def _without_graph_optimizer() -> Iterator[None]:
   finally:
     tf.config.optimizer.set_experimental_options(
         {'disable_meta_optimizer': before.get('disable_meta_optimizer', False)})
-
-
-class _Signals:
-  """Turns a first SIGTERM, Ctrl-C or hang-up into a flag; a second one ends."""
-
-  def __init__(self) -> None:
-    self.received: int | None = None
-    self._before: dict[int, Any] = {}
-
-  def _handle(self, signum: int, frame: FrameType | None) -> None:
-    del frame
-    self.received = signum
-    for each in self._before:
-      signal.signal(each, signal.SIG_DFL)
-
-  def _restore(self) -> None:
-    for signum, handler in self._before.items():
-      signal.signal(signum, handler)
-
-  def __enter__(self) -> _Signals:
-    with contextlib.suppress(ValueError):  # Not in the main thread.
-      for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # `nohup` ignores the third, and so do we then.
-        if signal.getsignal(signum) != signal.SIG_IGN:
-          self._before[signum] = signal.signal(signum, self._handle)
-    return self
-
-  def __exit__(self, *unused: object) -> None:
-    self._restore()
 
 
 def _train(config: config_lib.Config, run_dir: str, domains: data.DomainSet,
@@ -306,9 +234,10 @@ def _train(config: config_lib.Config, run_dir: str, domains: data.DomainSet,
       return
     if state is None:
       if team.chief:
-        first = next(iter(domains.train_batches(
-            min(_INITIALIZE, *(s['train'] for s in domains.sizes.values())),
-            seed=config.seed)))
+        with _reading():
+          first = next(iter(domains.train_batches(
+              min(_INITIALIZE, *(s['train'] for s in domains.sizes.values())),
+              seed=config.seed)))
         trainer.initialize({d: first[d]['image'] for d in domains.domains})
         # What a run can go back to, and a disk that cannot be written is found
         # out about now.
@@ -320,7 +249,7 @@ def _train(config: config_lib.Config, run_dir: str, domains: data.DomainSet,
     monitor.say(
         f'Training {config.dataset} for {config.steps} steps in {run_dir}; '
         'the first step takes a while.')
-    with _Signals() as signals:
+    with signals_lib.Signals() as signals:
       run(signals)
     # The first process writes last, and the others are not to be missed.
     team.wait()
@@ -365,7 +294,8 @@ class _Loop:
     self._checkpoints = checkpoints
     self._monitor = monitor
     self._watch = recovery.Watch(config, trainer.model)
-    self._validation = _Validation(domains, trainer, run_dir, self._watch)
+    self._validation = validation.Validation(
+        domains, trainer, run_dir, self._watch)
     self._skips = recovery.Skips(config.skip_limit)
     # Scalars of the steps since the last line of `metrics.jsonl`. They are
     # saved too: a line after a stop is the one it would have been without.
@@ -398,7 +328,7 @@ class _Loop:
         step, self._skips.state() | self._watch.state() | {
             'recent': self._recent, 'due': self._due}, figure)
 
-  def __call__(self, signals: _Signals) -> None:
+  def __call__(self, signals: signals_lib.Signals) -> None:
     """Trains to the end, or until a signal.
 
     Raises:
@@ -453,17 +383,12 @@ class _Loop:
         labels=self._trainer.labels,
         rows=None if whole else self._team.rows(size, number // size)))
     while True:
-      try:
+      with _reading():
         batch = next(batches)
-      except tf.errors.OpError as e:
-        raise data.DataError(
-            'images cannot be read any more: '
-            f'{checkpoints_lib.first_line(e)}. Bring the data back; the same '
-            'command then goes on.') from e
       yield {d: b['image'] for d, b in batch.items()} | {
           f'{d}/label': batch[d]['label'] for d in self._trainer.labels}
 
-  def _steps(self, signals: _Signals) -> None:
+  def _steps(self, signals: signals_lib.Signals) -> None:
     config, trainer, monitor = self._config, self._trainer, self._monitor
     begin = time.monotonic()
     start = int(trainer.step.numpy())
@@ -490,7 +415,12 @@ class _Loop:
       if step % config.eval_every == 0 or step == config.steps:
         self._due = stop and step < config.steps
         if not self._due:
-          figure = self._validate(step)
+          try:
+            figure = self._validate(step)
+          except data.DataError:
+            self._due = True
+            self.save(step)
+            raise
       if step % config.checkpoint_every == 0 or stop or (
           step == config.steps) or (
               figure is not None and figure < self._checkpoints.best_figure()):
@@ -505,6 +435,8 @@ class _Loop:
     if not self._team.chief:
       return None
     self._monitor.done()
+    with _reading():
+      self._validation.read()
     found = self._validation(step, self._monitor)
     self._monitor.scalars(step, found)
     self._monitor.start(step)
@@ -544,51 +476,3 @@ def _mean(values: list[dict[str, tf.Tensor]]) -> dict[str, float]:
     finite = numbers[np.isfinite(numbers)]
     result[name] = float(finite.mean()) if finite.size else float('nan')
   return result
-
-
-class _Validation:
-  """Figures and sheets of the averaged model on validation images."""
-
-  def __init__(self, domains: data.DomainSet, trainer: trainer_lib.Trainer,
-               run_dir: str, watch: recovery.Watch):
-    self._watch = watch
-    self._domains = domains
-    self._evaluator = metrics_lib.Evaluator(trainer.average)
-    self._sheets = os.path.join(run_dir, 'sheets')
-    self._levels: dict[str, np.ndarray] = {}
-
-  def __call__(self, step: int, monitor: monitor_lib.Monitor
-              ) -> dict[str, float]:
-    os.makedirs(self._sheets, exist_ok=True)
-    names = self._domains.domains
-    if not self._levels:
-      self._levels = {
-          d: self._domains.arrays(d, 'validation', limit=_VALIDATE)['image']
-          for d in names}
-    images = {d: images_lib.from_uint8(x).numpy()
-              for d, x in self._levels.items()}
-    values = {}
-    densities = names if self._evaluator.has_densities else ()
-    for d in densities:
-      values[f'validation/bits_per_dim/{d}'] = float(
-          self._evaluator.bits_per_dim(self._levels[d], d).mean())
-    for s in names:
-      for t in names:
-        if s != t:
-          trip = self._evaluator.round_trip(images[s], s, t)
-          values[f'validation/round_trip_max/{s}_to_{t}'] = trip['max']
-          values[f'validation/outside/{s}_to_{t}'] = trip['outside']
-          sheet = pictures.translations(self._evaluator, images[s][:16], s, t)
-          monitor.picture(step, f'{s}_to_{t}', sheet)
-          pictures.write_png(
-              os.path.join(self._sheets, f'{step:07d}_{s}_to_{t}.png'), sheet)
-    values['validation/log_scale_max'] = self._watch.log_scale()
-    bits = ' '.join(f'{d} {values[f"validation/bits_per_dim/{d}"]:.3f}'
-                    for d in densities)
-    trips = max(v for k, v in values.items() if 'round_trip' in k)
-    monitor.say(f'step {step}  validation: ' +
-                (f'bits/dim {bits}, ' if bits else '') +
-                f'round trip at most {trips:.1e}')
-    for text in self._watch.warnings(values):
-      monitor.say(f'Warning, step {step}: {text}')
-    return values

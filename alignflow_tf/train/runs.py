@@ -9,6 +9,7 @@ import json
 import os
 from typing import Any
 
+from absl import logging
 import keras
 import tensorflow as tf
 
@@ -24,7 +25,7 @@ RunError = checkpoints_lib.RunError
 # Settings that a run may change as it goes on.
 FREE = frozenset({
     'data_dir', 'cache', 'cache_dir', 'data_service', 'download', 'max_pixels',
-    'memory', 'strategy',
+    'skip_unreadable', 'memory', 'strategy',
     'log_every', 'eval_every', 'checkpoint_every', 'keep_checkpoints'})
 
 
@@ -73,6 +74,8 @@ class Run:
         self.domains = tuple(saved['domains'])
         self.event_shape = tuple(saved['event_shape'])
         self.copied_channels = dict(saved['copied_channels'])
+    except OSError as e:
+      raise RunError(f'`run`: {path} cannot be read: {e}') from e
     except (json.JSONDecodeError, KeyError, TypeError, ValueError) as e:
       raise RunError(f'`run`: {path} is damaged or of another version: {e}'
                     ) from e
@@ -94,6 +97,14 @@ class Run:
     """What hangs on the names and sizes of picture files, where known."""
     return {d: facts['files'] for d, facts in self._facts().items()
             if 'files' in facts}
+
+  def without_labels(self) -> tuple[str, ...]:
+    """Domains whose labels the run did not see, nor had a part in its splits.
+
+    See `DomainSet.without_labels`. Where data.json is lost: none.
+    """
+    return tuple(d for d, facts in self._facts().items()
+                 if facts.get('without_labels'))
 
   def _facts(self) -> dict[str, dict[str, Any]]:
     """Facts about the data of each domain when the run began."""
@@ -128,8 +139,8 @@ class Run:
   def differences(self, config: config_lib.Config) -> dict[str, Any]:
     """Settings that differ and would make it another run, (saved, given)."""
     saved, given = self.config.to_json(), config.to_json()
-    return {k: (saved[k], given[k])
-            for k in saved if k not in FREE and saved[k] != given[k]}
+    return {name: (saved[name], given[name]) for name in (
+        checkpoints_lib.differences(saved, given, FREE))}
 
   def latest(self) -> str:
     """Path of the newest checkpoint that reads well.
@@ -247,11 +258,16 @@ def lock(directory: str, argument: str = 'run_dir') -> Iterator[None]:
   with open(path, 'a+', encoding='utf-8') as f:
     try:
       fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
       f.seek(0)
       raise RunError(
           f'`{argument}`: process {f.read().strip() or "?"} is training in '
           f'{directory!r}; choose another directory or stop it.') from None
+    except OSError as e:
+      # Some network file systems have no locks.
+      logging.warning(
+          '%s cannot be locked (%s): see to it that no other process trains '
+          'there.', directory, e)
     f.truncate(0)
     f.write(f'{os.getpid()}\n')
     f.flush()

@@ -16,9 +16,11 @@ from tensorflow.python.framework import func_graph
 
 import alignflow_tf as af
 from alignflow_tf import data
+from alignflow_tf.train import checkpoints as checkpoints_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import loop
 from alignflow_tf.train import runs
+from alignflow_tf.train import same
 
 TINY = dict(num_scales=1, width=4, num_blocks=1, critic_width=4, batch_size=4,
             pool_size=4, steps=4, log_every=1, eval_every=4,
@@ -264,7 +266,7 @@ def test_other_images_than_when_the_run_began(run_dir, tmp_path):
   with open(data_json, 'w') as f:
     json.dump(facts, f)
   with pytest.raises(runs.RunError, match="as many files of 'mnist'.*other"):
-    loop._check_same_data(runs.Run(path), data.load('digits'))
+    same.check_data(runs.Run(path), data.load('digits'))
 
 
 def test_nothing_is_traced_after_the_first_evaluation(tmp_path, monkeypatch):
@@ -375,3 +377,65 @@ def test_weights_that_are_not_finite_are_not_loaded(run_dir, tmp_path):
       tf.train.Checkpoint(average=model), bad.checkpoints, 1).save()
   with pytest.raises(runs.RunError, match='not finite'):
     af.load(str(tmp_path))
+
+
+def test_a_validation_picture_goes_bad_and_the_folders_move(tmp_path):
+  for domain in 'ab':
+    for split in ('train', 'val', 'test'):
+      folder = tmp_path / 'old' / domain / split
+      folder.mkdir(parents=True)
+      for i in range(8):
+        tf.io.write_file(str(folder / f'{split}{i}.png'), tf.io.encode_png(
+            np.random.RandomState(i).randint(
+                0, 256, (8, 8, 1)).astype(np.uint8)))
+
+  def config(place, domains='ab', **overrides):
+    where = tuple(f'{d}:{tmp_path / place / d}' for d in domains)
+    return _config(
+        dataset='folders', image_size=8, cache='none', deterministic=False,
+        critic_layers=1, eval_every=2, domain=where, **overrides)
+
+  bad = tmp_path / 'old' / 'a' / 'val' / 'val3.png'
+  content = bytearray(bad.read_bytes())
+  middle = len(content) // 2
+  content[middle:middle + 4] = b'\0\1\2\3'
+  bad.write_bytes(content)
+  path = str(tmp_path / 'run')
+  with pytest.raises(data.DataError, match=r'val3\.png.*--skip_unreadable'):
+    loop.train(config('old'), path)
+  # The first evaluation could not be had; its step is not lost.
+  step = checkpoints_lib.steps(runs.Run(path).checkpoints)[-1]
+  assert step == config('old').eval_every
+  (tmp_path / 'old').rename(tmp_path / 'new')
+  loop.train(config('new', skip_unreadable=True), path)
+  assert runs.Run(path).latest().endswith(f'-{config("new").steps}')
+  with open(os.path.join(path, 'metrics.jsonl')) as f:
+    assert sum('validation/bits_per_dim/a' in line for line in f) == (
+        config('new').steps // step)
+  # Other domains are another run.
+  with pytest.raises(runs.RunError, match='domain'):
+    loop.train(config('new', 'ac'), path)
+
+
+def test_what_cannot_be_read_is_named(run_dir, tmp_path, monkeypatch):
+  def denied(*args, **kwargs):
+    raise PermissionError(13, 'Permission denied')
+
+  (tmp_path / 'run').mkdir()
+  with monkeypatch.context() as patch:
+    patch.setattr(os, 'listdir', denied)
+    with pytest.raises(runs.RunError, match='`run_dir`.*Permission denied'):
+      loop.train(_config(), str(tmp_path / 'run'))
+    patch.setattr('builtins.open', denied)
+    with pytest.raises(runs.RunError, match='`run`.*Permission denied'):
+      runs.Run(run_dir)
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch, caplog):
+  def unsupported(*args):
+    raise OSError(38, 'Function not implemented')
+
+  monkeypatch.setattr(runs.fcntl, 'flock', unsupported)
+  with runs.lock(str(tmp_path)):
+    pass
+  assert 'cannot be locked' in caplog.text

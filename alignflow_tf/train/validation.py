@@ -1,0 +1,72 @@
+"""What a run measures and shows while it trains."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from alignflow_tf import data
+from alignflow_tf import images as images_lib
+from alignflow_tf import metrics as metrics_lib
+from alignflow_tf import pictures
+from alignflow_tf.train import monitor as monitor_lib
+from alignflow_tf.train import recovery
+from alignflow_tf.train import trainer as trainer_lib
+
+__all__ = ['Validation']
+
+# Images of each domain.
+_IMAGES = 200
+
+
+class Validation:
+  """Figures and sheets of the averaged model on validation images."""
+
+  def __init__(self, domains: data.DomainSet, trainer: trainer_lib.Trainer,
+               run_dir: str, watch: recovery.Watch):
+    self._watch = watch
+    self._domains = domains
+    self._evaluator = metrics_lib.Evaluator(trainer.average)
+    self._sheets = os.path.join(run_dir, 'sheets')
+    self._levels: dict[str, np.ndarray] = {}
+
+  def read(self) -> None:
+    """Reads the images, once."""
+    if not self._levels:
+      self._levels = {
+          d: self._domains.arrays(d, 'validation', limit=_IMAGES)['image']
+          for d in self._domains.domains}
+
+  def __call__(self, step: int, monitor: monitor_lib.Monitor
+              ) -> dict[str, float]:
+    os.makedirs(self._sheets, exist_ok=True)
+    names = self._domains.domains
+    self.read()
+    images = {d: images_lib.from_uint8(x).numpy()
+              for d, x in self._levels.items()}
+    values = {}
+    densities = names if self._evaluator.has_densities else ()
+    for d in densities:
+      values[f'validation/bits_per_dim/{d}'] = float(
+          self._evaluator.bits_per_dim(self._levels[d], d).mean())
+    for s in names:
+      for t in names:
+        if s != t:
+          trip = self._evaluator.round_trip(images[s], s, t)
+          values[f'validation/round_trip_max/{s}_to_{t}'] = trip['max']
+          values[f'validation/outside/{s}_to_{t}'] = trip['outside']
+          sheet = pictures.translations(self._evaluator, images[s][:16], s, t)
+          monitor.picture(step, f'{s}_to_{t}', sheet)
+          pictures.write_png(
+              os.path.join(self._sheets, f'{step:07d}_{s}_to_{t}.png'), sheet)
+    values['validation/log_scale_max'] = self._watch.log_scale()
+    bits = ' '.join(f'{d} {values[f"validation/bits_per_dim/{d}"]:.3f}'
+                    for d in densities)
+    trips = max(v for k, v in values.items() if 'round_trip' in k)
+    monitor.say(f'step {step}  validation: ' +
+                (f'bits/dim {bits}, ' if bits else '') +
+                f'round trip at most {trips:.1e}')
+    for text in self._watch.warnings(values):
+      monitor.say(f'Warning, step {step}: {text}')
+    return values
