@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+import contextlib
 import dataclasses
+import errno
+import functools
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from typing import Any
 
 import numpy as np
 
+from alignflow_tf import _aside
+from alignflow_tf._lazy import tensorflow as tf
+from alignflow_tf.data import stores
 from alignflow_tf.data.errors import DataError
 from alignflow_tf.data.errors import one_line
 from alignflow_tf.data.stores import ArrayStore
@@ -31,13 +35,18 @@ class Cached:
   images: np.ndarray | None = None
   path: str | None = None
 
+  @functools.cached_property
+  def _tensor(self) -> tf.Tensor:
+    """The images, once for all splits that are cut from them."""
+    assert self.images is not None
+    return stores.to_tensor(self.images)
+
   def store(self, rows: np.ndarray, keys: Sequence[str]) -> Store:
     """The rows of a split as a `Store`."""
     labels = None if self.labels is None else self.labels[rows]
     if self.path is not None:
       return MemmapStore(self.path, rows, labels, keys)
-    assert self.images is not None
-    return ArrayStore(self.images[rows], labels, keys)
+    return ArrayStore(self._tensor, labels, keys, rows)
 
 
 def free_memory() -> int | None:
@@ -97,7 +106,7 @@ def read(
   """
   if cache == 'memory':
     check_memory(count, shape, what)
-    images = np.empty((count, *shape), np.uint8)
+    images = stores.empty((count, *shape))
     return Cached(_fill(images, batches, what), images=images)
   digest = hashlib.sha256(
       json.dumps([identity, count, shape], sort_keys=True).encode('utf-8')
@@ -107,34 +116,37 @@ def read(
           os.environ.get('XDG_CACHE_HOME', '~/.cache'), 'alignflow_tf'))
   final = os.path.join(root, digest)
   if not os.path.isdir(final):
-    try:
-      os.makedirs(root, exist_ok=True)
-      aside = tempfile.mkdtemp(prefix=f'{digest}.part.', dir=root)
-    except OSError as error:
-      raise DataError(
-          f'`cache_dir` is {root!r}, where nothing can be written '
-          f'({one_line(error)}). Name a folder that can be written to.'
-      ) from error
-    try:
-      file = np.lib.format.open_memmap(
-          os.path.join(aside, 'images.npy'), 'w+', np.uint8, (count, *shape))
-      labels = _fill(file, batches, what)
-      file.flush()
-      del file
-      if labels is not None:
-        np.save(os.path.join(aside, 'labels.npy'), labels, allow_pickle=False)
+    with contextlib.ExitStack() as stack:
       try:
-        os.rename(aside, final)
-      except OSError:
-        if not os.path.isdir(final):  # Else another process was faster.
-          raise
-    except OSError as error:
-      raise DataError(
-          f'`cache_dir` is {root!r}: writing the images failed '
-          f'({one_line(error)}). Make room, or name another folder.'
-      ) from error
-    finally:
-      shutil.rmtree(aside, ignore_errors=True)
+        os.makedirs(root, exist_ok=True)
+        aside = stack.enter_context(
+            _aside.folder(root, f'{digest}.part.', '*.part.*'))
+      except OSError as error:
+        raise DataError(
+            f'`cache_dir` is {root!r}, where nothing can be written '
+            f'({one_line(error)}). Name a folder that can be written to.'
+        ) from error
+      try:
+        images_path = os.path.join(aside, 'images.npy')
+        file = np.lib.format.open_memmap(
+            images_path, 'w+', np.uint8, (count, *shape))
+        _take_room(images_path)
+        labels = _fill(file, batches, what)
+        file.flush()
+        del file
+        if labels is not None:
+          np.save(
+              os.path.join(aside, 'labels.npy'), labels, allow_pickle=False)
+        try:
+          os.rename(aside, final)
+        except OSError:
+          if not os.path.isdir(final):  # Else another process was faster.
+            raise
+      except OSError as error:
+        raise DataError(
+            f'`cache_dir` is {root!r}: writing the images failed '
+            f'({one_line(error)}). Make room, or name another folder.'
+        ) from error
   path, labels = os.path.join(final, 'images.npy'), None
   try:
     found = np.load(path, mmap_mode='r', allow_pickle=False)
@@ -149,6 +161,24 @@ def read(
         'folder; it is made anew.'
     ) from error
   return Cached(labels, path=path)
+
+
+def _take_room(path: str) -> None:
+  """Gives a mapped file all its blocks, so that it never runs out of them.
+
+  A full disk would kill the process (SIGBUS) where a mapped page finds no room.
+
+  Raises:
+    OSError: If there is no room. Not if the file system cannot tell.
+  """
+  if not hasattr(os, 'posix_fallocate'):  # macOS.
+    return
+  with open(path, 'r+b') as file:
+    try:
+      os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
+    except OSError as error:
+      if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+        raise
 
 
 def _fill(

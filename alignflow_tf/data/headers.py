@@ -157,7 +157,10 @@ def _jpeg(file: BinaryIO, size: int) -> Header:
       _check_jpeg_end(file, size)
       return dataclasses.replace(header, orientation=orientation)
     length = struct.unpack('>H', file.read(2))[0]
-    if 0xc0 <= code <= 0xcf and code not in (0xc4, 0xc8, 0xcc):
+    frame = 0xc0 <= code <= 0xcf and code not in (0xc4, 0xc8, 0xcc)
+    if length < (8 if frame else 2):  # It counts itself.
+      raise UnreadableError('its JPEG header is damaged')
+    if frame:
       bits, height, width, parts = struct.unpack('>BHHB', file.read(6))
       if bits != 8:
         raise UnreadableError(f'it is a JPEG of {bits} bits a sample, not 8')
@@ -222,8 +225,9 @@ def _gif(file: BinaryIO, start: bytes, size: int) -> Header:
   descriptor = file.read(9)
   if len(descriptor) < 9:
     _cut(size, 'before its first frame')
-  if descriptor[8] & 0x80:
-    file.seek(3 * 2 ** ((descriptor[8] & 7) + 1), os.SEEK_CUR)
+  if descriptor[8] & 0x80:  # The frame has colours of its own.
+    table = file.read(3 * 2 ** ((descriptor[8] & 7) + 1))
+    grey = grey and _grey_table(table, 3)
   file.seek(1, os.SEEK_CUR)
   _skip_gif_blocks(file, size)
   return Header('GIF', width, height, grey)

@@ -301,6 +301,12 @@ def scan(
   """
   def look(name: str) -> Picture | str:
     path = os.path.join(folder, *name.split('/'))
+    raw = os.fsencode(path)
+    try:
+      raw.decode('utf-8')
+    except UnicodeDecodeError:
+      # TensorFlow's paths, the keys and our files are all UTF-8.
+      return f'{raw.decode("utf-8", "backslashreplace")}: its name is not UTF-8'
     try:
       header = headers.read(path, max_pixels)
     except headers.UnreadableError as error:

@@ -10,9 +10,9 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from typing import Any
 
+from alignflow_tf import _aside
 from alignflow_tf._lazy import tensorflow as tf
 from alignflow_tf.data import caching
 from alignflow_tf.data import network
@@ -119,16 +119,15 @@ def _prepare(builder: Any, data_dir: str) -> None:
 
   TFDS prepares aside, but keeps half a file beside the whole ones, and takes a
   file that was downloaded once, be it an error page, for good. Whatever fails,
-  the folder is removed with all that is in it, and with nothing else: another
-  process may be downloading to the same `data_dir`. Only files that TFDS has
-  compared with checksums are taken from and left in `data_dir/downloads`, and
-  need not be downloaded again.
+  the folder is removed with all that is in it (after a kill, by the next call),
+  and with nothing else: another process may be downloading to the same
+  `data_dir`. Only files that TFDS has compared with checksums are taken from
+  and left in `data_dir/downloads`, and need not be downloaded again.
   """
   import tensorflow_datasets as tfds  # pylint: disable=import-outside-toplevel
   downloads = os.path.join(data_dir, 'downloads')
   os.makedirs(downloads, exist_ok=True)
-  own = tempfile.mkdtemp(prefix='.alignflow_tf.', dir=downloads)
-  try:
+  with _aside.folder(downloads, '.alignflow_tf.') as own:
     if builder.url_infos:
       _pass_on(downloads, own, builder.name, _link)
     try:
@@ -139,8 +138,6 @@ def _prepare(builder: Any, data_dir: str) -> None:
     finally:
       if builder.url_infos:
         _pass_on(own, downloads, builder.name, os.replace)
-  finally:
-    shutil.rmtree(own, ignore_errors=True)
 
 
 def _pass_on(source: str, target: str, name: str,

@@ -4,10 +4,34 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
+import math
 
 import numpy as np
 
 from alignflow_tf._lazy import tensorflow as tf
+
+_ALIGNMENT = 64  # Bytes; what TensorFlow asks of memory that it shares.
+
+
+def empty(shape: Sequence[int]) -> np.ndarray:
+  """An uninitialised uint8 array that `to_tensor` need not copy."""
+  size = math.prod(shape)
+  buffer = np.empty(size + _ALIGNMENT, np.uint8)
+  start = -buffer.ctypes.data % _ALIGNMENT
+  return buffer[start:start + size].reshape(shape)
+
+
+def to_tensor(images: np.ndarray) -> tf.Tensor:
+  """Images as a uint8 tensor on the CPU.
+
+  Those from `empty` are shared, so they must not be written to any more; the
+  usual ways (`tf.convert_to_tensor`) copy them once or twice.
+  """
+  if images.size and images.dtype == np.uint8 and images.flags.carray and (
+      images.ctypes.data % _ALIGNMENT == 0):
+    return tf.experimental.dlpack.from_dlpack(images.__dlpack__())
+  with tf.device('/CPU:0'):
+    return tf.convert_to_tensor(images, tf.uint8)
 
 
 class Store(abc.ABC):
@@ -49,16 +73,28 @@ class ArrayStore(Store):
 
   def __init__(
       self,
-      images: np.ndarray,
+      images: np.ndarray | tf.Tensor,
       labels: np.ndarray | None,
       keys: Sequence[str],
+      rows: np.ndarray | None = None,
   ):
+    """Holds images.
+
+    Args:
+      images: uint8 [N, H, W, C]. A tensor is not copied, so that the splits of
+        one source can share it.
+      labels: int64 [n] or None.
+      keys: n names.
+      rows: int64 [n], which of the images are this store's; None for all.
+    """
     super().__init__(tuple(images.shape[1:]), labels, keys)
     with tf.device('/CPU:0'):
-      # Not `tf.constant`, which makes a second copy on its way.
       self._images = tf.convert_to_tensor(images, tf.uint8)
+      self._rows = None if rows is None else tf.constant(rows, tf.int64)
 
   def images(self, indices: tf.Tensor) -> tf.Tensor:
+    if self._rows is not None:
+      indices = tf.gather(self._rows, indices)
     return tf.gather(self._images, indices)
 
 

@@ -8,12 +8,11 @@ import itertools
 import json
 import os
 import re
-import shutil
-import tempfile
 
 from absl import logging
 import tensorflow as tf
 
+from alignflow_tf import _aside
 from alignflow_tf import alignflow
 from alignflow_tf import baselines
 from alignflow_tf import bijectors
@@ -146,15 +145,15 @@ def export_model(
           for s, t in itertools.permutations(model.domains, 2)]
   made += [factory.domain(d) for d in served]
 
+  stack = contextlib.ExitStack()
   try:
     os.makedirs(output, exist_ok=True)
-    partial = tempfile.mkdtemp(prefix='.partial-', dir=output)
+    partial = stack.enter_context(_aside.folder(output, '.partial-'))
   except OSError as e:
     raise ExportError(
         f'`output` {output!r} cannot be written to ({e}). Name another folder, '
         'or make it writable.') from e
   try:
-    os.chmod(partial, 0o755)
     for servable in made:
       path = os.path.join(partial, servable.name)
       with _quiet():
@@ -190,7 +189,7 @@ def export_model(
         f'{checkpoints.first_line(e)}). Make room, or make it writable, and '
         'export again.') from e
   finally:
-    shutil.rmtree(partial, ignore_errors=True)
+    stack.close()
     # A process that exports again and again would keep all the graphs.
     bijectors.clear_cache()
   return paths

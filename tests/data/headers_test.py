@@ -83,6 +83,24 @@ def test_palette(tmp_path):
     headers.read(str(tmp_path / 'p.bmp'))
 
 
+@pytest.mark.parametrize('grey', [True, False])
+def test_a_gif_frame_with_a_palette_of_its_own(tmp_path, grey):
+  path = tmp_path / 'a.gif'
+  Image.fromarray(_GREY).save(path)
+  content = bytearray(path.read_bytes())
+  size = 3 * 2 ** ((content[10] & 7) + 1)
+  table = content[13:13 + size]
+  assert headers.read(str(path)).grey
+  if not grey:
+    table[::3] = bytes(size // 3)
+  at = content.index(b',', 13 + size) + 9
+  content[at] = 0x80 | content[10] & 7
+  path.write_bytes(content[:at + 1] + table + content[at + 1:])
+  assert headers.read(str(path)).grey == grey
+  red, green = np.moveaxis(_decoded(path), -1, 0)[:2]
+  assert (red == green).all() == grey
+
+
 def test_alpha_is_blended_over_white(tmp_path):
   rgba = np.zeros((4, 4, 4), np.uint8)
   rgba[:2, :, 3] = 255
@@ -196,6 +214,10 @@ def _png_header(width, height):
     (b'\x89PNG\r\n\x1a\n\x00\x00', r'damaged|cut short'),
     (b'\xff\xd8\xff\xe0\x00\x10JF', r'cut short|damaged'),
     (b'\xff\xd8\xff\xd9', r'names no size'),
+    (b'\xff\xd8\xff\xe1\x00\x00' + bytes(9), r'^its JPEG header is damaged$'),
+    (b'\xff\xd8\xff\xe0\x00\x01' + bytes(9), r'^its JPEG header is damaged$'),
+    (b'\xff\xd8\xff\xc0\x00\x07\x08\x00\x04\x00\x04\x01',
+     r'^its JPEG header is damaged$'),
     (b'\xff\xd8\xff\xc0\x00\x11\x0c\x00\x04\x00\x04\x01', r'12 bits a sample'),
     (b'GIF89a\x01', r'cut short'),
     (b'BM123', r'cut short'),

@@ -7,7 +7,6 @@ import os
 import pathlib
 import socket
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -161,12 +160,13 @@ def test_no_network_and_no_data(name, data_dir, tmp_path, monkeypatch):
   monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path / 'default'))
   (tmp_path / 'empty').mkdir()
   given = data_dir and str(tmp_path / data_dir)
-  start = time.time()
+  # TFDS would retry for minutes.
+  monkeypatch.setattr(  # Not an Exception, so nothing catches it.
+      records, '_prepare', lambda *args: pytest.fail('a download was tried'))
   with pytest.raises(data.DataError, match=(
       r'`data_dir` is .*no records of.*server cannot be reached.*`data_dir` '
       r"that holds them.*dataset='digits'")):
     data.load(name, data_dir=given)
-  assert time.time() - start < 5
   assert not list((tmp_path / 'empty').iterdir())
   assert not (tmp_path / 'nowhere').exists()
 
@@ -176,7 +176,7 @@ def test_download_off(tmp_path):
     data.load('svhn_mnist', data_dir=str(tmp_path), download=False)
 
 
-def test_a_silent_network_takes_two_seconds(monkeypatch):
+def test_a_silent_network_is_not_waited_for(monkeypatch):
   over, ended = threading.Event(), threading.Event()
 
   def silent(*args, **kwargs):
@@ -185,9 +185,8 @@ def test_a_silent_network_takes_two_seconds(monkeypatch):
     raise OSError('no network')
 
   monkeypatch.setattr(socket, 'create_connection', silent)
-  start = time.time()
   assert not network.reachable('https://example.org/a')
-  assert time.time() - start < 20
+  assert not ended.is_set()
   over.set()
   assert ended.wait(60)
 
@@ -328,6 +327,11 @@ def test_what_stays_of_a_download(tmp_path, checked, fails):
   folder = tmp_path / 'downloads' / 'usps'
   folder.mkdir(parents=True)
   (folder / 'old.bz2').write_text('old')
+  # What a killed process has left.
+  killed = tmp_path / 'downloads' / '.alignflow_tf.abc'
+  (killed / 'files' / 'usps').mkdir(parents=True)
+  (killed / 'files' / 'usps' / 'half.bz2').touch()
+  (killed / 'lock').touch()
   part = 'part.bz2.tmp.1/part.bz2'
   seen = []
 

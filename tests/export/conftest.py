@@ -38,6 +38,9 @@ def exported(tmp_path_factory):
   directory = tmp_path_factory.mktemp('export')
   run = _make_run(directory / 'run')
   base = directory / 'serving'
+  # As an export leaves it that is killed.
+  (base / '.partial-abc' / 'files' / 'ink').mkdir(parents=True)
+  (base / '.partial-abc' / 'lock').touch()
   paths = export.export_run(run.directory, str(base))
   return types.SimpleNamespace(
       run=run, model=train.load(run.directory), base=base,
