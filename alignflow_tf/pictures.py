@@ -76,6 +76,8 @@ def worst_round_trips(
     A uint8 picture `[height, width, 3]`.
   """
   errors = round_trip_errors(evaluators[0], images, source, target)
+  # What is not finite is the worst.
+  errors = np.nan_to_num(errors, nan=np.inf)
   shown = images[np.argsort(-errors, kind='stable')[:num]]
   rows = [shown]
   for evaluator in evaluators:

@@ -55,14 +55,18 @@ def scatter(series: Mapping[str, Sequence[tuple[float, float]]], title: str,
   """A scatter plot.
 
   Args:
-    series: Points (x, y) by name.
+    series: Points (x, y) by name; those that are not finite are left out.
     title: What is drawn.
     line: Ends of a line that the points should lie on.
 
   Returns:
-    An SVG element with its caption.
+    An SVG element with its caption, or '' where there is nothing to draw.
   """
+  series = {name: [p for p in found if all(map(math.isfinite, p))]
+            for name, found in series.items()}
   points = [p for s in series.values() for p in s] + list(line or ())
+  if not points:
+    return ''
   frame = _Frame(points)
   parts = [frame.axes()]
   if line:

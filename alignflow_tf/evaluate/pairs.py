@@ -77,7 +77,8 @@ def retrieval(translated: np.ndarray, targets: np.ndarray) -> dict[str, float]:
 
   Targets are ranked by their squared distance from the translation. Equal
   distances are taken in random order, of which these are the expectations, so
-  that equal targets (water next to water) neither help nor hurt.
+  that equal targets (water next to water) neither help nor hurt. A translation
+  that is not finite has its partner in the last place.
 
   Args:
     translated: N translations.
@@ -93,6 +94,9 @@ def retrieval(translated: np.ndarray, targets: np.ndarray) -> dict[str, float]:
   x = translated.reshape(n, -1).astype(np.float64)
   y = targets.reshape(n, -1).astype(np.float64)
   squares = np.square(y).sum(axis=1)
+  # All comparisons with NaN are false, which would be the first place.
+  lost = ~np.isfinite(x).all(axis=1)
+  x[lost] = 0.
   nearer, equal = np.zeros(n), np.zeros(n)
   step = max(1, _CHUNK // n)
   for i in range(0, n, step):
@@ -103,8 +107,11 @@ def retrieval(translated: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     close = np.abs(distance - own) <= 1e-9 * max(1., float(squares.max()))
     nearer[rows] = ((distance < own) & ~close).sum(axis=1)
     equal[rows] = close.sum(axis=1) - 1
+  nearer[lost], equal[lost] = n - 1, 0.
+
   def top(k: int) -> float:
     return float(np.clip((k - nearer) / (1. + equal), 0., 1.).mean())
+
   return {
       'top_1': top(1), 'top_5': top(5),
       'percentile': float(1. - ((nearer + 0.5 * equal) / (n - 1)).mean())}
@@ -114,6 +121,8 @@ def palette_agreement(
     translated: np.ndarray, targets: np.ndarray, palette: np.ndarray
 ) -> dict[str, float]:
   """Agreement of the nearest colours of a palette, pixel by pixel.
+
+  Pixels that are not finite are of no class, and wrong.
 
   Args:
     translated: N translations of 3 channels.
@@ -127,23 +136,26 @@ def palette_agreement(
   """
   got, want = _classes(translated, palette), _classes(targets, palette)
   size = len(palette)
+  # One more on either side, of no class.
   counts = np.bincount(
-      (want * size + got).ravel(), minlength=size**2).reshape(size, size)
-  hits = np.diag(counts)
-  union = counts.sum(axis=0) + counts.sum(axis=1) - hits
+      (want * (size + 1) + got).ravel(),
+      minlength=(size + 1)**2).reshape(size + 1, size + 1)
+  hits = np.diag(counts)[:size]
+  union = (counts.sum(axis=0) + counts.sum(axis=1))[:size] - hits
   there = union > 0
   return {'class_accuracy': float(hits.sum() / counts.sum()),
           'mean_iou': float((hits[there] / union[there]).mean())}
 
 
 def _classes(images: np.ndarray, palette: np.ndarray) -> np.ndarray:
-  """Index of the nearest colour of each pixel, `[N, H, W]`."""
+  """Index of the nearest colour of each pixel, `[N, H, W]`; K for none."""
   pixels = images.reshape(-1, 3).astype(np.float64)
   found = np.empty(len(pixels), np.int64)
   step = max(1, _CHUNK // (3 * len(palette)))
   for i in range(0, len(pixels), step):
     gap = pixels[i:i + step, np.newaxis] - palette
     found[i:i + step] = np.square(gap).sum(axis=-1).argmin(axis=-1)
+  found[~np.isfinite(pixels).all(axis=-1)] = len(palette)
   return found.reshape(images.shape[:-1])
 
 

@@ -34,16 +34,17 @@ _PALETTES = {
 }
 
 
-def of(dataset: str, domain: str) -> np.ndarray | None:
+def of(dataset: str, domain: str, channels: int = 3) -> np.ndarray | None:
   """The palette of a domain.
 
   Args:
     dataset: Name of the dataset.
     domain: Name of a domain of it.
+    channels: Channels of the images.
 
   Returns:
     Colours `[K, 3]` in [0, 1], or None where the domain is not drawn with few
-    colours.
+    colours, or its images have lost them.
   """
-  colours = _PALETTES.get((dataset, domain))
+  colours = _PALETTES.get((dataset, domain)) if channels == 3 else None
   return None if colours is None else np.asarray(colours, np.float64) / 255.

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ['frechet_distance', 'kernel_distance']
+__all__ = ['frechet_distance', 'kernel_distance', 'within']
+
+# So many values of a kernel are held at a time: 32 MB.
+_BLOCK = 2**22
 
 
-def kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
+def kernel_distance(x: np.ndarray, y: np.ndarray,
+                    within_y: float | None = None) -> float:
   """KID: squared maximum mean discrepancy, kernel `(x . y / d + 1)**3`.
 
   The unbiased estimate over all pairs, so it may be below 0 for sets that do
@@ -16,9 +20,11 @@ def kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
   Args:
     x: Features `[N, d]`, N at least 2.
     y: Features `[M, d]`, M at least 2.
+    within_y: `within(y)`, where it is known already.
 
   Returns:
-    The distance; its unit is that of the features.
+    The distance; its unit is that of the features. NaN where these are not
+    finite.
 
   Raises:
     ValueError: If the shapes do not fit.
@@ -29,14 +35,30 @@ def kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
        4. https://arxiv.org/abs/1801.01401
   """
   x, y = _check(x, y)
-  n, m, d = len(x), len(y), x.shape[1]
-  def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (a @ b.T / d + 1.)**3
-  within_x, within_y = kernel(x, x), kernel(y, y)
-  return float(
-      (within_x.sum() - np.trace(within_x)) / (n * (n - 1)) +
-      (within_y.sum() - np.trace(within_y)) / (m * (m - 1)) -
-      2. * kernel(x, y).mean())
+  if within_y is None:
+    within_y = within(y)
+  return within(x) + within_y - 2. * _kernel_sum(x, y) / (len(x) * len(y))
+
+
+def within(x: np.ndarray) -> float:
+  """Mean kernel of all pairs of different features of a set `[N, d]`."""
+  x = x.astype(np.float64)
+  with np.errstate(over='ignore', invalid='ignore'):
+    own = np.square(x).sum(axis=1) / x.shape[1] + 1.
+    total = _kernel_sum(x, x) - float((own * own * own).sum())
+  return total / (len(x) * (len(x) - 1))
+
+
+def _kernel_sum(x: np.ndarray, y: np.ndarray) -> float:
+  """Sum of the kernel over all pairs, a block of rows at a time."""
+  total, step = 0., max(1, _BLOCK // len(y))
+  # Features too large for a cube give inf or NaN, as they should.
+  with np.errstate(over='ignore', invalid='ignore'):
+    for i in range(0, len(x), step):
+      kernel = x[i:i + step] @ y.T / x.shape[1] + 1.
+      # An integer power takes many times as long.
+      total += float((kernel * kernel * kernel).sum())
+  return total
 
 
 def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
@@ -50,7 +72,8 @@ def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
     y: Features `[M, d]`, M at least 2.
 
   Returns:
-    The distance, 0 or more; its unit is that of the features, squared.
+    The distance, 0 or more; its unit is that of the features, squared. NaN
+    where these are not finite, or too large.
 
   Raises:
     ValueError: If the shapes do not fit.
@@ -62,9 +85,12 @@ def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
        https://arxiv.org/abs/1706.08500
   """
   x, y = _check(x, y)
-  gap = x.mean(axis=0) - y.mean(axis=0)
-  x_covariance, y_covariance = (
-      np.atleast_2d(np.cov(f, rowvar=False)) for f in (x, y))
+  with np.errstate(over='ignore', invalid='ignore'):
+    gap = x.mean(axis=0) - y.mean(axis=0)
+    x_covariance, y_covariance = (
+        np.atleast_2d(np.cov(f, rowvar=False)) for f in (x, y))
+    if not np.isfinite((x_covariance @ y_covariance).sum() + gap @ gap):
+      return float('nan')
   # sqrt(C_x C_y) has the trace of sqrt(R C_y R) with R = sqrt(C_x): symmetric,
   # so its eigenvalues are real.
   values, vectors = np.linalg.eigh(x_covariance)

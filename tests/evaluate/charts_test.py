@@ -33,6 +33,13 @@ def test_a_constant_has_a_place():
   assert root.findall('.//polyline')
 
 
+def test_a_scatter_leaves_out_what_is_not_finite():
+  root = _parse(charts.scatter(
+      {'a': [(math.nan, 1.), (0.5, 0.5), (1., math.inf)]}, 'Critics'))
+  assert len(root.findall('.//circle')) == 1
+  assert charts.scatter({'a': [(math.nan, 1.)]}, 'Critics') == ''
+
+
 def test_scatter_has_its_line():
   points = [(i / 2000, 1. - i / 2000) for i in range(2000)]
   root = _parse(charts.scatter({'a': points}, 'Critics', ((0., 1.), (1., 0.))))

@@ -81,10 +81,32 @@ def test_palette():
   assert found['mean_iou'] == pytest.approx((1 / 2 + 2 / 3) / 2)
 
 
+def test_what_is_not_finite_comes_last():
+  x = _images()
+  translated = x.copy()
+  translated[:5, 3, 4] = np.nan
+  found = pairs.retrieval(translated, x)
+  assert found == {'top_1': 0.75, 'top_5': 0.75, 'percentile': 0.75}
+  translated[:] = np.inf
+  assert pairs.retrieval(translated, x) == {
+      'top_1': 0., 'top_5': 0., 'percentile': 0.}
+  assert np.isnan(pairs.mse(np.full_like(x, np.nan), x))
+
+
+def test_pixels_that_are_not_finite_have_no_colour():
+  palette = np.array([[0., 0., 0.], [1., 0., 0.]])
+  want = np.zeros((1, 2, 2, 3))  # All black, the first colour.
+  got = want.copy()
+  got[0, 0, 0, 1] = np.nan
+  assert pairs.palette_agreement(got, want, palette) == {
+      'class_accuracy': 0.75, 'mean_iou': 0.75}
+
+
 def test_palettes_are_of_drawn_domains():
   assert palettes.of('maps', 'map').shape == (5, 3)
   assert palettes.of('facades', 'label').max() == 1.
   assert palettes.of('maps', 'aerial') is None
+  assert palettes.of('maps', 'map', 1) is None
 
 
 def test_distances_of_normal_features():
@@ -99,6 +121,30 @@ def test_distances_of_normal_features():
   for distance in (realism.kernel_distance, realism.frechet_distance):
     with pytest.raises(ValueError, match=r'shapes \[N, d\] and \[M, d\]'):
       distance(x, y[:, :2])
+
+
+def test_distances_of_what_is_not_finite():
+  x = np.random.RandomState(0).randn(9, 3)
+  for value in (np.nan, np.inf, 1e200):
+    y = x.copy()
+    y[2, 1] = value
+    for distance in (realism.kernel_distance, realism.frechet_distance):
+      assert not np.isfinite(distance(y, x))
+      assert not np.isfinite(distance(x, y))
+
+
+def test_kernel_distance_in_blocks(monkeypatch):
+  random = np.random.RandomState(0)
+  x, y = random.randn(50, 3), random.randn(40, 3) + 1.
+  def mean(a, b):
+    return np.mean([(p @ q / 3. + 1.)**3 for i, p in enumerate(a)
+                    for j, q in enumerate(b) if a is not b or i != j])
+  want = mean(x, x) + mean(y, y) - 2. * mean(x, y)
+  for block in (realism._BLOCK, 280, 1):
+    monkeypatch.setattr(realism, '_BLOCK', block)
+    assert realism.kernel_distance(x, y) == pytest.approx(want)
+    assert realism.kernel_distance(x, y, realism.within(y)) == pytest.approx(
+        want)
 
 
 def test_kernel_distance_is_unbiased():
