@@ -156,7 +156,8 @@ class DomainSet:
     class in proportion. Not so here, where even that would use labels: training
     and validation images of these domains are put together and cut anew, in
     the order of the hash of their places. Keys, which may hold the name of a
-    class, are replaced by places. Test is the same test.
+    class, are replaced by places. Test is the same test. `describe` has
+    `without_labels` for them, by which a run's data are cut the same again.
 
     Args:
       *names: Domains.
@@ -478,7 +479,8 @@ def _without_labels(domain: Domain) -> Domain:
         parts, order[:held] if split == 'validation' else order[held:])
 
   return dataclasses.replace(
-      domain, open_split=open_split, labelled=False, _stores={})
+      domain, open_split=open_split, labelled=False, _stores={},
+      info={**domain.info, 'without_labels': True})
 
 
 def _options() -> tf.data.Options:

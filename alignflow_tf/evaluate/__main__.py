@@ -27,7 +27,8 @@ _CLASSIFY = flags.DEFINE_bool(
     'Whether to train classifiers on translated images, where data have '
     'labels.')
 _SEED = flags.DEFINE_integer(
-    'seed', 0, 'Seed of dequantisation and classifiers.', lower_bound=0)
+    'seed', 0, 'Seed of dequantisation and classifiers.', lower_bound=0,
+    upper_bound=2**32 - 1)
 _DATA_DIR = flags.DEFINE_string(
     'data_dir', None, "Directory of the data; the run's own by default.")
 _CHECKPOINT = flags.DEFINE_string(
@@ -56,6 +57,10 @@ def main(argv: Sequence[str]) -> None:
         _RUN.value, _OUTPUT.value, _LIMIT.value, _CLASSIFY.value, _SEED.value,
         _DATA_DIR.value, _SPLIT.value, _CHECKPOINT.value, _REFERENCES.value,
         _SUPERVISED.value, _INCEPTION.value)
+  except KeyboardInterrupt:
+    print('alignflow_tf.evaluate: stopped before all figures were there; '
+          'evaluate again.', file=sys.stderr)
+    sys.exit(130)
   except (data.DataError, runs.RunError) as e:
     sys.exit(f'alignflow_tf.evaluate: {e}')
   except OSError as e:

@@ -93,8 +93,13 @@ def agreement(
   takes for translated, and no density is needed to check it. (For CycleGAN,
   whose generators are not each other's inverse, nothing of the kind holds.)
 
+  It is exact for critics that see images as they are. With noise they are the
+  best for blurred densities, which no flow takes to each other: the sum is then
+  near 1 only where the densities hardly change within the noise.
+
   Args:
-    evaluator: Evaluator of the model.
+    evaluator: Evaluator of the model, of the weights that the critics were
+      trained on, not of their average.
     critics: The critics of its two domains.
     images: For each domain, float32 images `[N, H, W, C]` in [0, 1].
     gan_loss: Name of the adversarial loss.
@@ -104,8 +109,8 @@ def agreement(
   Returns:
     `points`: for images of either domain, pairs (C_A(a), C_B(b)), means over
     patches; `gap`: mean of `|C_A(a) + C_B(b) - 1|`; `correlation` of the pairs,
-    -1 at best. None where the loss's best critic is no probability, or there
-    are not two domains.
+    -1 at best; `noise`. None where the loss's best critic is no probability, or
+    there are not two domains.
   """
   domains = tuple(critics)
   if len(domains) != 2 or gan_loss not in (*_LOGISTIC, *_DIRECT):
@@ -133,6 +138,7 @@ def agreement(
   both = np.concatenate(list(points.values()))
   spread = both.std(axis=0).prod()
   return {
+      'noise': float(noise),
       'gap': float(np.abs(both.sum(axis=1) - 1.).mean()),
       'correlation': float(
           ((both - both.mean(axis=0)).prod(axis=1)).mean() / spread

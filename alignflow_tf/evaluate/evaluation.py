@@ -47,7 +47,7 @@ def evaluate(
   """Evaluates the averaged weights of a run on its test split.
 
   Writes `evaluation.json`, the figures; `report.html`, a page with all of it;
-  and pictures.
+  and pictures. Numbers that are not finite are null in JSON.
 
   Args:
     run_dir: The run directory.
@@ -58,7 +58,9 @@ def evaluate(
       data have labels.
     seed: Seed of dequantisation and classifiers.
     data_dir: Directory of the data, where they have moved since training.
-    split: 'test', or 'validation' to choose settings by.
+    split: 'test', or 'validation' to choose settings by: the images that
+      training held out, also of a run that saw no labels of a domain
+      (`alignflow_tf.adapt`), whose validation images have none then.
     checkpoint: 'newest', 'best' on validation data, or a step.
     references: Directory of networks that depend on the data alone; see
       `references.default_directory`.
@@ -86,6 +88,10 @@ def evaluate(
           f'`{name}` must be an integer of at least {least}, and below 2**32, '
           f'got {value!r}.')
   begin = time.monotonic()
+  run_dir = os.path.expanduser(run_dir)
+  output = os.path.expanduser(output) if output else os.path.join(
+      run_dir, 'evaluation' if split == 'test' else f'evaluation_{split}')
+  references = references_lib.place(references)
   run = runs.Run(run_dir)
   path = run.checkpoint(checkpoint)
   step = path.rsplit('-', 1)[1]
@@ -97,17 +103,18 @@ def evaluate(
   inception = inception_weights and references_lib.inception_features(
       inception_weights)
   evaluator = metrics.Evaluator(model)
-  output = output or os.path.join(
-      run_dir, 'evaluation' if split == 'test' else f'evaluation_{split}')
   os.makedirs(output, exist_ok=True)
 
-  test = images_of(domains, split, limit)
+  test = images_of(_as_trained(run, domains, split), split, limit)
   result: dict[str, Any] = {
       'run': run_dir,
       'checkpoint': os.path.basename(path),
       'seed': seed,
       'split': split,
       'limit': limit,
+      'supervised': supervised,
+      'references': references,
+      'inception_weights': inception_weights,
       'images': {d: len(test[d]['image']) for d in run.domains},
       'paired': domains.paired,
       'translation': {}, 'chance': {}, 'features': {},
@@ -130,10 +137,9 @@ def evaluate(
   result['pictures'] = pictures.write_all(
       output, evaluator, {d: test[d]['image'] for d in run.domains},
       paired=domains.paired)
-  result['critics'] = critics_lib.agreement(
-      evaluator, runs.load_critics(run_dir, step),
-      {d: test[d]['image'][:_COMPARED] for d in run.domains}, config.gan_loss,
-      config.critic_noise, seed) if evaluator.has_densities else None
+  if evaluator.has_densities:
+    result['critics'] = _agreement(
+        run, step, {d: test[d]['image'][:_COMPARED] for d in run.domains}, seed)
   path = os.path.join(output, 'evaluation.json')
   config_lib.dump(path, result)
   kept = references_lib.References(domains, references)
@@ -157,7 +163,7 @@ def evaluate(
       result['accuracy'][f'{s}_to_{t}'] = labels_lib.label_transfer(
           evaluator, train, test, s, t, domains.num_classes, seed,
           # Of seed 0 it is trained already, on the same images.
-          kept.classifier(s) if seed == 0 else None)
+          kept.classifier(s) if supervised and seed == 0 else None)
   result['seconds'] = round(time.monotonic() - begin, 1)
   config_lib.dump(path, result)
   result['report'] = os.path.join(output, 'report.html')
@@ -186,12 +192,38 @@ def images_of(domains: data.DomainSet, split: str, limit: int | None = None
           for d in domains.domains}
 
 
+def _agreement(run: runs.Run, step: str, images: dict[str, np.ndarray],
+               seed: int) -> dict[str, Any] | None:
+  """See `critics.agreement`; of the weights that the critics were trained on.
+
+  Those are the newest ones, not their moving average.
+  """
+  critics = runs.load_critics(run.directory, step)
+  if not critics:
+    return None
+  evaluator = metrics.Evaluator(
+      runs.load(run.directory, average=False, checkpoint=step))
+  return critics_lib.agreement(evaluator, critics, images, run.config.gan_loss,
+                               run.config.critic_noise, seed)
+
+
+def _as_trained(run: runs.Run, domains: data.DomainSet, split: str
+               ) -> data.DomainSet:
+  """The domains, their validation images cut as they were for the run.
+
+  In another cut, most of what is held out were training images.
+  """
+  hidden = run.without_labels() if split == 'validation' else ()
+  return domains.without_labels(*hidden) if hidden else domains
+
+
 def _dequantisation(evaluator: metrics.Evaluator, levels: np.ndarray,
                     domain: str, seed: int) -> dict[str, float]:
   """How far the mean bits/dim depend on the noise that is drawn."""
   some = levels[:_COMPARED]
-  means = [float(evaluator.bits_per_dim(some, domain, seed + i).mean())
-           for i in range(_NOISES)]
+  means = [
+      float(evaluator.bits_per_dim(some, domain, (seed + i) % 2**32).mean())
+      for i in range(_NOISES)]
   return {'spread': max(means) - min(means), 'seeds': _NOISES,
           'images': len(some)}
 
@@ -235,9 +267,12 @@ def table(result: dict[str, Any]) -> str:
     if result['features'][direction]:
       lines.append(f'  KID, FID: {result["features"][direction]}')
   if result['critics']:
+    noise = result['critics']['noise']
     lines += ['', 'critics at both ends of a translation: |C + C - 1| '
               f'{result["critics"]["gap"]:.3f}, correlation '
-              f'{result["critics"]["correlation"]:.2f} (best 0 and -1)']
+              f'{result["critics"]["correlation"]:.2f} (best 0 and -1' + (
+                  f', not exactly so with critic noise {noise:g})' if noise
+                  else ')')]
   if result['accuracy']:
     lines += ['', f"accuracy on the target's {result['split']} images of a "
               'classifier trained on', f'  {"":<24} {"source images":>14} '

@@ -20,7 +20,7 @@ from alignflow_tf import images as images_lib
 from alignflow_tf import networks
 from alignflow_tf.evaluate import labels as labels_lib
 
-__all__ = ['References', 'default_directory', 'inception_features']
+__all__ = ['References', 'default_directory', 'inception_features', 'place']
 
 # Updates, images an update, and updates between looks at validation pairs.
 STEPS = 1500
@@ -35,6 +35,11 @@ Features = Callable[[np.ndarray], np.ndarray]
 def default_directory() -> str:
   """Where references are kept by default."""
   return os.path.expanduser('~/.cache/alignflow_tf/references')
+
+
+def place(directory: str | None) -> str:
+  """Absolute path of a directory of references; of the default for None."""
+  return os.path.abspath(os.path.expanduser(directory or default_directory()))
 
 
 class References:
@@ -57,10 +62,16 @@ class References:
                        default=str)
     height, width, channels = domains.event_shape
     self.directory = os.path.join(
-        directory or default_directory(),
+        place(directory),
         f'{domains.name}_{height}x{width}x{channels}_'
         f'{hashlib.sha256(facts.encode()).hexdigest()[:10]}')
     self._networks: dict[str, keras.Model] = {}
+
+  @property
+  def from_pairs(self) -> bool:
+    """Whether regression networks are to be had: of pairs 4 divides in size."""
+    height, width, _ = self._domains.event_shape
+    return self._domains.paired and not (height % 4 or width % 4)
 
   def supervised(self, source: str, target: str) -> Features:
     """A regression network from source to target, trained on training pairs.
@@ -78,8 +89,13 @@ class References:
       A function of images `[N, H, W, C]` in [0, 1] to as many.
 
     Raises:
-      DataError: If the domains are not paired.
+      DataError: If there is none; see `from_pairs`.
     """
+    if not self.from_pairs:
+      raise data.DataError(
+          '`domains` must be paired, and 4 must divide the size of the images, '
+          f'for a supervised network, got {self._domains.name!r}, '
+          f'{self._domains.event_shape}.')
     network = self._regressor(source, target)
     return lambda images: _predict(network, images, 'image') / 2. + 0.5
 
@@ -91,9 +107,10 @@ class References:
 
     Returns:
       A function of images `[N, H, W, C]` in [0, 1] to features `[N, d]`, and
-      what it is; None where the domain has neither labels nor partners.
+      what it is; None where the domain has neither labels nor partners of a
+      size that will do.
     """
-    if self._domains.paired:
+    if self.from_pairs:
       other = next(d for d in self._domains.domains if d != domain)
       network = self._regressor(domain, other)
       return (lambda images: _predict(network, images, 'features'),

@@ -138,8 +138,9 @@ def picture(path: str) -> str:
 
 
 def _number(pattern: str, value: Any) -> str:
-  return '' if value is None or not math.isfinite(value) else (
-      pattern.format(value))
+  if value is None:
+    return ''
+  return pattern.format(value) if math.isfinite(value) else 'not finite'
 
 
 def _heading(direction: str) -> str:
@@ -267,6 +268,10 @@ def _critics(result: Mapping[str, Any]) -> list[str]:
   if not found:
     return []
   a, b = result['images']
+  noise = '' if not found['noise'] else (
+      ' This is exact for critics that see images as they are; these saw noise '
+      f'of {found["noise"]:g} (critic_noise), so even the best ones agree only '
+      'roughly.')
   return [
       '<h2>Critics</h2>',
       charts.scatter(
@@ -276,7 +281,8 @@ def _critics(result: Mapping[str, Any]) -> list[str]:
       '<p class="note">The best critics of equation 6 agree: '
       f'C_{html.escape(a)} + C_{html.escape(b)} = 1 (dashed; theorem 2, see '
       f'docs/evaluation.md). Mean distance: {found["gap"]:.3f}; correlation '
-      f'{found["correlation"]:.2f}, -1 at best.</p>']
+      f'{found["correlation"]:.2f}, -1 at best.{noise} The flows are those '
+      'that the critics were trained on, not their moving average.</p>']
 
 
 def _curves(path: str) -> list[str]:

@@ -55,6 +55,7 @@ FIGURES: Mapping[str, Figure] = {
         'label kept', 'share', '{:.1%}', 'higher'),
     'kid': Figure('KID', 'of the features named', '{:.4f}', 'lower'),
     'fid': Figure('FID', 'of the features named', '{:.3f}', 'lower'),
+    'not_finite': Figure('not finite', 'share of images', '{:.1%}', 'lower'),
 }
 
 ROWS: Mapping[str, str] = {
@@ -94,27 +95,32 @@ class Judge:
   seed: int = 0
 
   def __post_init__(self) -> None:
-    self._palette = palettes.of(self.domains.name, self.target)
-    self._features = None
-    if self.inception is not None:
-      self._features = self.inception
-      self.features = 'InceptionV3, last pooling'
-    else:
-      found = self.references.features(self.target) if self.supervised else None
-      self._features, self.features = found or (None, '')
+    self._palette = palettes.of(
+        self.domains.name, self.target, self.domains.event_shape[-1])
+    # One image is not to be compared with others.
+    self._several = min(len(self.sources), len(self.targets)) > 1
+    found: tuple[references_lib.Features, str] | None = None
+    if self._several and self.inception is not None:
+      found = self.inception, 'InceptionV3, last pooling'
+    elif self._several and self.supervised:
+      found = self.references.features(self.target)
+    self._features = found[0] if found else None
+    self.features = found[1] if found else ''
     self._classifier = None
     if self.supervised and self.source_labels is not None:
       self._classifier = self.references.classifier(self.target)
     self._target_features = (
         None if self._features is None else self._features(self.targets))
+    self._target_within = None if self._target_features is None else (
+        realism.within(self._target_features))
 
   @property
   def chance(self) -> dict[str, float]:
     """What retrieval and labels give by chance."""
     n = len(self.targets)
     result: dict[str, float] = {}
-    if self.domains.paired:
-      result |= {'top_1': 1. / n, 'top_5': 5. / n, 'percentile': 0.5}
+    if self.domains.paired and self._several:
+      result |= {'top_1': 1. / n, 'top_5': min(1., 5. / n), 'percentile': 0.5}
     if self._classifier is not None:
       result['label_agreement'] = 1. / (self.domains.num_classes or 1)
     return result
@@ -123,19 +129,27 @@ class Judge:
     """Figures of translations of `sources`, by the names of `FIGURES`.
 
     All but `mse_unclipped` are of pixels clipped to [0, 1], as a viewer sees
-    them.
+    them. `not_finite` is there where there are such translations: errors and
+    distances of sets are NaN then, and in all else these images are wrong. One
+    image has no figures that compare images with others.
     """
-    clipped = np.clip(translated, 0., 1.)
+    # An infinite pixel is not to pass for white.
+    finite = np.isfinite(translated)
+    clipped = np.where(
+        finite, np.clip(translated, 0., 1.), np.float32(np.nan))
+    whole = finite.reshape(len(finite), -1).all(axis=1)
     result: dict[str, float] = {}
     if self.domains.paired:
       result |= {
           'mse': pairs.mse(clipped, self.targets),
           'mse_unclipped': pairs.mse(translated, self.targets),
           'l1': pairs.l1(clipped, self.targets),
-          'ssim': pairs.ssim(clipped, self.targets),
-          'demeaned_mse': pairs.demeaned_mse(clipped, self.targets),
-          'correlation': pairs.correlation(clipped, self.targets),
-      } | pairs.retrieval(clipped, self.targets)
+          'ssim': pairs.ssim(clipped, self.targets)}
+      if self._several:
+        result |= {
+            'demeaned_mse': pairs.demeaned_mse(clipped, self.targets),
+            'correlation': pairs.correlation(clipped, self.targets),
+        } | pairs.retrieval(clipped, self.targets)
       if self._palette is not None:
         result |= pairs.palette_agreement(clipped, self.targets, self._palette)
     if self._classifier is not None and self.source_labels is not None:
@@ -143,8 +157,13 @@ class Judge:
           self._classifier, clipped, self.source_labels)
     if self._features is not None and self._target_features is not None:
       got = self._features(clipped)
-      result['kid'] = realism.kernel_distance(got, self._target_features)
+      # Networks may lose a NaN on the way.
+      got = np.where(whole[:, np.newaxis], got, np.float32(np.nan))
+      result['kid'] = realism.kernel_distance(
+          got, self._target_features, self._target_within)
       result['fid'] = realism.frechet_distance(got, self._target_features)
+    if not whole.all():
+      result['not_finite'] = float(1. - whole.mean())
     return result
 
   def baselines(self) -> dict[str, dict[str, float]]:
@@ -160,7 +179,7 @@ class Judge:
         'random_image': train[random.randint(0, len(train), number)],
         'untranslated': self.sources,
     }
-    if self.supervised and self.domains.paired:
+    if self.supervised and self.references.from_pairs:
       rows['supervised'] = self.references.supervised(
           self.source, self.target)(self.sources)
     return {name: self.score(images) for name, images in rows.items()}

@@ -36,6 +36,12 @@ def test_best_critics_agree(loss):
   assert found['gap'] == pytest.approx(0., abs=1e-6)
   assert found['correlation'] == pytest.approx(-1., abs=1e-4)
   assert {d: len(p) for d, p in found['points'].items()} == {'a': 40, 'b': 40}
+  assert found['noise'] == 0.
+  # What noise does to the identity, of these critics.
+  noisy = critics.agreement(
+      _Mirror(), pair, {'a': x, 'b': x}, loss, noise=1.)
+  assert noisy['noise'] == 1.
+  assert noisy['gap'] > 0.02
   # Critics that contradict each other.
   pair = {'a': _critic(1., logistic), 'b': _critic(-1., logistic)}
   found = critics.agreement(_Mirror(), pair, {'a': x, 'b': x}, loss)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 
 import numpy as np
 from PIL import Image
@@ -10,6 +11,7 @@ import pytest
 
 from alignflow_tf import data
 from alignflow_tf import evaluate
+from alignflow_tf.evaluate import evaluation
 from alignflow_tf.evaluate import labels
 from alignflow_tf.evaluate import references
 from alignflow_tf.evaluate import translations
@@ -36,6 +38,14 @@ def test_classifier_learns():
   test_images, test_classes = _bars(100, 1, 1)
   assert labels.accuracy(classifier, test_images, test_classes) > 0.95
   assert labels.accuracy(classifier, test_images, (test_classes + 1) % 3) < 0.1
+
+
+def test_a_classifier_of_any_seed():
+  images, classes = _bars(8, 0, 1)
+  classifier = labels.train_classifier(
+      images, classes, 3, steps=1, batch_size=2, seed=2**32 - 1)
+  images[:] = np.nan
+  assert labels.accuracy(classifier, images, np.zeros_like(classes)) == 0.
 
 
 def test_label_transfer_scores_translated_images():
@@ -86,15 +96,70 @@ def test_table_names_every_figure(result):
     assert part in text
 
 
-def test_validation_split(result):
+def test_validation_split(result, monkeypatch):
+  given = []
+  def transfer(*arguments):
+    given.append(arguments[-1])
+    return {'source_only': 0.5, 'translated': 0.5}
+  monkeypatch.setattr(labels, 'label_transfer', transfer)
   validation = evaluate.evaluate(
-      result['run'], limit=20, classify=False, split='validation',
-      supervised=False)
+      result['run'], limit=20, split='validation', supervised=False)
+  # Not a reference's classifier, which would be trained for it.
+  assert given == [None, None]
   assert validation['split'] == 'validation'
   assert validation['bits_per_dim'] != result['bits_per_dim']
   assert 'validation images' in evaluate.table(validation)
   path = os.path.join(result['run'], 'evaluation_validation')
   assert os.path.exists(os.path.join(path, 'evaluation.json'))
+
+
+def test_a_home_directory(result, monkeypatch):
+  home, name = os.path.split(result['run'])
+  monkeypatch.setenv('HOME', home)
+  monkeypatch.setattr(evaluation.runs, 'load', lambda *_, **__: None)
+  monkeypatch.setattr(evaluation.metrics, 'Evaluator', lambda _: None)
+  def stop(*unused):
+    raise InterruptedError
+  monkeypatch.setattr(evaluation, 'images_of', stop)
+  with pytest.raises(InterruptedError):
+    evaluate.evaluate(f'~/{name}', output='~/out')
+  assert os.path.isdir(os.path.join(home, 'out'))
+
+
+def test_critics_are_compared_through_the_flows_they_saw(monkeypatch):
+  class Run:
+    directory = 'run'
+    config = config_lib.Config(critic_noise=0.2)
+  loaded = []
+  monkeypatch.setattr(
+      evaluation.runs, 'load', lambda *args, **kwargs: loaded.append(kwargs))
+  monkeypatch.setattr(
+      evaluation.runs, 'load_critics', lambda *_: {'a': 1, 'b': 2})
+  monkeypatch.setattr(evaluation.metrics, 'Evaluator', lambda model: model)
+  monkeypatch.setattr(
+      evaluation.critics_lib, 'agreement', lambda *args: args[-2:])
+  assert evaluation._agreement(Run, '7', {}, 5) == (0.2, 5)
+  assert loaded == [{'average': False, 'checkpoint': '7'}]
+
+
+def test_validation_images_of_a_run_that_saw_no_labels(tmp_path):
+  domains = data.load('digits')
+  hidden = domains.without_labels('optical')
+  made = {}
+  for name, known in (('all', domains), ('hidden', hidden)):
+    made[name] = runs.Run.create(
+        str(tmp_path / name), config_lib.resolve('cpu'), domains.domains,
+        domains.event_shape, {}, known.describe())
+  assert evaluation._as_trained(made['all'], domains, 'validation') is domains
+  assert evaluation._as_trained(made['hidden'], domains, 'test') is domains
+  found = evaluation._as_trained(made['hidden'], domains, 'validation')
+  want = hidden.arrays('optical', 'validation')['image']
+  got = evaluation.images_of(found, 'validation')
+  np.testing.assert_array_equal(got['optical']['level'], want)
+  assert 'label' not in got['optical']
+  assert 'label' in got['mnist']
+  ordinary = domains.arrays('optical', 'validation')['image']
+  assert not np.array_equal(want, ordinary)
 
 
 @pytest.fixture(scope='module')
@@ -139,7 +204,7 @@ def test_pairs_are_scored_beside_what_needs_no_model(maps):
     assert 'supervised network' in maps['features'][direction]
 
 
-def test_references_are_trained_once(maps, capsys, monkeypatch):
+def test_references_are_trained_once(maps, capsys, monkeypatch, tmp_path):
   root = os.path.dirname(maps['run'])
   monkeypatch.setattr(references, 'STEPS', 150)
   config = runs.Run(maps['run']).config
@@ -154,11 +219,10 @@ def test_references_are_trained_once(maps, capsys, monkeypatch):
   assert features(x).shape == (2, 192)
   assert kept.classifier('map') is None
   assert 'Training' not in capsys.readouterr().out
-  path = os.path.join(kept.directory, files[0])
-  with open(path, 'r+b') as f:
+  copy = shutil.copytree(os.path.join(root, 'references'), tmp_path / 'copy')
+  again = references.References(inputs.load(config), str(copy))
+  with open(os.path.join(again.directory, files[0]), 'r+b') as f:
     f.truncate(100)
-  again = references.References(
-      inputs.load(config), os.path.join(root, 'references'))
   with pytest.raises(data.DataError, match='damaged'):
     again.supervised(*files[0].split('.')[0].split('_to_'))
 
@@ -172,7 +236,8 @@ def test_report_stands_alone(maps):
   assert page.count('src="data:image/png') == 7
   assert page.count('src="data:image/gif') == 2
   for part in ('name="viewport"', 'supervised on pairs', 'chance', '<svg',
-               'mean IoU', 'C_aerial + C_map = 1', 'bits/dim', 'critic_noise'):
+               'mean IoU', 'C_aerial + C_map = 1', 'bits/dim', 'critic_noise',
+               'these saw noise of 0.15'):
     assert part in page
   points = maps['critics']['points']
   assert {d: len(p) for d, p in points.items()} == {'aerial': 12, 'map': 12}
