@@ -9,18 +9,12 @@ and report.html. See docs/evaluation.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-import sys
 
 from absl import app
 from absl import flags
-from absl import logging
 
-from alignflow_tf import data
 from alignflow_tf.evaluate import table_flags
-from alignflow_tf.evaluate import table_report
 from alignflow_tf.evaluate import tables
-from alignflow_tf.train import config as config_lib
-from alignflow_tf.train import runs
 
 table_flags.define()
 flags.adopt_module_key_flags(table_flags)
@@ -44,16 +38,8 @@ def _numbers(texts: Sequence[str]) -> list[float]:
 
 def main(argv: Sequence[str]) -> None:
   """Makes the table."""
-  if len(argv) > 1:
-    raise app.UsageError(f'Unknown argument {argv[1]!r}: flags begin with --.')
-  logging.set_verbosity(logging.WARNING)
-  try:
-    settings = table_flags.settings(flags.FLAGS, 'table3')
-    methods = tables.table3(settings, _numbers(_LAMBDAS.value))
-    table_report.make(methods, settings)
-  except (config_lib.ConfigError, data.DataError, runs.RunError,
-          tables.TableError) as e:
-    sys.exit(f'alignflow_tf.evaluate.table3: {e}')
+  table_flags.main(
+      argv, 'table3', lambda s: tables.table3(s, _numbers(_LAMBDAS.value)))
 
 
 if __name__ == '__main__':

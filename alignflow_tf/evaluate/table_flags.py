@@ -1,17 +1,26 @@
-"""The flags that the programs of both tables have."""
+"""What the programs of both tables have in common: flags, and their ends."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 import dataclasses
 import os
+import signal
+import sys
 from typing import Any
 
+from absl import app
 from absl import flags
+from absl import logging
 
+from alignflow_tf import data
+from alignflow_tf.evaluate import programs
+from alignflow_tf.evaluate import table_report
 from alignflow_tf.evaluate import tables
 from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import runs
 
-__all__ = ['define', 'settings']
+__all__ = ['define', 'main', 'settings']
 
 
 def define() -> None:
@@ -26,17 +35,45 @@ def define() -> None:
       "'cpu': 32x32 and small networks; 'paper': the paper's sizes, networks "
       'and 200 epochs, for a GPU.')
   flags.DEFINE_list('seeds', ['0'], 'Seeds of the runs, such as 0,1,2.')
-  flags.DEFINE_integer('image_size', None, "Height and width; the budget's.")
-  flags.DEFINE_integer('steps', None, "Generator updates; the budget's.")
+  flags.DEFINE_integer(
+      'image_size', None, "Height and width; the budget's.", lower_bound=8)
+  flags.DEFINE_integer(
+      'steps', None, "Generator updates; the budget's.", lower_bound=1)
   flags.DEFINE_string('data_dir', None, 'Directory of the data.')
   flags.DEFINE_multi_string(
       'set', [], 'name=value of another setting of `alignflow_tf.train`, for '
-      'all rows; repeat the flag.')
+      'all rows; repeat the flag. Not of what the table itself sets.')
   flags.DEFINE_string('references', None, 'As in `alignflow_tf.evaluate`.')
   flags.DEFINE_enum(
       'split', 'test', ('test', 'validation'),
       'What is evaluated; validation pairs to choose hyper-parameters by.')
-  flags.DEFINE_integer('limit', None, 'Number of images evaluated at most.')
+  flags.DEFINE_integer(
+      'limit', None, 'Number of images evaluated at most.', lower_bound=2)
+
+
+def main(argv: Sequence[str], name: str,
+         methods: Callable[[tables.Settings], Sequence[tables.Method]]) -> None:
+  """Makes a table, or ends with a line that says why it is not made.
+
+  Args:
+    argv: What is left of the command line.
+    name: Name of the table.
+    methods: Gives its rows.
+  """
+  if len(argv) > 1:
+    raise app.UsageError(f'Unknown argument {argv[1]!r}: flags begin with --.')
+  logging.set_verbosity(logging.WARNING)
+  try:
+    found = settings(flags.FLAGS, name)
+    table_report.make(methods(found), found)
+  except (config_lib.ConfigError, data.DataError, runs.RunError,
+          tables.TableError) as e:
+    sys.exit(f'alignflow_tf.evaluate.{name}: {e}')
+  except (programs.Stopped, KeyboardInterrupt) as e:
+    stopped = e if isinstance(e, programs.Stopped) else (
+        programs.Stopped(signal.SIGINT))
+    print(f'alignflow_tf.evaluate.{name}: {stopped}', file=sys.stderr)
+    sys.exit(128 + stopped.signum)
 
 
 def settings(values: flags.FlagValues, name: str) -> tables.Settings:

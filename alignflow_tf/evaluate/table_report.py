@@ -27,7 +27,12 @@ __all__ = ['make', 'sheets', 'text', 'write_report']
 _SEARCHED = 1000
 # Figures of the printed table; the JSON has all.
 _SHOWN = ('mse', 'correlation', 'top_1', 'top_5', 'percentile',
-          'class_accuracy', 'mean_iou', 'ssim', 'kid')
+          'class_accuracy', 'mean_iou', 'ssim', 'kid', 'not_finite')
+# Settings that make a row what it is. Others are meant to be equal in all rows,
+# and the heading says where they are not.
+_OF_A_ROW = frozenset({
+    'model', 'objective', 'preset', 'lambda_a', 'lambda_b', 'num_scales',
+    'width', 'num_blocks', 'seed'})
 
 
 def make(methods: Sequence[tables.Method], settings: tables.Settings) -> None:
@@ -73,7 +78,20 @@ def _heading(result: Mapping[str, Any]) -> str:
       f'{result["dataset"]} at {result["image_size"]}x{result["image_size"]}, '
       f'{some["steps"]} steps of {some["batch_size"]}, seeds '
       f'{", ".join(map(str, result["seeds"]))}; {result["split"]} images: '
-      f'{images}. Selection: {result["selection"]}.')
+      f'{images}. Selection: {result["selection"]}.{_unequal(result)}')
+
+
+def _unequal(result: Mapping[str, Any]) -> str:
+  """Which settings are not equal in all rows, and their values."""
+  parts = []
+  for name in next(iter(result['settings'].values())):
+    rows: dict[str, list[str]] = {}
+    for row, values in result['settings'].items():
+      rows.setdefault(str(values.get(name)), []).append(row)
+    if len(rows) > 1 and name not in _OF_A_ROW:
+      parts.append(f'{name} ' + ', '.join(
+          f'{value} ({", ".join(names)})' for value, names in rows.items()))
+  return f' Not equal in all rows: {"; ".join(parts)}.' if parts else ''
 
 
 def _order_line(result: Mapping[str, Any]) -> str:
@@ -85,8 +103,9 @@ def _round_trip_cells(result: Mapping[str, Any]
                      ) -> tuple[list[str], list[list[str]]]:
   rows = [
       [name, f'{direction.replace("_to_", " to ")} and back',
-       f'{max(value["max"]["values"]):.1e}', f'{value["mean"]["mean"]:.1e}',
-       f'{value["saturated"]["mean"]:.2%}']
+       _NOT_FINITE if value['max']['missing'] else (
+           f'{max(value["max"]["values"]):.1e}'),
+       _mean(value['mean'], '{:.1e}'), _mean(value['saturated'], '{:.2%}')]
       for name, directions in result['round_trip'].items()
       for direction, value in directions.items()]
   return ['method', 'direction', 'largest', 'mean', 'saturated'], rows
@@ -103,9 +122,7 @@ def _cells(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     for name in names:
       figure = row['figures'].get(name)
       pattern = translations.FIGURES[name].pattern
-      cells.append('' if figure is None else pattern.format(figure['mean']) + (
-          f' ± {pattern.format(figure["std"])}'
-          if figure['std'] is not None else ''))
+      cells.append('' if figure is None else _mean(figure, pattern))
       if name == 'mse':
         cells.append('' if row['paper'] is None else f'{row["paper"]:.4f}')
     rows.append(cells)
@@ -114,6 +131,21 @@ def _cells(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
       translations.FIGURES[n].pattern.format(chance[n]) if n in chance else ''
       for n in names if n != 'mse'])
   return head, rows
+
+
+_NOT_FINITE = 'not finite'
+
+
+def _mean(figure: Mapping[str, Any], pattern: str) -> str:
+  """A mean, its spread over seeds, and how many seeds have no part in it."""
+  if figure['mean'] is None:
+    return _NOT_FINITE
+  text = pattern.format(figure['mean'])
+  if figure['std'] is not None:
+    text += f' ± {pattern.format(figure["std"])}'
+  if figure['missing']:
+    text += f' ({figure["missing"]} of {len(figure["values"])} {_NOT_FINITE})'
+  return text
 
 
 def write_report(result: Mapping[str, Any],

@@ -13,12 +13,13 @@ import itertools
 import json
 import math
 import os
-import subprocess
 import sys
 from typing import Any
 
 import numpy as np
 
+from alignflow_tf.evaluate import programs
+from alignflow_tf.evaluate import references as references_lib
 from alignflow_tf.evaluate import translations
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import runs
@@ -90,6 +91,19 @@ class Settings:
     if not self.seeds or len(set(self.seeds)) < len(self.seeds):
       raise TableError(
           f'`seeds` must be one or more different integers, got {self.seeds}.')
+    if self.limit is not None and self.limit < 2:
+      raise TableError(
+          f'`limit` must be 2 or more, for retrieval and KID, got {self.limit}.'
+      )
+    if self.image_size is not None and not 8 <= self.image_size <= 4096:
+      raise TableError(
+          '`image_size` must be between 8 and 4096 pixels, got '
+          f'{self.image_size}.')
+    for name in self.overrides:
+      if name in _OWN:
+        raise TableError(
+            f'`set` must leave {name!r} to the table, got '
+            f'{self.overrides[name]!r}: {_OWN[name]}.')
 
   @property
   def size(self) -> int:
@@ -103,6 +117,18 @@ class Settings:
 # of 16 (of 400, 1,096 and 2,975 images).
 PAPER_SIZES = {'facades': 128, 'maps': 64, 'cityscapes': 64}
 _PAPER_STEPS = {'facades': 5_000, 'maps': 13_700, 'cityscapes': 37_200}
+
+# Settings of training that are the table's own, and what to use instead.
+_ROWS = 'it is what tells its rows apart'
+_LAMBDAS = ('use --hybrid_lambda of table1 or --lambdas of table3, on the '
+            "paper's scale")
+_OWN: Mapping[str, str] = {
+    'dataset': 'use --dataset', 'data_dir': 'use --data_dir',
+    'image_size': 'use --image_size', 'steps': 'use --steps',
+    'seed': 'use --seeds', 'preset': 'use --budget',
+    'model': _ROWS, 'objective': _ROWS,
+    'lambda_a': _LAMBDAS, 'lambda_b': _LAMBDAS,
+}
 
 # Presets of the flows and of CycleGAN.
 BUDGETS: Mapping[str, tuple[str, str]] = {
@@ -128,6 +154,9 @@ _TABLE_3: Mapping[float, tuple[float, float]] = {
     1e-3: (0.0260, 0.1381), 1e-2: (0.0561, 0.1457),
     math.inf: (0.0452, 0.1746)}
 _HYBRID_LAMBDA = 1e-5
+# What a table takes from an evaluation; `seconds` is written last.
+_NEEDED = ('images', 'translation', 'chance', 'features', 'round_trip',
+           'seconds')
 
 
 def paper_lambda(value: float, dataset: str, size: int) -> float:
@@ -227,13 +256,15 @@ def run(methods: Sequence[Method], settings: Settings,
 
   Raises:
     TableError: If a run fails.
-    ConfigError: If settings do not fit.
+    ConfigError: If settings do not fit; before anything is trained.
+    Stopped: If a signal came, after the run that it stopped was saved.
   """
   call = call or _call
   found: dict[str, dict[int, dict[str, Any]]] = {m.name: {} for m in methods}
   # Seed by seed: a table that is stopped early has whole seeds.
-  for seed, method in itertools.product(settings.seeds, methods):
-    config = configuration(method, settings, seed)
+  work = [(seed, method, configuration(method, settings, seed))
+          for seed, method in itertools.product(settings.seeds, methods)]
+  for seed, method, config in work:
     directory = os.path.join(settings.output, f'{method.name}_seed{seed}')
     if not _is_done(directory, config):
       call([sys.executable, '-m', 'alignflow_tf.train', '--noexport',
@@ -259,11 +290,15 @@ def _is_done(directory: str, config: config_lib.Config) -> bool:
 
 def _evaluated(directory: str, settings: Settings,
                call: Callable[[list[str]], None]) -> dict[str, Any]:
-  """The evaluation of a run; made where there is none of its checkpoint."""
+  """The evaluation of a run; made where there is none such as is wanted."""
   name = 'evaluation' if settings.split == 'test' else (
       f'evaluation_{settings.split}')
   path = os.path.join(directory, name, 'evaluation.json')
-  checkpoint = os.path.basename(runs.Run(directory).latest())
+  wanted = {
+      'checkpoint': os.path.basename(runs.Run(directory).latest()),
+      'limit': settings.limit, 'split': settings.split, 'seed': 0,
+      'supervised': True, 'inception_weights': None,
+      'references': references_lib.place(settings.references)}
 
   def read() -> dict[str, Any] | None:
     try:
@@ -271,9 +306,11 @@ def _evaluated(directory: str, settings: Settings,
         result = json.load(f)
     except (OSError, ValueError):
       return None
-    same = (result.get('checkpoint') == checkpoint and 'seconds' in result and
-            result.get('limit') == settings.limit)
-    return result if same else None
+    # One without all of these is not finished, or of an earlier version.
+    whole = isinstance(result, dict) and all(
+        name in result for name in (*_NEEDED, *wanted))
+    return result if whole and all(
+        result[name] == value for name, value in wanted.items()) else None
 
   result = read()
   if result is None:
@@ -284,13 +321,14 @@ def _evaluated(directory: str, settings: Settings,
               f'--{k}={v}' for k, v in options.items() if v is not None])
     result = read()
   if result is None:
-    raise TableError(f'{path} was not written by the evaluation.')
+    raise TableError(
+        f'the evaluation did not write {path}, or not of what was asked for.')
   return result
 
 
 def _call(command: list[str]) -> None:
   print('+ ' + ' '.join(command[1:]), flush=True)
-  code = subprocess.run(command, check=False).returncode
+  code = programs.call(command)
   if code:
     raise TableError(
         f'`{" ".join(command)}` ended with {code}; the same command goes on '
@@ -310,8 +348,9 @@ def summarise(methods: Sequence[Method], settings: Settings,
   Returns:
     `directions`: for each direction, `rows`, for each method and each row that
     needs no unpaired training, `title`, `paper` (MSE) and `figures`: by name,
-    `mean`, `std` (over seeds, null for one) and `values`; `round_trip` by
-    method; `order`: see `order`.
+    `mean`, `std` (over seeds, null for one), `values`, and `missing`, the
+    number of those that are not finite or not there, and no part of the mean;
+    `round_trip` by method; `order`: see `order`.
   """
   first = next(iter(found[methods[0].name].values()))
   result: dict[str, Any] = {
@@ -327,22 +366,22 @@ def summarise(methods: Sequence[Method], settings: Settings,
     rows: dict[str, Any] = {}
     for name, figures in baselines.items():
       if name != 'model':
-        rows[name] = {'title': translations.ROWS[name], 'paper': None,
-                      'figures': {k: _spread([v]) for k, v in figures.items()}}
+        rows[name] = {'title': translations.ROWS.get(name, name),
+                      'paper': None, 'figures': _figures([figures])}
     for method in methods:
       scores = [e['translation'][direction]['model']
                 for e in found[method.name].values()]
       rows[method.name] = {
           'title': method.title,
           'paper': method.paper and method.paper[index],
-          'figures': {k: _spread([s[k] for s in scores]) for k in scores[0]}}
+          'figures': _figures(scores)}
     result['directions'][direction] = {
         'rows': rows, 'chance': first['chance'][direction],
         'features': first['features'][direction]}
   for method in methods:
     result['round_trip'][method.name] = {
         direction: {
-            k: _spread([e['round_trip'][direction][k]
+            k: _spread([e['round_trip'][direction].get(k)
                         for e in found[method.name].values()])
             for k in ('max', 'mean', 'saturated')}
         for direction in first['round_trip']}
@@ -350,10 +389,19 @@ def summarise(methods: Sequence[Method], settings: Settings,
   return result
 
 
-def _spread(values: Sequence[float]) -> dict[str, Any]:
-  return {'mean': float(np.mean(values)),
-          'std': float(np.std(values, ddof=1)) if len(values) > 1 else None,
-          'values': list(values)}
+def _figures(scores: Sequence[Mapping[str, float | None]]
+            ) -> dict[str, dict[str, Any]]:
+  """The spread of each figure that any of the scores has."""
+  return {name: _spread([score.get(name) for score in scores])
+          for name in dict.fromkeys(k for score in scores for k in score)}
+
+
+def _spread(values: Sequence[float | None]) -> dict[str, Any]:
+  """See `summarise`; JSON has null for what is not finite."""
+  finite = [v for v in values if v is not None and math.isfinite(v)]
+  return {'mean': float(np.mean(finite)) if finite else None,
+          'std': float(np.std(finite, ddof=1)) if len(finite) > 1 else None,
+          'values': list(values), 'missing': len(values) - len(finite)}
 
 
 def order(methods: Sequence[Method], result: Mapping[str, Any]
@@ -366,7 +414,8 @@ def order(methods: Sequence[Method], result: Mapping[str, Any]
 
   Returns:
     `same`: pairs of methods that stand in the paper's order here, over both
-    directions; `pairs`: all pairs of methods that the paper reports.
+    directions, not counting what is not finite; `pairs`: all pairs of methods
+    that the paper reports.
   """
   same = total = 0
   for direction in result['directions'].values():
@@ -375,5 +424,6 @@ def order(methods: Sequence[Method], result: Mapping[str, Any]
             if row['paper'] is not None]
     for (paper, here), (paper_2, here_2) in itertools.combinations(rows, 2):
       total += 1
-      same += (paper < paper_2) == (here < here_2)
+      if here is not None and here_2 is not None:
+        same += (paper < paper_2) == (here < here_2)
   return {'same': same, 'pairs': total}

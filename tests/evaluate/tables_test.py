@@ -7,6 +7,8 @@ import os
 
 import pytest
 
+from alignflow_tf.evaluate import programs
+from alignflow_tf.evaluate import references
 from alignflow_tf.evaluate import table_flags
 from alignflow_tf.evaluate import table_report
 from alignflow_tf.evaluate import tables
@@ -21,6 +23,8 @@ def _evaluation(mse, checkpoint):
   row = {'mse': mse, 'top_1': 0.1, 'mean_iou': 0.5}
   return {
       'checkpoint': checkpoint, 'seconds': 1., 'limit': None,
+      'split': 'test', 'seed': 0, 'supervised': True,
+      'inception_weights': None, 'references': references.place(None),
       'images': {'aerial': 3, 'map': 3},
       'translation': {d: {
           'model': {**row, 'mse': mse + i},
@@ -54,7 +58,7 @@ class _Programs:
           ('aerial', 'map'), (32, 32, 3), {})
       return
     name = os.path.basename(options['run'])
-    os.makedirs(os.path.join(options['run'], 'evaluation'))
+    os.makedirs(os.path.join(options['run'], 'evaluation'), exist_ok=True)
     with open(os.path.join(
         options['run'], 'evaluation', 'evaluation.json'), 'w') as f:
       json.dump(_evaluation(self.mse[name], 'ckpt-8'), f)
@@ -102,13 +106,84 @@ def test_a_table_is_made_once(settings):
   text = table_report.text(result)
   for part in ('8 steps of 16', 'seeds 0, 1', 'AF (Hybrid, lambda 4e-05)',
                '0.3000 ± 0.1414', '0.0245', 'mean image', '12 pairs', '1.0e-05',
-               'supervised on pairs'):
+               'supervised on pairs',
+               'Not equal in all rows: learning_rate 0.0002 (cyclegan), 0.0003 '
+               '(adversarial, hybrid, mle); critic_learning_rate 0.0002 ',
+               '; clip_norm 0.0 (cyclegan), 10.0 (adversarial, hybrid, mle).'):
     assert part in text
   path = table_report.write_report(result, [], settings.output)
   with open(path) as f:
     page = f.read()
   assert '0.3000 ± 0.1414' in page
   assert 'http' not in page.replace('<html lang', '')
+
+
+@pytest.mark.parametrize('other', [
+    {'supervised': False}, {'seed': 1}, {'limit': 5},
+    {'inception_weights': '/x.h5'}, {'references': '/elsewhere'},
+    {'checkpoint': 'ckpt-4'}, {'seconds': None}, {'chance': None}])
+def test_another_evaluation_is_made_anew(settings, other):
+  programs_run = _Programs(MSE)
+  methods = tables.table1(settings)[:1]
+  tables.run(methods, settings, programs_run)
+  count = len(programs_run.calls)
+  path = os.path.join(
+      settings.output, 'cyclegan_seed1', 'evaluation', 'evaluation.json')
+  with open(path) as f:
+    saved = json.load(f)
+  # None: it is not there.
+  changed = {k: v for k, v in (saved | other).items()
+             if k not in other or v is not None}
+  with open(path, 'w') as f:
+    json.dump(changed, f)
+  tables.run(methods, settings, programs_run)
+  assert [name for name, _ in programs_run.calls[count:]] == ['evaluate']
+
+
+def test_figures_that_are_missing_or_not_finite(settings):
+  methods = tables.table1(settings)[1:3]
+  found = {m.name: {s: _evaluation(0.5, 'ckpt-8') for s in (0, 1)}
+           for m in methods}
+  scores = found['adversarial'][0]['translation']['aerial_to_map']['model']
+  scores |= {'mse': None, 'kid': None, 'not_finite': 0.1}
+  found['adversarial'][0]['round_trip']['aerial_to_map'] = dict.fromkeys(
+      ('max', 'mean', 'saturated'))
+  for evaluation in found['hybrid'].values():
+    evaluation['translation']['aerial_to_map']['model'] = {'mse': None}
+  result = tables.summarise(methods, settings, found)
+  rows = result['directions']['aerial_to_map']['rows']
+  assert rows['adversarial']['figures']['mse'] == {
+      'mean': 0.5, 'std': None, 'values': [None, 0.5], 'missing': 1}
+  assert rows['hybrid']['figures']['mse']['mean'] is None
+  # Of the two directions one cannot be compared; in the other both are equal.
+  assert result['order'] == {'same': 1, 'pairs': 2}
+  text = table_report.text(result)
+  assert '0.5000 (1 of 2 not finite)' in text
+  assert '| not finite |' in text
+
+
+def test_all_configurations_are_checked_before_any_is_trained(settings):
+  programs_run = _Programs(MSE)
+  shared = dataclasses.replace(settings, overrides={'share': 'all'})
+  with pytest.raises(config_lib.ConfigError, match='`share`'):
+    tables.run(tables.table1(shared)[::-1], shared, programs_run)
+  assert not programs_run.calls
+
+
+@pytest.mark.parametrize(('error', 'code', 'said'), [
+    (programs.Stopped(15), 143, 'Stopped by SIGTERM; the same command goes on'),
+    (KeyboardInterrupt(), 130, 'Stopped by SIGINT'),
+    (tables.TableError('`x`'), 'alignflow_tf.evaluate.table1: `x`', ''),
+])
+def test_how_a_table_ends(error, code, said, settings, monkeypatch, capsys):
+  def make(*unused):
+    raise error
+  monkeypatch.setattr(table_flags, 'settings', lambda *_: settings)
+  monkeypatch.setattr(table_report, 'make', make)
+  with pytest.raises(SystemExit) as e:
+    table_flags.main(['table1'], 'table1', tables.table1)
+  assert e.value.code == code
+  assert said in capsys.readouterr().err
 
 
 def test_a_table_that_cannot_be_written(tmp_path, monkeypatch):
@@ -165,6 +240,12 @@ def test_the_papers_budget():
     (dict(split='train'), '`split`'),
     (dict(seeds=()), '`seeds`'),
     (dict(seeds=(1, 1)), '`seeds`'),
+    (dict(limit=1), '`limit`.*got 1'),
+    (dict(image_size=0), '`image_size`.*got 0'),
+    (dict(overrides={'seed': 3}), "`set`.*'seed'.*got 3: use --seeds"),
+    (dict(overrides={'preset': 'cpu'}), 'use --budget'),
+    (dict(overrides={'lambda_a': 1.}), 'use --hybrid_lambda'),
+    (dict(overrides={'model': 'cyclegan'}), "'model'.*rows apart"),
 ])
 def test_settings_out_of_range(kwargs, message):
   with pytest.raises(tables.TableError, match=message):

@@ -1,0 +1,120 @@
+"""Programs that a program runs: what signals do to both."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from alignflow_tf.evaluate import programs
+
+# As training does: a first signal ends it in order, a second one at once.
+_CHILD = """
+import os, signal, sys, time
+stop = []
+def handle(signum, frame):
+  stop.append(signum)
+  for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(each, signal.SIG_DFL)
+for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+  signal.signal(each, handle)
+print('ready', os.getpid(), flush=True)
+while not stop:
+  time.sleep(0.01)
+time.sleep(0.4)
+print('saved', flush=True)
+sys.exit(128 + stop[0])
+"""
+# The module alone: importing the package takes seconds.
+_PARENT = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location('programs', sys.argv[1])
+programs = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(programs)
+try:
+  print('ended with', programs.call([sys.executable, '-c', sys.argv[2]]))
+except programs.Stopped as e:
+  print(e)
+  sys.exit(128 + e.signum)
+"""
+
+
+@pytest.fixture
+def pair():
+  """A process that runs `call`, and the id of what that runs."""
+  parent = subprocess.Popen(
+      [sys.executable, '-c', _PARENT, programs.__file__, _CHILD], text=True,
+      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+  ready, child = parent.stdout.readline().split()
+  assert ready == 'ready'
+  yield parent, int(child)
+  if parent.poll() is None:
+    for pid in (int(child), parent.pid):
+      with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+  parent.communicate()
+
+
+def _state(pid):
+  try:
+    with open(f'/proc/{pid}/stat') as f:
+      return f.read().rsplit(')', 1)[1].split()[0]
+  except FileNotFoundError:
+    return None
+
+
+def _wait(pid, *states):
+  end = time.monotonic() + 30.
+  while _state(pid) not in states:
+    assert time.monotonic() < end, _state(pid)
+    time.sleep(0.01)
+
+
+@pytest.mark.parametrize('signum', [
+    signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_waits_for_what_the_program_saves(signum, pair):
+  parent, child = pair
+  # To the group, as a terminal does; and once more at once, as `timeout` does.
+  os.killpg(parent.pid, signum)
+  os.kill(parent.pid, signum)
+  text, _ = parent.communicate(timeout=30)
+  assert text.splitlines() == [
+      'saved', f'Stopped by {signum.name}; the same command goes on from here.']
+  assert parent.returncode == 128 + signum
+  assert _state(child) is None
+
+
+def test_a_later_signal_ends_at_once(pair):
+  parent, child = pair
+  os.kill(child, signal.SIGSTOP)  # It will not end by itself.
+  os.kill(parent.pid, signal.SIGTERM)
+  time.sleep(1.1)
+  os.kill(parent.pid, signal.SIGTERM)
+  time.sleep(0.05)
+  assert parent.poll() is None
+  os.kill(child, signal.SIGCONT)
+  text, _ = parent.communicate(timeout=30)
+  assert parent.returncode == 128 + signal.SIGTERM
+  assert text.count('Stopped') == 1
+  assert _state(child) is None
+
+
+def test_a_pause_is_of_both(pair):
+  parent, child = pair
+  os.kill(parent.pid, signal.SIGTSTP)
+  _wait(child, 'T')
+  _wait(parent.pid, 'T')
+  os.kill(parent.pid, signal.SIGCONT)
+  _wait(child, 'S', 'R')
+  os.kill(parent.pid, signal.SIGTERM)
+  assert parent.communicate(timeout=30)[0].startswith('saved')
+
+
+def test_without_a_signal():
+  assert programs.call([sys.executable, '-c', 'import sys; sys.exit(3)']) == 3
+  before = signal.getsignal(signal.SIGTERM)
+  assert programs.call(['true']) == 0
+  assert signal.getsignal(signal.SIGTERM) is before
