@@ -327,6 +327,7 @@ def test_the_documentations_example_runs(named, repo_root, monkeypatch):
   names = {}
   exec(block, names)  # Our own documentation.
   want = stages.predict(inner, names['levels'].astype(np.uint8))
+  np.testing.assert_allclose(names['probabilities'], want, atol=1e-5)
   assert names['name'] == ['cat', 'dog'][want[0].argmax()]
   assert names['served_name'] == names['name']
 
