@@ -64,7 +64,9 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
       network: A function from a number of output channels to a Keras layer (or
         model) that takes `[B, H, W, mask.network_channels(channels)]` to
         `[B, H, W, output channels]`, image by image: batch normalisation and
-        its like would make an image's latent depend on its neighbours.
+        its like would make an image's latent depend on its neighbours. In
+        checkpoints its variables go by their names, or, where two have one
+        name, by their places in `variables` and their names.
       dtype: The flow's floating type. The network may compute in another one:
         its output is cast back.
       validate_args: As in `tfb.Bijector`.
@@ -102,12 +104,14 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
       # `tf.Module` does not see them: the layer is hidden from tracking and
       # its raw variables are tracked in its place, by name.
       self._network = self._no_dependency(layer)
-      self._network_variables = {v.name: v.value for v in layer.variables}
-      if len(self._network_variables) != len(layer.variables):
-        names = sorted(v.name for v in layer.variables)
-        raise ValueError(
-            '`network` must give its variables different names, as '
-            f'checkpoints go by them; got {names}.')
+      names = [v.name for v in layer.variables]
+      if len(set(names)) < len(names):
+        # Keras calls each layer's 'kernel' and 'bias'; the names of layers
+        # count on through a process, and are no good for a checkpoint.
+        names = [f'{i}_{name}' for i, name in enumerate(names)]
+      self._network_variables = {
+          name: v.value
+          for name, v in zip(names, layer.variables, strict=True)}
       self._bound = tf.Variable(
           tf.ones([changed], dtype), name='log_scale_bound')
 

@@ -49,11 +49,18 @@ class FactorOut(log_det_bijector.LogDetBijector):
       name: Name of the bijector.
 
     Raises:
-      ValueError: If `inner` is not a bijector.
+      ValueError: If `inner` is not a bijector on images. One that changes
+        their shape is refused with the first shape that it changes.
     """
     parameters = dict(locals())
     if not isinstance(inner, tfb.Bijector):
       raise ValueError(f'`inner` must be a tfb.Bijector, got {inner!r}.')
+    ndims = log_det_bijector.event_ndims(inner)
+    if ndims[0] != ndims[1] or not isinstance(ndims[0], int) or ndims[0] > 3:
+      raise ValueError(
+          '`inner` must take images, of three event dimensions, to images; got '
+          f'{inner.name}, which takes events of {ndims[0]} dimensions to '
+          f'{ndims[1]}.')
     with tf.name_scope(name) as name:
       super().__init__(
           forward_min_event_ndims=3,
@@ -88,10 +95,31 @@ class FactorOut(log_det_bijector.LogDetBijector):
   def _evaluate(
       self, x: tf.Tensor, direction: str) -> tuple[tf.Tensor, tf.Tensor]:
     first, second = self._halves(x)
-    first, log_det = log_det_bijector.evaluate(self._inner, first, direction)
+    result, log_det = log_det_bijector.evaluate(self._inner, first, direction)
+    self._check_kept(first.shape, result.shape)
     if log_det is None:
       log_det = tf.zeros(tf.shape(x)[:-3], x.dtype)
-    return tf.concat([first, second], axis=-1), log_det
+    return tf.concat([result, second], axis=-1), log_det
+
+  def _check_kept(self, before: tf.TensorShape, after: tf.TensorShape) -> None:
+    if not after.is_compatible_with(before):
+      raise ValueError(
+          '`inner` must keep the shape of images, the first half of the '
+          f'channels; got {self._inner.name}, which takes {before} to {after}.')
+
+  def _event_shape(
+      self, shape: tf.TensorShape, direction: str) -> tf.TensorShape:
+    if shape.rank is not None and shape.rank >= 3 and shape[-1] is not None:
+      first = shape[:-1].concatenate([shape[-1] // 2])
+      self._check_kept(
+          first, getattr(self._inner, f'{direction}_event_shape')(first))
+    return shape
+
+  def _forward_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
+    return self._event_shape(shape, 'forward')
+
+  def _inverse_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
+    return self._event_shape(shape, 'inverse')
 
   def _values(self) -> list[tf.Tensor]:
     return log_det_bijector.values_of(self._inner)
@@ -99,11 +127,12 @@ class FactorOut(log_det_bijector.LogDetBijector):
   def _run(self, direction: str, x: tf.Tensor, values: Sequence[tf.Tensor],
            recompute: bool) -> tuple[tf.Tensor, tf.Tensor]:
     first, second = self._halves(x)
-    first, log_det = log_det_bijector.run(
+    result, log_det = log_det_bijector.run(
         self._inner, direction, first, values, recompute)
+    self._check_kept(first.shape, result.shape)
     if log_det is None:
       log_det = tf.zeros(tf.shape(x)[:-3], x.dtype)
-    return tf.concat([first, second], axis=-1), log_det
+    return tf.concat([result, second], axis=-1), log_det
 
   def _pull_back(
       self, direction: str, y: tf.Tensor, dy: tf.Tensor, dlog_det: tf.Tensor,

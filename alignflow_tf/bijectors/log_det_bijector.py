@@ -6,12 +6,15 @@ import abc
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from alignflow_tf.bijectors import shared_function
 
-__all__ = ['LogDetBijector', 'evaluate', 'pull_back', 'run', 'values_of']
+__all__ = [
+    'LogDetBijector', 'evaluate', 'event_ndims', 'pull_back', 'run', 'values_of'
+]
 
 tfb = tfp.bijectors
 
@@ -119,6 +122,18 @@ class LogDetBijector(tfb.Bijector, abc.ABC):
     # Networks and variables have no batch dimensions of their own.
     del dtype, num_classes
     return {}
+
+
+def event_ndims(bijector: tfb.Bijector) -> tuple[Any, Any]:
+  """Least event dimensions of `forward` and of `inverse`.
+
+  Integers for one tensor; TFP's own chains have NumPy's, which are turned into
+  Python's. Structures of bijectors of several tensors stay as they are.
+  """
+  ndims = bijector.forward_min_event_ndims, bijector.inverse_min_event_ndims
+  forward, inverse = (
+      int(n) if isinstance(n, (np.ndarray, np.integer)) else n for n in ndims)
+  return forward, inverse
 
 
 def evaluate(

@@ -91,7 +91,7 @@ class LogDetChain(log_det_bijector.LogDetBijector):
           '`bijectors` must be one or more tfb.Bijectors, got '
           f'{bijectors!r}.')
     for b in bijectors:
-      for ndims in (b.forward_min_event_ndims, b.inverse_min_event_ndims):
+      for ndims in log_det_bijector.event_ndims(b):
         if not isinstance(ndims, int) or ndims > 3:
           raise ValueError(
               '`bijectors` must take images, of three event dimensions; got '

@@ -53,6 +53,17 @@ def test_gradients_are_those_of_stored_activations(name, dtype, tolerance):
       np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * scale)
 
 
+def test_a_chain_of_tfps_is_taken():
+  # Its event dimensions are NumPy's integers.
+  inner = tfp.bijectors.Chain(
+      [af.bijectors.ActNorm(1), tfp.bijectors.Scale(2.)])
+  chain = af.bijectors.LogDetChain([inner])
+  x = tf.ones([2, 4, 4, 1])
+  np.testing.assert_allclose(chain.forward(x), inner.forward(tf.identity(x)))
+  np.testing.assert_allclose(
+      chain.forward_log_det_jacobian(x), [16. * np.log(2.)] * 2, rtol=1e-6)
+
+
 def test_memory_of_another_librarys_bijector():
   with pytest.raises(NotImplementedError, match='memory="standard"'):
     af.bijectors.LogDetChain([tfb.Scale(2.)], memory='reversible')

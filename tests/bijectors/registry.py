@@ -119,6 +119,14 @@ def _keras_coupling(dtype):
       dtype=dtype)
 
 
+def _keras_layers_coupling(dtype):
+  """A coupling with a network of two layers, whose variables' names repeat."""
+  return af.bijectors.AffineCoupling(
+      2, af.bijectors.ChannelMask(), lambda n: keras.Sequential([
+          keras.layers.Conv2D(m, 1, activation=activation, dtype=dtype.name)
+          for m, activation in ((3, 'tanh'), (n, None))]), dtype=dtype)
+
+
 def _real_nvp(event_shape, num_scales, dtype, **kwargs):
   return af.flows.real_nvp(
       event_shape, num_scales, channels=6, num_blocks=1, dtype=dtype, **kwargs)
@@ -159,6 +167,8 @@ ENTRIES: dict[str, Entry] = {
     'framing': Entry(_framing, (4, 6, 2), 0, fixed=6),
     'coupling_keras': Entry(
         _keras_coupling, (3, 4, 2), 2 + 1, networks=1, convolutions=1),
+    'coupling_keras_layers': Entry(
+        _keras_layers_coupling, (2, 2, 2), 4 + 1, networks=1, convolutions=2),
     'factor_out': Entry(_factor_out, (3, 4, 4), 2 + _COUPLING, networks=1),
     'factor_out_scalar': Entry(
         # An inner bijector whose log-determinant must be summed over an image.

@@ -99,6 +99,17 @@ def test_squeeze_errors():
 def test_factor_out_errors():
   with pytest.raises(ValueError, match='`inner` must be a tfb.Bijector.*None'):
     af.bijectors.FactorOut(None)
+  with pytest.raises(ValueError, match='`inner` must take images.*3 dim.* 1'):
+    af.bijectors.FactorOut(tfb.Reshape([4], [2, 2, 1]))
+  for memory in af.bijectors.MEMORY:
+    chain = af.bijectors.LogDetChain(
+        [af.bijectors.FactorOut(af.bijectors.Squeeze())], memory)
+    with pytest.raises(ValueError, match=(
+        r'`inner` must keep.*squeeze.*\(1, 4, 4, 1\) to \(1, 2, 2, 4\)')):
+      chain.forward(tf.zeros([1, 4, 4, 2]))
+    with pytest.raises(ValueError, match=(
+        r'`inner` must keep.*squeeze.*\(4, 4, 4\) to \(8, 8, 1\)')):
+      chain.inverse_event_shape([4, 4, 8])
   factor_out = af.bijectors.FactorOut(tfb.Identity())
   with pytest.raises(ValueError, match=r'even number of channels.*2, 2, 3\)'):
     factor_out.forward(tf.zeros([1, 2, 2, 3]))
