@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+import functools
 import math
 from typing import Any
 
@@ -39,7 +40,11 @@ class AlignFlow(tf.Module):
 
   TFP caches: `inverse(forward(x))` on one tensor object hands `x` back without
   computing anything. To *measure* a round trip, break the cache with
-  `tf.identity` between the two calls.
+  `tf.identity` between the two calls. What it remembers of a tensor it forgets
+  with the tensors, not when weights change: after an update, `log_prob(x)` is
+  the old one for as long as `x` and its latents, from before, are both held.
+  `initialize` clears the cache; call `bijectors.clear_cache` after any other
+  update by hand, or ask with `tf.identity(x)`.
 
   ```python
   model = alignflow_tf.AlignFlow(('svhn', 'mnist'), (32, 32, 3))
@@ -78,30 +83,28 @@ class AlignFlow(tf.Module):
         image, called once a domain; or the bijectors themselves, by domain. To
         share the parameters of some scales only, see `flows.SharedScales`.
       share: Whether all domains have one flow, G_{Z->A} = G_{Z->B} (section
-        3.3). Translation is then the identity.
-      dtype: Type of the flows and the prior.
+        3.3), made by a function. Translation is then the identity.
+      dtype: Floating type of the prior, which the flows must have too.
+        `flows.real_nvp` and `flows.glow` as they stand are called with it; of
+        others, say `functools.partial(flows.real_nvp, dtype=tf.float64)`.
       name: Name of the module.
 
     Raises:
       ValueError: If the domains are not two or more different names, the shape
-        is not that of images, or the flows do not fit.
+        is not that of images, or the flows do not fit: in type, in shape, or
+        `share`.
     """
     super().__init__(name=name)
-    if isinstance(domains, str) or len(domains) < 2 or not all(
-        isinstance(d, str) and d for d in domains):
+    if isinstance(domains, str) or not isinstance(
+        domains, Collection) or len(domains) < 2 or not all(
+            isinstance(d, str) and d for d in domains):
       raise ValueError(
           f'`domains` must be two or more names, got {domains!r}.')
     if len(set(domains)) != len(domains):
       raise ValueError(f'`domains` must be different, got {domains!r}.')
-    shape = tuple(event_shape)
-    if len(shape) != 3 or not all(
-        isinstance(size, (int, np.integer)) and size > 0 for size in shape):
-      raise ValueError(
-          '`event_shape` must be (height, width, channels), three positive '
-          f'integers, got {event_shape}.')
     self._domains = tuple(domains)
-    height, width, channels = (int(size) for size in shape)
-    self._event_shape = (height, width, channels)
+    self._event_shape = images_lib.check_event_shape(event_shape)
+    dtype = _floating(dtype)
     self._prior = tfd.Sample(
         tfd.Normal(tf.zeros([], dtype), tf.ones([], dtype)),
         sample_shape=self._event_shape, name='prior')
@@ -118,27 +121,51 @@ class AlignFlow(tf.Module):
       self, flow: Flow | Mapping[str, tfb.Bijector], share: bool
   ) -> dict[str, tfb.Bijector]:
     if isinstance(flow, Mapping):
+      if share:
+        raise ValueError(
+            f'`share` must be False with bijectors by domain, got {share!r}: '
+            'for one flow, give all domains one bijector.')
       if set(flow) != set(self._domains):
         raise ValueError(
             f'`flow` must have one bijector for each of {self._domains}, got '
             f'{tuple(flow)}.')
       made = {domain: flow[domain] for domain in self._domains}
-    elif share:
-      one = flow(self._event_shape)
-      made = {domain: one for domain in self._domains}
+    elif isinstance(flow, tfb.Bijector) or not callable(flow):
+      # TFP's bijectors are callable, with what they transform.
+      raise ValueError(
+          '`flow` must be a function from an event shape to a tfb.Bijector, or '
+          f'a bijector for each domain, got {flow!r}.')
     else:
-      made = {domain: flow(self._event_shape) for domain in self._domains}
+      if flow in (flows.real_nvp, flows.glow):
+        flow = functools.partial(flow, dtype=self._prior.dtype)
+      if share:
+        made = dict.fromkeys(self._domains, flow(self._event_shape))
+      else:
+        made = {domain: flow(self._event_shape) for domain in self._domains}
     for domain, bijector in made.items():
       if not isinstance(bijector, tfb.Bijector):
         raise ValueError(
             f'`flow` must give a tfb.Bijector, got {bijector!r} for domain '
             f'{domain!r}.')
+      self._check_dtype(domain, bijector)
       image = bijector.forward_event_shape(tf.TensorShape(self._event_shape))
       if not image.is_compatible_with(self._event_shape):
         raise ValueError(
             f'`flow` of domain {domain!r} takes latents of shape '
             f'{self._event_shape} to {image}; it must keep the shape.')
     return made
+
+  def _check_dtype(self, domain: str, bijector: tfb.Bijector) -> None:
+    wanted = self._prior.dtype
+    try:
+      found = bijector.forward_dtype(wanted)
+    except TypeError:
+      found = bijector.dtype
+    if found != wanted:
+      raise ValueError(
+          f'`dtype` is {wanted.name}, the flow of domain {domain!r} has '
+          f'{getattr(found, "name", found)}: give both one type, as in '
+          f'flow=functools.partial(flows.real_nvp, dtype=tf.{wanted.name}).')
 
   @property
   def domains(self) -> tuple[str, ...]:
@@ -204,10 +231,13 @@ class AlignFlow(tf.Module):
   def initialize(self, images: Mapping[str, tf.Tensor]) -> None:
     """Initialises the activation normalisations from data, domain by domain.
 
-    To be called once, eagerly, before the first training step.
+    To be called once, eagerly, before the first training step. At its end it
+    clears TFP's cache (`bijectors.clear_cache`), so that no value from before
+    is handed out; other updates of weights leave the cache as it is.
 
     Args:
-      images: For each domain, a batch `[B, H, W, C]` in [0, 1].
+      images: For each domain, a batch `[B, H, W, C]` in [0, 1], of any floating
+        type.
 
     Raises:
       TypeError: If images are not of a floating type.
@@ -218,18 +248,19 @@ class AlignFlow(tf.Module):
       raise ValueError(
           f'`images` must have a batch for each of {self._domains}, got '
           f'{tuple(images)}.')
-    for domain in self._domains:
-      images_lib.validate(images[domain], self._event_shape,
-                          f'images[{domain!r}]')
+    checked = {
+        domain: self._validate(images[domain], f'images[{domain!r}]')
+        for domain in self._domains}
     # Domains that have one flow initialise it together.
     batches: dict[int, list[tf.Tensor]] = {}
     for domain in self._domains:
-      batches.setdefault(id(self._flows[domain]), []).append(images[domain])
+      batches.setdefault(id(self._flows[domain]), []).append(checked[domain])
     for domain in self._domains:
       batch = batches.pop(id(self._flows[domain]), None)
       if batch is not None:
         bijectors.initialize_act_norms(
             self._flows[domain], tf.concat(batch, axis=0))
+    bijectors.clear_cache()
 
   def sample_joint(
       self, sample_shape: Any = (), seed: Any = None
@@ -242,7 +273,11 @@ class AlignFlow(tf.Module):
 
     Returns:
       For each domain, a `Tensor` of shape `sample_shape + event_shape`.
+
+    Raises:
+      ValueError: If `sample_shape` is not a number or a shape.
     """
+    _check_sample_shape(sample_shape)
     z = self._prior.sample(sample_shape, seed=seed)
     return {d: self._flows[d].forward(z) for d in self._domains}
 
@@ -253,10 +288,12 @@ class AlignFlow(tf.Module):
 
     The polar path of section 5.3, `z = sin(phi) * z0 + cos(phi) * z1`, with
     `phi` from pi / 2 to 0 in equal steps, decoded into each domain: the first
-    and the last frame of the source domain are `x0` and `x1` themselves.
+    and the last frame of the source domain are `x0` and `x1` themselves. In a
+    `tf.function`, values are not checked.
 
     Args:
-      x0: Images `[B, H, W, C]` of the source domain.
+      x0: Images `[B, H, W, C]` of the source domain in [0, 1], of any floating
+        type.
       x1: As many images of the source domain.
       source: Name of the domain.
       num: Number of frames, at least 2.
@@ -266,18 +303,14 @@ class AlignFlow(tf.Module):
 
     Raises:
       KeyError: If there is no such domain.
-      ValueError: If `num` is below 2 or the shapes are wrong.
+      TypeError: If images are not of a floating type.
+      ValueError: If `num` is below 2 or images do not fit: shape, range, NaN or
+        infinity.
     """
     self._check_domain(source, 'source')
     if not isinstance(num, int) or isinstance(num, bool) or num < 2:
       raise ValueError(f'`num` must be an integer of 2 or more, got {num!r}.')
-    x0, x1 = tf.convert_to_tensor(x0), tf.convert_to_tensor(x1)
-    for argument, x in (('x0', x0), ('x1', x1)):
-      if x.shape.rank != 4 or not x.shape[1:].is_compatible_with(
-          self._event_shape):
-        raise ValueError(
-            f'`{argument}` must have shape [B, *{self._event_shape}], got '
-            f'{x.shape}.')
+    x0, x1 = self._validate(x0, 'x0'), self._validate(x1, 'x1')
     if not x0.shape.is_compatible_with(x1.shape):
       raise ValueError(
           f'`x0` and `x1` must have one shape, got {x0.shape} and {x1.shape}.')
@@ -307,7 +340,52 @@ class AlignFlow(tf.Module):
     return images_lib.bits_per_dim(
         self[domain].log_prob(images), self.event_size)
 
+  def _validate(self, images: Any, argument: str) -> tf.Tensor:
+    """Images as a tensor of the flows' type, checked."""
+    dtype = self._prior.dtype
+    if not tf.is_symbolic_tensor(images):
+      array = images_lib.validate(
+          images, self._event_shape, argument, dtype=dtype)
+      # A tensor stays the one it was, for gradients.
+      return tf.cast(images if tf.is_tensor(images) else array, dtype)
+    if not images.dtype.is_floating:
+      raise TypeError(
+          f'`{argument}` must be floating numbers in [0, 1], got dtype '
+          f'{images.dtype.name}.')
+    if not images.shape.is_compatible_with([None, *self._event_shape]):
+      raise ValueError(
+          f'`{argument}` must have shape [B, *{self._event_shape}], got '
+          f'{images.shape}.')
+    return tf.cast(images, dtype)
+
   def _check_domain(self, domain: str, argument: str) -> None:
     if domain not in self._flows:
       raise KeyError(
           f'`{argument}` must be one of {self._domains}, got {domain!r}.')
+
+
+def _floating(dtype: Any) -> tf.DType:
+  try:
+    found = tf.as_dtype(dtype)
+  except TypeError:
+    found = None
+  if found is None or not found.is_floating:
+    raise ValueError(
+        f'`dtype` must be a floating type, as tf.float32, got {dtype!r}.')
+  return found
+
+
+def _check_sample_shape(sample_shape: Any) -> None:
+  """Raises ValueError; what a graph does not know yet is not checked."""
+  try:
+    sizes = tf.convert_to_tensor(sample_shape, dtype_hint=tf.int32)
+  except (TypeError, ValueError):
+    sizes = None
+  if sizes is not None and not isinstance(sample_shape, bool) and (
+      sizes.dtype.is_integer and sizes.shape.rank in (None, 0, 1)):
+    value = tf.get_static_value(sizes)
+    if value is None or np.all(value >= 0):
+      return
+  raise ValueError(
+      '`sample_shape` must be a number of samples or a shape, of integers of '
+      f'at least 0, got {sample_shape!r}.')

@@ -17,6 +17,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from alignflow_tf import bijectors
+from alignflow_tf import images as images_lib
 from alignflow_tf import networks
 
 __all__ = ['SharedScales', 'glow', 'num_parameters', 'real_nvp']
@@ -298,12 +299,7 @@ def _check_event_shape(
     halvings: int | None = None) -> tuple[int, int, int]:
   """Returns the shape as Python integers, or says what is wrong with it."""
   _check_positive(num_scales=num_scales)
-  shape = tuple(event_shape)
-  if len(shape) != 3 or not all(
-      isinstance(size, (int, np.integer)) and size > 0 for size in shape):
-    raise ValueError(
-        '`event_shape` must be (height, width, channels), three positive '
-        f'integers, got {event_shape}.')
+  shape = images_lib.check_event_shape(event_shape)
   halvings = num_scales - 1 if halvings is None else halvings
   if shape[0] % 2**halvings or shape[1] % 2**halvings:
     raise ValueError(
@@ -314,5 +310,4 @@ def _check_event_shape(
     raise ValueError(
         f'`num_scales={num_scales}` leaves a checkerboard of one pixel of '
         f'`event_shape={shape}`: use fewer scales or larger images.')
-  height, width, channels = (int(size) for size in shape)
-  return height, width, channels
+  return shape

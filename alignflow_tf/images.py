@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 __all__ = [
-    'bits_per_dim', 'dequantize', 'from_uint8', 'sheet', 'to_critic',
-    'to_uint8', 'validate'
+    'bits_per_dim', 'check_event_shape', 'dequantize', 'from_uint8', 'sheet',
+    'to_critic', 'to_uint8', 'validate'
 ]
 
 
@@ -113,12 +113,36 @@ def to_critic(images: tf.Tensor) -> tf.Tensor:
   return images * 2. - 1.
 
 
+def check_event_shape(event_shape: Any) -> tuple[int, int, int]:
+  """Checks a shape of images that a user hands in.
+
+  Args:
+    event_shape: `(height, width, channels)`.
+
+  Returns:
+    The shape, as Python integers.
+
+  Raises:
+    ValueError: If it is not three positive integers.
+  """
+  sizes = tuple(event_shape) if np.iterable(event_shape) else ()
+  if len(sizes) != 3 or not all(
+      isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0
+      for n in sizes):
+    raise ValueError(
+        '`event_shape` must be (height, width, channels), three positive '
+        f'integers, got {event_shape!r}.')
+  height, width, channels = (int(n) for n in sizes)
+  return height, width, channels
+
+
 def validate(
     images: Any,
     event_shape: tuple[int, int, int],
     argument: str = 'images',
     low: float = -0.5,
     high: float = 1.5,
+    dtype: tf.DType = tf.float32,
 ) -> np.ndarray:
   """Checks a batch of images that a user hands in.
 
@@ -131,9 +155,10 @@ def validate(
     argument: Name of the argument, for the message.
     low: Smallest value accepted.
     high: Largest value accepted.
+    dtype: Floating type of the result.
 
   Returns:
-    The images as a float32 array of shape `[B, height, width, channels]`.
+    The images as an array of shape `[B, height, width, channels]`.
 
   Raises:
     TypeError: If the images are not numbers of a floating type.
@@ -156,7 +181,7 @@ def validate(
     raise ValueError(
         f'`{argument}` must have pixels in [0, 1], got values from '
         f'{array.min():.4g} to {array.max():.4g}.')
-  return array.astype(np.float32)
+  return array.astype(dtype.as_numpy_dtype)
 
 
 def sheet(rows: list[np.ndarray], gap: int = 2, scale: int = 1) -> np.ndarray:

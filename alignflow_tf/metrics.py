@@ -108,10 +108,16 @@ class Evaluator:
       raise ValueError(
           f'`images` must have shape [N, *{self.model.event_shape}] with N > 0,'
           f' got {list(shape)}.')
+    images = np.asarray(images)
+    if not np.issubdtype(images.dtype, np.floating):
+      raise TypeError(
+          '`images` must be floating numbers in [0, 1], got dtype '
+          f'{images.dtype}: use alignflow_tf.images.from_uint8 for uint8 '
+          'pixels.')
     parts = []
     for start in range(0, len(images), self.batch_size):
       batch = images[start:start + self.batch_size]
-      parts.append(fn(tf.constant(batch)).numpy())
+      parts.append(fn(tf.constant(batch, tf.float32)).numpy())
     return np.concatenate(parts)
 
   def translate(self, images: np.ndarray, source: str,

@@ -12,6 +12,7 @@ from absl import flags
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 import alignflow_tf as af
 from alignflow_tf import data
@@ -175,7 +176,7 @@ def _network(channels):
   return networks.ConditionerResNet(channels, 4, 1)
 
 
-B = af.bijectors
+B, tfb = af.bijectors, tfp.bijectors
 CHECKER, CHANNEL = B.CheckerboardMask(), B.ChannelMask()
 BIJECTORS = [
     *[('channels', v, lambda v=v, c=c: c(v)) for v in COUNTS
@@ -193,6 +194,10 @@ BIJECTORS = [
       for v in (0., 0.5, -1., NAN, '0.1', None, 1)],
     *[('order', v, lambda v=v: B.Squeeze(v)) for v in ('rows', None, 0)],
     *[('inner', v, lambda v=v: B.FactorOut(v)) for v in (None, 'x', 3)],
+    ('inner', _Shown('squeeze, which takes (2, 4, 4, 1) to (2, 2, 2, 4)'),
+     lambda: B.FactorOut(B.Squeeze()).forward(tf.zeros([2, 4, 4, 2]))),
+    ('inner', _Shown('3 dimensions to 1'), lambda: B.FactorOut(
+        tfb.Reshape([4], [2, 2, 1]))),
     ('act_norm', _Shown('(2, 4, 4, 3)'),
      lambda: B.ActNorm(2).forward(tf.zeros([2, 4, 4, 3]))),
     ('affine_coupling', _Shown('(2, 4, 4, 3)'), lambda: B.AffineCoupling(
@@ -227,7 +232,7 @@ FLOWS = [
     *[('seed', v, lambda v=v: af.flows.real_nvp(SHAPE, seed=v))
       for v in (-1, 1.5, None)],
     *[('event_shape', v, lambda v=v: af.flows.real_nvp(v))
-      for v in ((16, 16), (16, 16, 0), (30, 30, 1), (16, 16, -1))],
+      for v in ((16, 16), (16, 16, 0), (30, 30, 1), (16, 16, -1), 32)],
     ('alpha', 0.7, lambda: af.flows.real_nvp(SHAPE, alpha=0.7)),
     ('num_scales', _Shown('num_scales=9'),
      lambda: af.flows.glow(SHAPE, num_scales=9)),
@@ -276,10 +281,10 @@ def model():
 GREY = np.full([2, *SHAPE], 0.5, np.float32)
 MODEL = [
     *[('domains', v, lambda m, v=v: af.AlignFlow(v, SHAPE, flow=_identity))
-      for v in ('ab', (), ('a',), ('a', 'a'), ('a', ''), ('a', 3))],
+      for v in ('ab', (), ('a',), ('a', 'a'), ('a', ''), ('a', 3), 5)],
     *[('event_shape', v,
        lambda m, v=v: af.AlignFlow(('a', 'b'), v, flow=_identity))
-      for v in ((8, 8), (8, 8, 0), (None, 8, 1))],
+      for v in ((8, 8), (8, 8, 0), (None, 8, 1), 32)],
     ('flow', _Shown("('a',)"),
      lambda m: af.AlignFlow(('a', 'b'), SHAPE, flow={'a': B.Squeeze()})),
     ('flow', _Shown("'x'"),
@@ -305,9 +310,9 @@ MODEL = [
     *[('num', v, lambda m, v=v: m.interpolate(GREY, GREY, 'a', v))
       for v in (1, 0, -2, 2.5, '3', None, True)],
     ('source', 'c', lambda m: m.interpolate(GREY, GREY, 'c')),
-    ('x0', _Shown('(16, 16, 1)'),
+    ('x0', _Shown('[16, 16, 1]'),
      lambda m: m.interpolate(GREY[0], GREY, 'a')),
-    ('x1', _Shown('(2, 8, 8, 1)'),
+    ('x1', _Shown('[2, 8, 8, 1]'),
      lambda m: m.interpolate(GREY, GREY[:, ::2, ::2], 'a')),
     ('x0', _Shown('(1, 16, 16, 1)'),
      lambda m: m.interpolate(GREY[:1], GREY, 'a')),

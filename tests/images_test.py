@@ -85,6 +85,9 @@ def test_validate_passes_images_on_as_float32():
     array = images.validate(given, (4, 6, 3))
     assert array.dtype == np.float32
     np.testing.assert_allclose(array, given, rtol=1e-6)
+    array = images.validate(given, (4, 6, 3), dtype=tf.float64)
+    assert array.dtype == np.float64
+    np.testing.assert_array_equal(array, given)
   # Translated images may lie a little outside.
   images.validate(np.full([1, 2, 2, 1], 1.3), (2, 2, 1))
   images.validate(np.full([1, 2, 2, 1], -0.4), (2, 2, 1))

@@ -16,7 +16,8 @@ def clear_cache() -> None:
   what the cache holds of one tensor (its input, its log-determinant) holds the
   graph, and that all of its tensors. Each graph that was ever traced with a
   bijector, and its functions, would stay. To be called where graphs have been
-  made that are not needed any more; what is asked for again is computed again.
+  made that are not needed any more, and where weights have changed while
+  tensors from before are held; what is asked for again is computed again.
   """
   # Private to TFP. Without it nothing is wrong but that memory grows.
   storage: Any = getattr(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from alignflow_tf import images as images_lib
 from alignflow_tf.bijectors import act_norm
 from alignflow_tf.bijectors import log_det_bijector
 from alignflow_tf.bijectors import shared_function
@@ -68,13 +69,7 @@ class Framing(log_det_bijector.LogDetBijector):
       ValueError: If an argument is out of range.
     """
     parameters = dict(locals())
-    shape = tuple(event_shape)
-    if len(shape) != 3 or not all(
-        isinstance(n, int) and not isinstance(n, bool) and n > 0
-        for n in shape):
-      raise ValueError(
-          '`event_shape` must be (height, width, channels), three positive '
-          f'integers, got {event_shape!r}.')
+    shape = images_lib.check_event_shape(event_shape)
     for argument, value, limit in (
         ('spread', spread, 0.5), ('floor', floor, 1.)):
       if not isinstance(value, float) or not 0. < value <= limit:
