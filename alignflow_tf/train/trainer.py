@@ -511,9 +511,11 @@ class Trainer(tf.Module):
         logits = critic(inputs)
         losses[t] = self._gan.critic(logits[:size], logits[size:])
         if self._gan.gradient_penalty:
+          # Between real images and each source's translations.
           losses[t] += self._gan.gradient_penalty * objectives.gradient_penalty(
-              critic, inputs[:size], inputs[size:2 * size], penalty_seed,
-              replicas.uniform)
+              critic, tf.concat([inputs[:size]] * len(sources), axis=0),
+              inputs[size:], penalty_seed,
+              functools.partial(replicas.uniform, blocks=len(sources)))
       total = tf.add_n(list(losses.values()))
       if self._scaled:
         total *= self._loss_scale

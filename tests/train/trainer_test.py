@@ -202,6 +202,36 @@ def test_three_domains():
   assert all(np.isfinite(float(v)) for v in metrics.values())
 
 
+def test_the_gradient_penalty_takes_each_sources_translations(monkeypatch):
+  domains = ('a', 'b', 'c')
+  trainer = trainer_lib.Trainer(
+      _config(gan_loss='wasserstein', pool_size=0), domains, SHAPE)
+  seen = []
+
+  def penalty(critic, real, fake, seed, draw):
+    del critic, seed
+    weight = draw([real.shape[0], 1, 1, 1], (0, 1))
+    seen.append((real[:, 0, 0, 0].numpy(), fake[:, 0, 0, 0].numpy(),
+                 weight[:, 0, 0, 0].numpy()))
+    return tf.zeros([])
+
+  monkeypatch.setattr(trainer_lib.objectives, 'gradient_penalty', penalty)
+  value = {d: 0.1 * i for i, d in enumerate(domains)}
+  trainer._update_critics(
+      {d: tf.fill([2, *SHAPE], value[d]) for d in domains},
+      {(s, t): tf.fill([2, *SHAPE], value[s] + value[t])
+       for s in domains for t in domains if s != t},
+      tf.constant([0, 1]), tf.constant([0, 2]), tf.constant(True))
+  noise = 5. * trainer._config.critic_noise
+  assert len(seen) == 3
+  for t, (real, fake, weight) in zip(domains, seen, strict=True):
+    near = np.repeat([value[s] + value[t] for s in domains if s != t], 2)
+    np.testing.assert_allclose(real, [2. * value[t] - 1.] * 4, atol=noise)
+    np.testing.assert_array_equal(real[:2], real[2:])
+    np.testing.assert_allclose(fake, 2. * near - 1., atol=noise)
+    assert len(set(weight)) == 4
+
+
 def test_share_all_has_one_flow():
   trainer = trainer_lib.Trainer(
       _config(objective='mle', share='all'), ('a', 'b'), SHAPE)
