@@ -325,6 +325,8 @@ MODEL = [
       for v in COUNTS],
     ('images', _Shown('[2, 16, 16]'),
      lambda m: metrics.Evaluator(m).translate(GREY[..., 0], 'a', 'b')),
+    *[('images', _Shown(d), lambda m, d=d: metrics.Evaluator(m).translate(
+        GREY.astype(d), 'a', 'b')) for d in ('uint8', 'int64')],
     ('images', _Shown('[0, 16, 16, 1]'),
      lambda m: metrics.Evaluator(m).round_trip(GREY[:0], 'a', 'b')),
     ('source', 'c', lambda m: metrics.Evaluator(m).translate(GREY, 'c', 'b')),
