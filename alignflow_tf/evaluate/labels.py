@@ -50,8 +50,7 @@ def train_classifier(
     if not isinstance(value, int) or value < 1:
       raise ValueError(f'`{name}` must be a positive integer, got {value!r}.')
   keras.utils.set_random_seed(seed)
-  # Seeds of its layers are this one times 16 and more, and below 2**32.
-  model = networks.lenet(images.shape[1:], num_classes, seed=seed % 2**28)
+  model = networks.lenet(images.shape[1:], num_classes, seed=seed)
   rate = keras.optimizers.schedules.CosineDecay(1e-3, steps)
   model.compile(
       keras.optimizers.Adam(rate),

@@ -45,7 +45,10 @@ def test_a_classifier_of_any_seed():
   classifier = labels.train_classifier(
       images, classes, 3, steps=1, batch_size=2, seed=2**32 - 1)
   images[:] = np.nan
-  assert labels.accuracy(classifier, images, np.zeros_like(classes)) == 0.
+  # Whatever it takes them for.
+  assert not any(
+      labels.accuracy(classifier, images, np.full(8, label))
+      for label in range(3))
 
 
 def test_label_transfer_scores_translated_images():
