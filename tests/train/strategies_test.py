@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import json
+import re
 import threading
 
 import numpy as np
