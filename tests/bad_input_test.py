@@ -214,6 +214,10 @@ BIJECTORS = [
         B.ActNorm(1), tf.fill([2, 4, 4, 1], NAN))),
     ('images', _Shown('(4, 4, 1)'), lambda: B.initialize_act_norms(
         B.ActNorm(1), tf.zeros([4, 4, 1]))),
+    ('images', _Shown('(1, 2, 4, 4, 1)'), lambda: B.initialize_act_norms(
+        B.ActNorm(1), tf.zeros([1, 2, 4, 4, 1]))),
+    ('log_det_chain', _Shown('(4, 1)'), lambda: B.LogDetChain(
+        [B.ActNorm(1)]).forward(tf.zeros([4, 1]))),
     ('images', _Shown('(0, 4, 4, 1)'), lambda: B.initialize_act_norms(
         B.ActNorm(1), tf.zeros([0, 4, 4, 1]))),
 ]

@@ -39,40 +39,38 @@ _CPU_SECONDS = 240
 _TIMEOUT = 3600.
 
 _BIJECTORS = 'alignflow_tf/bijectors'
-_INVARIANTS = ('tests/bijectors/invariants_test.py', '-k')
 _TRAIN = 'alignflow_tf/train'
 _TRAINER = 'tests/train/trainer_test.py'
+
+
+def _bijector(entries: str, *files: str) -> tuple[str, ...]:
+  """Own tests, of chains, of bad input, and invariants of some entries."""
+  files = tuple(f'tests/bijectors/{name}_test.py' for name in files)
+  own = ' or '.join(
+      ['log_det_chain_test', 'test_bijectors', entries,
+       *(os.path.basename(name).removesuffix('.py') for name in files)])
+  return (*files, 'tests/bijectors/log_det_chain_test.py',
+          'tests/bad_input_test.py', 'tests/bijectors/invariants_test.py',
+          '-k', f'({own}) and not xla')
+
+
 # The quickest tests come first: the first that fails is the last that runs.
 TESTS: dict[str, tuple[str, ...]] = {
-    f'{_BIJECTORS}/act_norm.py': (
-        'tests/bijectors/act_norm_test.py', *_INVARIANTS,
-        '(act_norm_test or [act_norm]) and not xla'),
-    f'{_BIJECTORS}/affine_coupling.py': (
-        'tests/bijectors/log_det_chain_test.py', *_INVARIANTS,
-        '(coupling or log_det_chain_test) and not xla'),
-    f'{_BIJECTORS}/factor_out.py': (*_INVARIANTS, 'factor_out and not xla'),
-    f'{_BIJECTORS}/framing.py': (
-        'tests/bijectors/framing_test.py', *_INVARIANTS, 'framing and not xla'),
-    f'{_BIJECTORS}/image_preprocess.py': (
-        'tests/bijectors/image_preprocess_test.py', *_INVARIANTS,
-        'image_preprocess'),
-    f'{_BIJECTORS}/invertible_conv.py': (
-        'tests/bijectors/act_norm_test.py', *_INVARIANTS,
-        '(convolution or invertible_conv) and not xla'),
-    f'{_BIJECTORS}/log_det_bijector.py': (
-        'tests/bijectors/log_det_chain_test.py', *_INVARIANTS,
-        '(chain or act_norm or coupling_channel) and not xla'),
-    f'{_BIJECTORS}/log_det_chain.py': (
-        'tests/bijectors/log_det_chain_test.py', *_INVARIANTS,
-        'chain and not xla'),
-    f'{_BIJECTORS}/masks.py': (
-        'tests/bijectors/masks_test.py', *_INVARIANTS,
-        '(masks_test or coupling_ch) and not xla'),
-    f'{_BIJECTORS}/reorder.py': (
-        'tests/bijectors/squeeze_test.py', *_INVARIANTS, 'reorder'),
-    f'{_BIJECTORS}/shared_function.py': (*_INVARIANTS, 'coupling_channel'),
-    f'{_BIJECTORS}/squeeze.py': (
-        'tests/bijectors/squeeze_test.py', *_INVARIANTS, 'squeeze'),
+    f'{_BIJECTORS}/{module}.py': _bijector(entries, *files)
+    for module, entries, *files in (
+        ('act_norm', '[act_norm]', 'act_norm'),
+        ('affine_coupling', 'coupling'),
+        ('factor_out', 'factor_out'),
+        ('framing', '[framing]', 'framing'),
+        ('image_preprocess', 'image_preprocess', 'image_preprocess'),
+        ('invertible_conv', 'invertible_conv', 'act_norm'),
+        ('log_det_bijector', 'act_norm or coupling_channel'),
+        ('log_det_chain', 'chain'),
+        ('masks', 'coupling_ch', 'masks'),
+        ('reorder', 'reorder', 'squeeze'),
+        ('shared_function', 'coupling_channel'),
+        ('squeeze', 'squeeze', 'squeeze'))
+} | {
     f'{_TRAIN}/objectives.py': (
         'tests/train/objectives_test.py', 'tests/theory_test.py',
         f'{_TRAINER}::test_loss_is_equation_7_and_the_penalty'),

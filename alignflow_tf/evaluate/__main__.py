@@ -31,6 +31,9 @@ _SEED = flags.DEFINE_integer(
     upper_bound=2**32 - 1)
 _DATA_DIR = flags.DEFINE_string(
     'data_dir', None, "Directory of the data; the run's own by default.")
+_DOMAIN = flags.DEFINE_multi_string(
+    'domain', None, 'name:DIR where the pictures of a domain of '
+    "`dataset=folders` are now, for each domain; the run's own by default.")
 _CHECKPOINT = flags.DEFINE_string(
     'checkpoint', 'newest', "'newest', 'best' on validation data, or a step.")
 
@@ -56,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
     result = evaluation.evaluate(
         _RUN.value, _OUTPUT.value, _LIMIT.value, _CLASSIFY.value, _SEED.value,
         _DATA_DIR.value, _SPLIT.value, _CHECKPOINT.value, _REFERENCES.value,
-        _SUPERVISED.value, _INCEPTION.value)
+        _SUPERVISED.value, _INCEPTION.value, _DOMAIN.value)
   except KeyboardInterrupt:
     print('alignflow_tf.evaluate: stopped before all figures were there; '
           'evaluate again.', file=sys.stderr)

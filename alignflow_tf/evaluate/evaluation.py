@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import dataclasses
 import os
 import time
@@ -43,6 +44,7 @@ def evaluate(
     references: str | None = None,
     supervised: bool = True,
     inception_weights: str | None = None,
+    domain: Sequence[str] | None = None,
 ) -> dict[str, Any]:
   """Evaluates the averaged weights of a run on its test split.
 
@@ -68,6 +70,9 @@ def evaluate(
       label agreement, and the features of KID and FID.
     inception_weights: Weights of InceptionV3, for KID and FID as they are
       usually measured; see `references.inception_features`.
+
+    domain: `name:DIR` for each domain of `dataset=folders`, where the pictures
+      have moved since training.
 
   Returns:
     The figures, as in `evaluation.json`.
@@ -99,6 +104,13 @@ def evaluate(
   config = run.config
   if data_dir is not None:
     config = dataclasses.replace(config, data_dir=data_dir)
+  if domain:
+    names = [d.split(':', 1)[0] for d in domain]
+    if names != [d.split(':', 1)[0] for d in config.domain]:
+      raise data.DataError(
+          f'`domain` must name the domains of the run, {run.domains}, in their '
+          f'order, got {list(domain)}.')
+    config = dataclasses.replace(config, domain=tuple(domain))
   domains = inputs.load(config)
   inception = inception_weights and references_lib.inception_features(
       inception_weights)

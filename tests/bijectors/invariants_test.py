@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -303,6 +304,23 @@ def test_parameters_are_the_constructors_arguments(case):
   again = type(bijector)(**bijector.parameters)
   assert again.parameters == bijector.parameters
   assert bijector.parameters['name'] in bijector.name
+
+
+def test_what_tfp_is_told(case):
+  bijector = case.bijector
+  if not type(bijector).__module__.startswith('alignflow_tf.'):
+    pytest.skip('a TFP class')
+  # Pixels are pre-processed one by one; the others take images.
+  ndims = 0 if isinstance(bijector, af.bijectors.ImagePreprocess) else 3
+  assert bijector.forward_min_event_ndims == ndims
+  assert bijector.inverse_min_event_ndims == ndims
+  if bijector.is_constant_jacobian:
+    # TFP computes it once, for all images.
+    for log_det in (case.eager['fldj'], case.eager['ildj']):
+      assert np.ptp(log_det) == 0.
+  if isinstance(bijector, af.bijectors.AffineCoupling):
+    assert isinstance(bijector.network, keras.layers.Layer)
+    assert isinstance(bijector.mask, af.bijectors.Mask)
 
 
 def test_equally_built_bijectors_do_not_share_tfps_cache(case):

@@ -129,6 +129,32 @@ def test_a_home_directory(result, monkeypatch):
   assert os.path.isdir(os.path.join(home, 'out'))
 
 
+def test_pictures_that_have_moved(result, tmp_path, monkeypatch):
+  loaded = []
+
+  def load(config):
+    loaded.append(config.domain)
+    raise InterruptedError
+
+  run = str(tmp_path / 'run')
+  shutil.copytree(result['run'], run)
+  path = os.path.join(run, 'config.json')
+  with open(path) as f:
+    saved = json.load(f)
+  saved['config'] |= {'dataset': 'folders', 'domain': ['a:/old/a', 'b:/old/b']}
+  with open(path, 'w') as f:
+    json.dump(saved, f)
+  monkeypatch.setattr(evaluation.runs, 'load', lambda *_, **__: None)
+  monkeypatch.setattr(evaluation.inputs, 'load', load)
+  for given, want in ((None, ('a:/old/a', 'b:/old/b')),
+                      (['a:/new/a', 'b:/b'], ('a:/new/a', 'b:/b'))):
+    with pytest.raises(InterruptedError):
+      evaluate.evaluate(run, domain=given)
+    assert loaded.pop() == want
+  with pytest.raises(data.DataError, match='`domain` must name.*c:/c'):
+    evaluate.evaluate(run, domain=['a:/a', 'c:/c'])
+
+
 def test_critics_are_compared_through_the_flows_they_saw(monkeypatch):
   class Run:
     directory = 'run'
