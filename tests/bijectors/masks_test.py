@@ -156,7 +156,7 @@ def test_constructor_errors():
           channels, af.bijectors.CheckerboardMask(), _network)
 
 
-def test_network_variables_need_different_names():
+def test_network_variables_of_one_name_are_all_kept():
 
   class Twins(keras.layers.Layer):
 
@@ -168,9 +168,11 @@ def test_network_variables_need_different_names():
     def call(self, inputs):
       return inputs
 
-  with pytest.raises(ValueError, match="`network` must.*'same', 'same'"):
-    af.bijectors.AffineCoupling(
-        2, af.bijectors.ChannelMask(), lambda n: Twins())
+  coupling = af.bijectors.AffineCoupling(
+      2, af.bijectors.ChannelMask(), lambda n: Twins())
+  kept = {v.ref() for v in coupling.variables}
+  assert {v.value.ref() for v in coupling.network.variables} <= kept
+  assert len(coupling.network.variables) == 2
 
 
 @pytest.mark.parametrize('shape', [(2, 4, 4, 3), (4, 2)])
