@@ -29,8 +29,12 @@ print('saved', flush=True)
 sys.exit(128 + stop[0])
 """
 # The module alone: importing the package takes seconds.
+# `nohup`, or a shell's `&`, may have these tests ignore some signals.
 _PARENT = """
-import importlib.util, sys
+import importlib.util, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
+  signal.signal(each, signal.SIG_DFL)
 spec = importlib.util.spec_from_file_location('programs', sys.argv[1])
 programs = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(programs)
