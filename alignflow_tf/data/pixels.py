@@ -121,7 +121,9 @@ def resize_array(
     if part.shape[-1] > channels:
       part = to_channels(tf.constant(part), channels).numpy()
     if not same:
-      planes = rows @ np.moveaxis(part, -1, 1) @ columns
+      # In one layout, so that a channel does not depend on how many there are:
+      # NumPy's products differ in their last bit by their operands' strides.
+      planes = rows @ np.ascontiguousarray(np.moveaxis(part, -1, 1)) @ columns
       part = np.moveaxis(planes, 1, -1)
     # One channel into three: NumPy copies it on assignment.
     out[start:start + _CHUNK] = np.clip(np.rint(part), 0, 255)
