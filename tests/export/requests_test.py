@@ -77,7 +77,7 @@ def _jpeg_bomb():
 def _refused(model, message, signature='serving_default', **feeds):
   with pytest.raises(cpp_loader.CppLoaderError, match=message) as error:
     model.run(feeds, signature)
-  assert error.value.code == 'INVALID_ARGUMENT'
+  return error.value.code == 'INVALID_ARGUMENT'
 
 
 @pytest.mark.parametrize(('image', 'message'), [
@@ -97,23 +97,24 @@ def _refused(model, message, signature='serving_default', **feeds):
     (np.zeros((1, 8, 8, 1), np.uint8), 'float but uint8'),
 ])
 def test_images_that_are_refused(translator, image, message):
-  _refused(translator, message, image=image)
+  assert _refused(translator, message, image=image)
 
 
 @pytest.mark.parametrize('signature', [
     'serving_default', 'log_prob', 'encode', 'decode'])
 def test_all_signatures_check_what_they_get(domain, translator, signature):
   name = 'latent' if signature == 'decode' else 'image'
-  _refused(domain, f'`{name}` must have shape', signature,
-           **{name: _images(4, 4, 4, 1)})
-  _refused(domain, f'`{name}` must be finite', signature, **{name: _with(_NAN)})
-  _refused(translator, '`image` must be finite', 'round_trip',
-           image=_with(_NAN))
+  assert _refused(domain, f'`{name}` must have shape', signature,
+                  **{name: _images(4, 4, 4, 1)})
+  assert _refused(domain, f'`{name}` must be finite', signature,
+                  **{name: _with(_NAN)})
+  assert _refused(translator, '`image` must be finite', 'round_trip',
+                  image=_with(_NAN))
 
 
 def test_latents_far_away_are_refused(domain):
-  _refused(domain, '`latent` must have values from -1000 to 1000', 'decode',
-           latent=_with(1e6))
+  assert _refused(domain, '`latent` must have values from -1000 to 1000',
+                  'decode', latent=_with(1e6))
 
 
 def test_seeds_and_temperatures_that_are_refused(domain):
@@ -124,7 +125,8 @@ def test_seeds_and_temperatures_that_are_refused(domain):
       ('`temperature` must be finite', (seed, warm * _NAN)),
       ('`temperature` must have values from 0 to 10', (seed, -warm)),
       ('`seed` must hold at most 256', (np.zeros((9999, 2), np.int64), warm))):
-    _refused(domain, message, 'sample', seed=feeds[0], temperature=feeds[1])
+    assert _refused(domain, message, 'sample', seed=feeds[0],
+                    temperature=feeds[1])
 
 
 def test_interpolations_that_are_refused(translator):
@@ -137,8 +139,8 @@ def test_interpolations_that_are_refused(translator):
       ('`fraction` must have values from 0 to 1', (x, x, half * 3)),
       ('`image_1` must be finite', (x, x * _NAN, half))):
     names = ('image_0', 'image_1', 'fraction')
-    _refused(translator, message, 'interpolate',
-             **dict(zip(names, feeds, strict=True)))
+    assert _refused(translator, message, 'interpolate',
+                    **dict(zip(names, feeds, strict=True)))
 
 
 @pytest.mark.parametrize(('data', 'message'), [
@@ -157,24 +159,25 @@ def test_interpolations_that_are_refused(translator):
     (_bomb(0, 5), 'row 1 is 0 by 5 pixels'),
 ])
 def test_bytes_that_are_refused(translator, data, message):
-  _refused(translator, message, 'translate_encoded',
-           image_bytes=[_encoded(), data, _encoded()])
+  assert _refused(translator, message, 'translate_encoded',
+                  image_bytes=[_encoded(), data, _encoded()])
 
 
 def test_a_scalar_or_no_picture_is_refused(translator):
-  _refused(translator, r'`image_bytes` must have shape \[B\]',
-           'translate_encoded', image_bytes=_encoded())
-  _refused(translator, 'at least one row', 'translate_encoded', image_bytes=[])
-  _refused(translator, 'at most 256 rows', 'translate_encoded',
-           image_bytes=[_encoded()] * 300)
+  assert _refused(translator, r'`image_bytes` must have shape \[B\]',
+                  'translate_encoded', image_bytes=_encoded())
+  assert _refused(translator, 'at least one row', 'translate_encoded',
+                  image_bytes=[])
+  assert _refused(translator, 'at most 256 rows', 'translate_encoded',
+                  image_bytes=[_encoded()] * 300)
 
 
 def test_bombs_take_no_memory(translator):
   # Kilobytes.
   before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   for _ in range(5):
-    _refused(translator, 'pixels', 'translate_encoded',
-             image_bytes=[_bomb(60_000, 60_000)])
+    assert _refused(translator, 'pixels', 'translate_encoded',
+                    image_bytes=[_bomb(60_000, 60_000)])
   after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   assert after - before < 200_000
 
