@@ -362,15 +362,18 @@ ADAPT = [
       for v in (0., 1.1, NAN, '1e-3', None)],
     *[(name, v)
       for name in ('semantic_weight', 'semantic_target_weight',
-                   'semantic_noise', 'target_source_weight',
-                   'target_information_weight', 'target_pseudo_weight',
+                   'semantic_noise', 'feature_source_weight',
+                   'target_source_weight', 'target_information_weight',
+                   'target_pseudo_weight',
                    'augment_scale', 'augment_shift')
       for v in (-1., NAN, INF, 'much', None)],
     *[(name, v) for name in ('feature_beta_1', 'feature_gate',
-                             'target_confidence', 'target_average')
+                             'feature_average', 'target_confidence',
+                             'target_average')
       for v in (1., -0.1, NAN, '0.5')],
     *[('network', v) for v in ('vgg', '', 3, None)],
-    *[('semantic_on_translations', v) for v in (1, 'yes', None)],
+    *[(name, v) for name in ('semantic_on_translations', 'class_priors')
+      for v in (1, 'yes', None)],
     *[(name, v) for name in ('translator', 'alignflow', 'cyclegan')
       for v in ('steps=3', ('steps',), (3,))],
     *[('translator', (v,)) for v in (

@@ -109,6 +109,15 @@ class Settings:
     feature_beta_1: Adam's first decay.
     feature_gate: Least accuracy of the discriminator for the target network to
       be updated.
+    feature_source_weight: Weight of the cross-entropy on the (translated)
+      source in it, beside the adversarial term; 0 in ADDA.
+    feature_average: Decay of the average of the target network's weights that
+      is kept; 0 for the last ones.
+    class_priors: Whether the feature and target stages expect the classes as
+      often as the classifier finds them in the target, rather than as often as
+      the source has them (feature) or equally often (target). Where
+      frequencies differ, matching distributions carries images to other
+      classes; but a classifier that loses classes should not be believed.
     target_steps: Updates of the target stage.
     target_rate: Adam's rate.
     target_source_weight: Weight of the cross-entropy on translated source.
@@ -148,6 +157,9 @@ class Settings:
   feature_rate: float = 1e-4
   feature_beta_1: float = 0.9
   feature_gate: float = 0.6
+  feature_source_weight: float = 0.
+  feature_average: float = 0.
+  class_priors: bool = False
   target_steps: int = 800
   target_rate: float = 1e-3
   target_source_weight: float = 1.
@@ -180,12 +192,13 @@ class Settings:
       _check(0. < getattr(self, name) <= 1., name, getattr(self, name),
              'above 0 and at most 1')
     for name in ('semantic_weight', 'semantic_target_weight', 'semantic_noise',
-                 'target_source_weight', 'target_information_weight',
-                 'target_pseudo_weight', 'augment_scale', 'augment_shift'):
+                 'feature_source_weight', 'target_source_weight',
+                 'target_information_weight', 'target_pseudo_weight',
+                 'augment_scale', 'augment_shift'):
       _check(0. <= getattr(self, name) < math.inf, name, getattr(self, name),
              'finite and not negative')
-    for name in ('feature_beta_1', 'feature_gate', 'target_confidence',
-                 'target_average'):
+    for name in ('feature_beta_1', 'feature_gate', 'feature_average',
+                 'target_confidence', 'target_average'):
       _check(0. <= getattr(self, name) < 1., name, getattr(self, name),
              'at least 0 and below 1')
     _check(self.network in ('lenet', 'dtn', 'strided'), 'network',
@@ -268,7 +281,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         'translated_images': 30_000,
         'classifier_steps': 1_500, 'classifier_augment': True,
         'feature_rate': 2e-4, 'feature_beta_1': 0.5,
-        'target_steps': 1_000,
+        'feature_source_weight': 1., 'feature_average': 0.99,
+        'class_priors': True, 'target_steps': 2_000,
     },
     'cpu_svhn': {
         'image_size': 32, 'channels': 1, 'network': 'dtn',

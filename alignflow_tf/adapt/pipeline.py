@@ -163,15 +163,17 @@ class _Work:
       name += '_feature'
       before = final
       final = self._classifier_stage(
-          name, _pick(self._settings, 'feature') | {'after': before.facts},
+          name, _pick(self._settings, 'feature', 'class_priors') | {
+              'after': before.facts},
           lambda: stages.adapt_features(
-              before.model, labelled().images, self._problem.unlabelled,
+              before.model, labelled(), self._problem.unlabelled,
               self._settings, self._seed))
     if method == 'alignflow+' and 'target' not in self._skip:
       last = final
       final = self._classifier_stage(
           f'{name}_target',
-          _pick(self._settings, 'target', 'augment') | {'after': last.facts},
+          _pick(self._settings, 'target', 'augment', 'class_priors') | {
+              'after': last.facts},
           lambda: stages.adapt_to_target(
               last.model, labelled(), self._problem.unlabelled, self._settings,
               self._seed))

@@ -101,11 +101,8 @@ def train_classifier(
 
   def step(index: tf.Tensor) -> tf.Tensor:
     where = _draw(seed, 0, index, len(data.labels), settings.batch_size)
-    view = _view(tf.gather(images, where))
-    if settings.classifier_augment:
-      view = augment.random_affine(
-          view, _seed(seed, 1, index), settings.augment_scale,
-          settings.augment_shift)
+    view = _warped(
+        _view(tf.gather(images, where)), seed, 1, index, settings)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(weights)
       loss = _cross_entropy(
@@ -118,20 +115,27 @@ def train_classifier(
 
 
 def adapt_features(
-    model: keras.Model, source: np.ndarray, target: np.ndarray,
+    model: keras.Model, source: Labelled, target: np.ndarray,
     settings: config_lib.Settings, seed: int) -> keras.Model:
   """ADDA: makes class scores of target images look like those of source ones.
 
   A copy of the classifier is trained against a discriminator (500-500-2, on
   class scores, as in CyCADA's code), which tells source images under `model`
-  from target images under the copy. The copy is updated only where the
+  from target images under the copy. It learns from the target only where the
   discriminator is right for more than `feature_gate` of a batch. Neither of
   the two drops anything out: where only the copy does, the discriminator learns
   to see that, and the copy to undo it.
 
+  That alone holds no image to its class. With `feature_source_weight`, the copy
+  goes on learning the source's labels beside it: the task loss of CyCADA's
+  objective [2], which its code leaves out here. And two that learn against each
+  other circle about where they would meet: with `feature_average`, an average
+  of the copy's weights is kept.
+
   Args:
     model: The classifier of the source; it is left as it is.
-    source: uint8 images it was trained on, translated or not.
+    source: What it was trained on, translated or not; labels are of use with
+      `feature_source_weight` and `class_priors` alone.
     target: uint8 target images.
     settings: Settings.
     seed: Non-negative integer.
@@ -143,8 +147,12 @@ def adapt_features(
 
   [1]: Eric Tzeng et al. Adversarial Discriminative Domain Adaptation. In
        _CVPR_, 2017, equation 9. https://arxiv.org/abs/1702.05464
+  [2]: Judy Hoffman et al. CyCADA: Cycle-Consistent Adversarial Domain
+       Adaptation. In _ICML_, 2018, section 3, the complete objective.
+       https://arxiv.org/abs/1711.03213
   """
   adapted = _copy(model, seed)
+  average = _Average(_copy(model, seed), adapted, settings.feature_average)
   initializer = [keras.initializers.GlorotNormal(seed=seed * 8 + i)
                  for i in range(3)]
   discriminator = keras.Sequential([
@@ -160,17 +168,21 @@ def adapt_features(
             settings.feature_beta_1) for _ in range(2)]
   optimizers[0]._create_all_weights(weights)
   optimizers[1]._create_all_weights(judges)
-  sources, targets = _images(source), _images(target)
+  sources, labels = _tensors(source)
+  targets = _images(target)
   size = settings.batch_size
+  weight = settings.feature_source_weight
+  draw = _source_places(source.labels, _prior(model, target, settings))
   is_source = tf.repeat(tf.constant([1, 0], tf.int64), size)
 
   def step(index: tf.Tensor) -> tf.Tensor:
-    x = tf.gather(sources, _draw(seed, 0, index, len(source), size))
-    y = tf.gather(targets, _draw(seed, 1, index, len(target), size))
-    known = model(_view(x), training=False)
+    where = draw(seed, 0, index, size)
+    x = _view(tf.gather(sources, where))
+    y = _view(tf.gather(targets, _draw(seed, 1, index, len(target), size)))
+    known = model(x, training=False)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(weights)
-      scores = adapted(_view(y), training=False)
+      scores = adapted(y, training=False)
       # To be taken for source.
       fooled = _cross_entropy(
           discriminator(scores), tf.ones([size], tf.int64))
@@ -183,16 +195,29 @@ def adapt_features(
     _apply(optimizers[1], tape.gradient(loss, judges), judges)
     right = tf.reduce_mean(tf.cast(
         tf.equal(tf.argmax(logits, axis=-1), is_source), tf.float32))
+    good = right > settings.feature_gate
+    if weight:
+      with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(weights)
+        task = weight * _cross_entropy(
+            adapted(_warped(x, seed, 2, index, settings), training=True),
+            tf.gather(labels, where))
+      gate = tf.cast(good, tf.float32)
+      _apply(optimizers[0], [
+          gate * g + t for g, t in zip(
+              gradients, tape.gradient(task, weights), strict=True)], weights)
+    else:
 
-    def update() -> tf.Tensor:
-      _apply(optimizers[0], gradients, weights)
-      return tf.constant(0)
+      def update() -> tf.Tensor:
+        _apply(optimizers[0], gradients, weights)
+        return tf.constant(0)
 
-    tf.cond(right > settings.feature_gate, update, lambda: tf.constant(0))
+      tf.cond(good, update, lambda: tf.constant(0))
+    average.update(index)
     return loss
 
   _run(step, settings.feature_steps, 'feature')
-  return adapted
+  return average.model
 
 
 def adapt_to_target(
@@ -212,6 +237,9 @@ def adapt_to_target(
   with x translated source images, y their labels, x' target images and A a
   random affine map. The first two terms are self-ensembling [1] with the hard
   labels of FixMatch [2]; the third is the information maximisation of SHOT [3].
+  With `class_priors`, H(mean) is -KL(mean || prior), which is largest at the
+  frequencies that the classifier finds in the target and not at equal ones, and
+  source images are drawn by that prior.
 
   Args:
     model: The classifier to begin with; it is left as it is.
@@ -236,18 +264,18 @@ def adapt_to_target(
        https://arxiv.org/abs/2002.08546
   """
   student, teacher = _copy(model, seed), _copy(model, seed)
+  average = _Average(teacher, student, settings.target_average)
   weights = [v.value for v in student.trainable_variables]
-  pairs = [(t.value, s.value) for t, s in zip(
-      teacher.variables, student.variables, strict=True)
-           if t.value.dtype.is_floating]
   optimizer = _adam(settings.target_rate, settings.target_steps)
   optimizer._create_all_weights(weights)
   images, labels = _tensors(source)
   targets = _images(target)
   size = settings.batch_size
+  prior = _prior(model, target, settings)
+  draw = _source_places(source.labels, prior)
 
   def step(index: tf.Tensor) -> tf.Tensor:
-    where = _draw(seed, 0, index, len(source.labels), size)
+    where = draw(seed, 0, index, size)
     x = _view(tf.gather(images, where))
     y = _view(tf.gather(targets, _draw(seed, 1, index, len(target), size)))
     belief = tf.nn.softmax(teacher(y, training=False))
@@ -266,24 +294,80 @@ def adapt_to_target(
               tf.argmax(belief, axis=-1), logits[size:]))
       if settings.target_information_weight:
         loss -= settings.target_information_weight * _information(
-            tf.nn.softmax(logits[size:]))
+            tf.nn.softmax(logits[size:]), prior)
     _apply(optimizer, tape.gradient(loss, weights), weights)
-    rate = 1. - tf.minimum(
-        settings.target_average,
-        (1. + tf.cast(index, tf.float32)) / (10. + tf.cast(index, tf.float32)))
-    for average, variable in pairs:
-      average.assign_add(rate * (variable - average))
+    average.update(index)
     return loss
 
   _run(step, settings.target_steps, 'target')
   return teacher
 
 
-def _information(p: tf.Tensor) -> tf.Tensor:
-  """Mutual information of images and classes: H(mean p) - mean H(p), nats."""
+class _Average:
+  """A moving average of a network's weights, in a network of its own."""
+
+  def __init__(self, model: keras.Model, of: keras.Model, decay: float):
+    self.model = model
+    self._decay = decay
+    self._pairs = [
+        (a.value, v.value) for a, v in zip(
+            model.variables, of.variables, strict=True)
+        if a.value.dtype.is_floating]
+
+  def update(self, index: tf.Tensor) -> None:
+    """After an update: the first ones count less, as they are worse."""
+    count = tf.cast(index, tf.float32)
+    rate = 1. - tf.minimum(self._decay, (1. + count) / (10. + count))
+    for average, variable in self._pairs:
+      average.assign_add(rate * (variable - average))
+
+
+def _information(p: tf.Tensor, prior: np.ndarray | None) -> tf.Tensor:
+  """Mutual information of images and classes, H(mean p) - mean H(p), nats.
+
+  With a prior, its first part is -KL(mean p || prior).
+  """
   mean = tf.reduce_mean(p, axis=0)
-  return tf.reduce_mean(tf.reduce_sum(p * tf.math.log(p + 1e-8), axis=-1)) - (
-      tf.reduce_sum(mean * tf.math.log(mean + 1e-8)))
+  log_mean = tf.math.log(mean + 1e-8)
+  if prior is not None:
+    log_mean -= tf.constant(np.log(prior + 1e-8), tf.float32)
+  return tf.reduce_mean(tf.reduce_sum(
+      p * tf.math.log(p + 1e-8), axis=-1)) - tf.reduce_sum(mean * log_mean)
+
+
+def _prior(model: keras.Model, target: np.ndarray,
+           settings: config_lib.Settings) -> np.ndarray | None:
+  """How often a classifier finds each class in the target, `[K]`, or None."""
+  if not settings.class_priors:
+    return None
+  return predict(model, target).mean(axis=0, dtype=np.float64)
+
+
+def _source_places(labels: np.ndarray, prior: np.ndarray | None
+                  ) -> Callable[[int, int, tf.Tensor, int], tf.Tensor]:
+  """Draws places of source images, with classes as often as in a prior.
+
+  Args:
+    labels: Classes of the images, `[N]`.
+    prior: Frequencies `[K]`; None for those of the labels.
+
+  Returns:
+    A function of a seed, a stream, an index and a batch size; see `_draw`.
+  """
+  if prior is None:
+    return lambda seed, stream, index, size: _draw(
+        seed, stream, index, len(labels), size)
+  counts = np.bincount(labels, minlength=len(prior))
+  weights = (prior / np.maximum(counts, 1))[labels]
+  ends = tf.constant(np.cumsum(weights / weights.sum()), tf.float32)
+
+  def draw(seed: int, stream: int, index: tf.Tensor, size: int) -> tf.Tensor:
+    where = tf.random.stateless_uniform([size], _seed(seed, stream, index))
+    # Rounding may leave the last end below 1.
+    return tf.minimum(
+        tf.searchsorted(ends, where, side='right'), len(labels) - 1)
+
+  return draw
 
 
 def _copy(model: keras.Model, seed: int) -> keras.Model:
@@ -296,6 +380,16 @@ def _copy(model: keras.Model, seed: int) -> keras.Model:
 
 def _view(images: tf.Tensor) -> tf.Tensor:
   return images_lib.to_critic(images_lib.from_uint8(images))
+
+
+def _warped(view: tf.Tensor, seed: int, stream: int, index: tf.Tensor,
+            settings: config_lib.Settings) -> tf.Tensor:
+  """Warped at random where `classifier_augment` asks for it."""
+  if not settings.classifier_augment:
+    return view
+  return augment.random_affine(
+      view, _seed(seed, stream, index), settings.augment_scale,
+      settings.augment_shift)
 
 
 def _images(images: np.ndarray) -> tf.Tensor:
