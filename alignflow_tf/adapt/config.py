@@ -275,7 +275,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     'cpu': {
         'image_size': 16, 'channels': 1, 'classifier_size': 28,
         'translator': _CPU, 'alignflow': ('framing=True',),
-        'cyclegan': ('num_scales=2', 'width=16', 'num_blocks=2',
+        'cyclegan': ('num_scales=2', 'width=32', 'num_blocks=2',
                      'cycle_weight=1.', 'clip_norm=0.'),
         'semantic_augment': True,
         'translated_images': 30_000,
