@@ -28,12 +28,13 @@ PAGE = """<!DOCTYPE html>
 <title>{title}</title>
 <style>
 :root {{ color-scheme: light dark; --edge: #8884; --soft: #8882; }}
-body {{ font: 16px/1.45 system-ui, sans-serif; max-width: 62rem;
+body {{ font: 16px/1.45 system-ui, sans-serif; max-width: 72rem;
   margin: 0 auto; padding: 0 1rem 3rem; }}
 h1 {{ font-size: 1.5rem; overflow-wrap: anywhere; }}
 h2 {{ font-size: 1.2rem; margin-top: 2rem;
   border-bottom: 1px solid var(--edge); }}
 h3 {{ font-size: 1rem; margin-bottom: .3rem; }}
+p {{ max-width: 62rem; }}
 p.note {{ font-size: .88rem; opacity: .8; margin: .3rem 0; }}
 .scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-size: .88rem;
