@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 import html
 import itertools
+import math
 import os
 from typing import Any
 
 import numpy as np
 
+from alignflow_tf import baselines
 from alignflow_tf import images as images_lib
 from alignflow_tf import metrics
 from alignflow_tf import pictures
@@ -21,7 +23,7 @@ from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import inputs
 from alignflow_tf.train import runs
 
-__all__ = ['make', 'sheets', 'text', 'write_report']
+__all__ = ['load', 'make', 'sheets', 'text', 'weights', 'write_report']
 
 # Images among which the worst round trips are looked for.
 _SEARCHED = 1000
@@ -43,9 +45,14 @@ def make(methods: Sequence[tables.Method], settings: tables.Settings) -> None:
   """
   try:
     result = tables.run(methods, settings)
+    models = load(methods, settings)
+    result['weights'] = {
+        name: weights(model) for name, model in models.items()}
+    config_lib.dump(os.path.join(settings.output, 'table.json'), result)
     config_lib.write_aside(
         os.path.join(settings.output, 'table.md'), text(result) + '\n')
-    path = write_report(result, sheets(methods, settings), settings.output)
+    path = write_report(
+        result, sheets(methods, settings, models), settings.output)
   except OSError as e:
     raise tables.TableError(
         f'`output` {settings.output!r} cannot be written to '
@@ -62,7 +69,7 @@ def text(result: Mapping[str, Any]) -> str:
     lines += ['', direction.replace('_to_', ' to '), '',
               *_markdown(*_cells(content))]
   lines += ['', 'Round trips, error of a pixel in [0, 1]', '',
-            *_markdown(*_round_trip_cells(result)), '', _order_line(result)]
+            *_markdown(*_round_trip_cells(result)), '', *_last_lines(result)]
   return '\n'.join(lines)
 
 
@@ -94,9 +101,14 @@ def _unequal(result: Mapping[str, Any]) -> str:
   return f' Not equal in all rows: {"; ".join(parts)}.' if parts else ''
 
 
-def _order_line(result: Mapping[str, Any]) -> str:
-  return (f'Of the {result["order"]["pairs"]} pairs of methods in the paper\'s '
-          f'table, {result["order"]["same"]} stand in its order here (MSE).')
+def _last_lines(result: Mapping[str, Any]) -> list[str]:
+  lines = [
+      f'Of the {result["order"]["pairs"]} pairs of methods in the paper\'s '
+      f'table, {result["order"]["same"]} stand in its order here (MSE).']
+  if 'weights' in result:
+    lines.append('Trained weights, critics left out: ' + ', '.join(
+        f'{n:,} ({name})' for name, n in result['weights'].items()) + '.')
+  return lines
 
 
 def _round_trip_cells(result: Mapping[str, Any]
@@ -153,7 +165,8 @@ def write_report(result: Mapping[str, Any],
   """Writes `report.html`: the table and sheets, one self-contained page.
 
   Args:
-    result: What `run` gave.
+    result: What `run` gave, and if known `weights`, the number that each
+      method has.
     sheets_found: Captions and paths; see `sheets`.
     output: Directory of the table.
 
@@ -172,7 +185,7 @@ def write_report(result: Mapping[str, Any],
       body.append('<p class="note">KID: '
                   f'{html.escape(content["features"])}.</p>')
   body += ['<h2>Round trips</h2>', _table(_round_trip_cells(result)),
-           f'<p>{html.escape(_order_line(result))}</p>']
+           *(f'<p>{html.escape(line)}</p>' for line in _last_lines(result))]
   for caption, path in sheets_found:
     body += [f'<h2>{html.escape(caption)}</h2>', report.picture(path)]
   path = os.path.join(output, 'report.html')
@@ -189,8 +202,21 @@ def _table(cells: tuple[list[str], list[list[str]]],
       [[html.escape(c) for c in row] for row in rows], own)
 
 
+def load(methods: Sequence[tables.Method], settings: tables.Settings
+        ) -> dict[str, baselines.Model]:
+  """The models of the first seed, by method."""
+  return {m.name: runs.load(os.path.join(
+      settings.output, f'{m.name}_seed{settings.seeds[0]}')) for m in methods}
+
+
+def weights(model: baselines.Model) -> int:
+  """The number of a model's trained weights, both directions together."""
+  return sum(math.prod(v.shape) for v in model.trainable_variables)
+
+
 def sheets(methods: Sequence[tables.Method], settings: tables.Settings,
-           num: int = 12) -> list[tuple[str, str]]:
+           models: Mapping[str, baselines.Model], num: int = 12
+          ) -> list[tuple[str, str]]:
   """Pictures of the first seed's runs, side by side.
 
   A sheet a direction with the images, every method's translations, and the true
@@ -200,17 +226,14 @@ def sheets(methods: Sequence[tables.Method], settings: tables.Settings,
   Args:
     methods: The rows.
     settings: What they have in common.
+    models: See `load`.
     num: Number of images on a sheet.
 
   Returns:
     Captions and paths of the PNGs, in `settings.output`.
   """
-  seed = settings.seeds[0]
-  directories = {m.name: os.path.join(
-      settings.output, f'{m.name}_seed{seed}') for m in methods}
-  evaluators = {n: metrics.Evaluator(runs.load(d))
-                for n, d in directories.items()}
-  config = tables.configuration(methods[0], settings, seed)
+  evaluators = {n: metrics.Evaluator(model) for n, model in models.items()}
+  config = tables.configuration(methods[0], settings, settings.seeds[0])
   images = evaluation.images_of(
       inputs.load(config), settings.split, settings.limit or _SEARCHED)
   found = []

@@ -111,10 +111,14 @@ def test_a_table_is_made_once(settings):
                '(adversarial, hybrid, mle); critic_learning_rate 0.0002 ',
                '; clip_norm 0.0 (cyclegan), 10.0 (adversarial, hybrid, mle).'):
     assert part in text
+  result['weights'] = {'cyclegan': 1_234_567, 'hybrid': 89}
+  assert 'left out: 1,234,567 (cyclegan), 89 (hybrid).' in (
+      table_report.text(result))
   path = table_report.write_report(result, [], settings.output)
   with open(path) as f:
     page = f.read()
   assert '0.3000 ± 0.1414' in page
+  assert '1,234,567 (cyclegan)' in page
   assert 'http' not in page.replace('<html lang', '')
 
 
