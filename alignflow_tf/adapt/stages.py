@@ -66,12 +66,10 @@ def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
   `model` is one of a stage, which takes [-1, 1]; see `savedmodel.public`.
   """
-  call = tf.function(
-      lambda x: tf.nn.softmax(model(_view(x), training=False)),
-      input_signature=[tf.TensorSpec([None, *images.shape[1:]], tf.uint8)],
-      autograph=False)
+  # Not as a graph: each call would trace one of its own.
   return np.concatenate([
-      call(tf.constant(images[i:i + 500])).numpy()
+      tf.nn.softmax(model(
+          _view(tf.constant(images[i:i + 500])), training=False)).numpy()
       for i in range(0, len(images), 500)])
 
 
