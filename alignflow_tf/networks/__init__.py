@@ -4,11 +4,12 @@ from alignflow_tf.networks.classifiers import dtn
 from alignflow_tf.networks.classifiers import lenet
 from alignflow_tf.networks.classifiers import strided_classifier
 from alignflow_tf.networks.conditioner import ConditionerResNet
+from alignflow_tf.networks.conditioner import draw_once
 from alignflow_tf.networks.critic import patch_critic
 from alignflow_tf.networks.regressor import regressor
 from alignflow_tf.networks.resnet_generator import resnet_generator
 
 __all__ = [
-    'ConditionerResNet', 'dtn', 'lenet', 'patch_critic', 'regressor',
-    'resnet_generator', 'strided_classifier'
+    'ConditionerResNet', 'draw_once', 'dtn', 'lenet', 'patch_critic',
+    'regressor', 'resnet_generator', 'strided_classifier'
 ]

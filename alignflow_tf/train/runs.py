@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from alignflow_tf import baselines
+from alignflow_tf import networks
 from alignflow_tf.train import checkpoints as checkpoints_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import trainer as trainer_lib
@@ -205,7 +206,8 @@ def load(run_dir: str, average: bool = True,
   """
   run = Run(run_dir)
   path = run.checkpoint(checkpoint)
-  model = trainer_lib.build_model(run.config, run.domains, run.event_shape)
+  with networks.draw_once():
+    model = trainer_lib.build_model(run.config, run.domains, run.event_shape)
   part = {'average' if average else 'model': model}
   checkpoints_lib.restore(tf.train.Checkpoint(**part), path, whole=False)
   for variable in model.variables:

@@ -211,8 +211,9 @@ class Trainer(tf.Module):
                    for d in domains}
     self._adversarial = config.objective != 'mle'
     self._gan = objectives.GAN_LOSSES[config.gan_loss]
-    self.model = build_model(config, domains, event_shape)
-    self.average = build_model(config, domains, event_shape)
+    with networks.draw_once():
+      self.model = build_model(config, domains, event_shape)
+      self.average = build_model(config, domains, event_shape)
     self._generator_loss = generator_losses.make(config, self.model)
     self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
     self.skipped = tf.Variable(

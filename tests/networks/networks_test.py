@@ -89,6 +89,36 @@ def test_conditioner_seed_fixes_the_weights():
     assert np.abs(one - other).max() > 0.01
 
 
+def test_kernels_are_drawn_once_and_are_what_they_were(monkeypatch):
+  def build(seed):
+    layer = networks.ConditionerResNet(4, filters=8, num_blocks=1, seed=seed)
+    layer.build((None, None, None, 3))
+    return layer
+
+  alone = build(5)
+  draws = []
+  draw = keras.initializers.RandomNormal.__call__
+
+  def counted(self, shape, dtype=None):
+    draws.append(tuple(shape))
+    return draw(self, shape, dtype)
+
+  monkeypatch.setattr(keras.initializers.RandomNormal, '__call__', counted)
+  with networks.draw_once():
+    first, second, other = build(5), build(5), build(6)
+  assert len(draws) == 6  # Three kernels of each seed.
+  for a, b, c in zip(alone.weight_list, first.weight_list, second.weight_list,
+                     strict=True):
+    np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(a, c)
+  assert np.any(first.weight_list[0].numpy() != other.weight_list[0].numpy())
+  # They share no memory.
+  first.weight_list[0].assign_add(tf.ones_like(first.weight_list[0]))
+  np.testing.assert_array_equal(second.weight_list[0], alone.weight_list[0])
+  build(5)
+  assert len(draws) == 9  # Nothing is kept after it.
+
+
 @pytest.mark.parametrize(('dtype', 'compute', 'variables'), [
     ('float32', tf.float32, 'float32'), ('float64', tf.float64, 'float64'),
     ('mixed_bfloat16', tf.bfloat16, 'float32')])
