@@ -139,9 +139,12 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
       batch = tf.shape(x)[:-3]
       kept, changed = _fold(kept), _fold(changed)
     network, weights = self._pure_network()
-    changed, log_det = shared_function.call(
-        _couple, (type(self._mask), network, inverse), kept, changed,
+    # Apart, so that both directions share the network's trace and gradient.
+    log_scale, shift = shared_function.call(
+        _scale_and_shift, (type(self._mask), network), kept,
         self._mask.tensor(kept), self._bound, *weights)
+    changed, log_det = shared_function.call(
+        _affine, (inverse,), changed, log_scale, shift)
     if batch is not None:
       log_det = tf.reshape(log_det, batch)
       kept, changed = _unfold(kept, batch), _unfold(changed, batch)
@@ -196,33 +199,13 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
           f'{self._channels}], got {x.shape}.')
 
 
-def _couple(
-    mask: type[masks.Mask],
-    network: Callable[..., tf.Tensor],
+def _affine(
     inverse: bool,
-    kept: tf.Tensor,
     changed: tf.Tensor,
-    tensor: tf.Tensor,
-    bound: tf.Tensor,
-    *weights: tf.Tensor,
+    log_scale: tf.Tensor,
+    shift: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """The arithmetic of a coupling as a pure function.
-
-  Args:
-    mask: Class of the mask.
-    network: Function of the network's inputs and weights.
-    inverse: The direction.
-    kept: The part that conditions, `[B, H, W, C]`.
-    changed: The part that changes.
-    tensor: What `mask.tensor` gives.
-    bound: The bound of the log-scale.
-    *weights: The network's weights.
-
-  Returns:
-    The changed part after the coupling and the log-determinant, of shape `[B]`.
-  """
-  log_scale, shift = _scale_and_shift(
-      mask, network, kept, tensor, bound, *weights)
+  """The changed part after the coupling, and the log-determinant `[B]`."""
   log_det = tf.reduce_sum(log_scale, axis=[1, 2, 3])
   if inverse:
     return (changed - shift) * tf.exp(-log_scale), -log_det
@@ -237,6 +220,19 @@ def _scale_and_shift(
     bound: tf.Tensor,
     *weights: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
+  """What the network makes of the part that conditions.
+
+  Args:
+    mask: Class of the mask.
+    network: Function of the network's inputs and weights.
+    kept: The part that conditions, `[B, H, W, C]`.
+    tensor: What `mask.tensor` gives.
+    bound: The bound of the log-scale.
+    *weights: The network's weights.
+
+  Returns:
+    Log-scale and shift of the part that changes.
+  """
   output = network(mask.network_input(kept, tensor), *weights)
   raw, shift = tf.split(tf.cast(output, kept.dtype), 2, axis=-1)
   # Outside the changed part, `changed` is 0 and must stay so.
@@ -252,11 +248,11 @@ def _couple_images(
     x: tf.Tensor,
     *values: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """`_couple` of whole images."""
+  """A coupling of whole images as a pure function."""
   mask = mask_type(reverse=reverse)
   kept, changed = mask.split(x)
-  changed, log_det = _couple(
-      mask_type, network, inverse, kept, changed, mask.tensor(kept), *values)
+  changed, log_det = _affine(inverse, changed, *_scale_and_shift(
+      mask_type, network, kept, mask.tensor(kept), *values))
   return mask.join(kept, changed), log_det
 
 

@@ -17,6 +17,7 @@ from alignflow_tf import baselines
 from alignflow_tf import networks
 from alignflow_tf.train import checkpoints as checkpoints_lib
 from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import tracing
 from alignflow_tf.train import trainer as trainer_lib
 
 __all__ = ['Run', 'RunError', 'load', 'load_critics', 'lock']
@@ -206,7 +207,7 @@ def load(run_dir: str, average: bool = True,
   """
   run = Run(run_dir)
   path = run.checkpoint(checkpoint)
-  with networks.draw_once():
+  with tracing.uncollected(), networks.draw_once():
     model = trainer_lib.build_model(run.config, run.domains, run.event_shape)
   part = {'average' if average else 'model': model}
   checkpoints_lib.restore(tf.train.Checkpoint(**part), path, whole=False)

@@ -24,6 +24,7 @@ from alignflow_tf.train import objectives
 from alignflow_tf.train import pool as pool_lib
 from alignflow_tf.train import recovery
 from alignflow_tf.train import replicas
+from alignflow_tf.train import tracing
 from alignflow_tf.train import updates
 
 __all__ = ['Auxiliary', 'Trainer', 'build_critics', 'build_model']
@@ -184,7 +185,7 @@ class Trainer(tf.Module):
           "`strategy` must be 'default' with an objective beside the model's "
           f'own, got {config.strategy!r}.')
     self._arguments = (config, domains, event_shape, copied_channels)
-    with contextlib.ExitStack() as stack:
+    with tracing.uncollected(), contextlib.ExitStack() as stack:
       if strategy is not None:
         stack.enter_context(strategy.scope())
       self._build(*self._arguments, auxiliary)
@@ -192,7 +193,8 @@ class Trainer(tf.Module):
     functions = (shared_function.unshared if config.xla else
                  shared_function.not_inlined)
     self.train_step = tf.function(
-        functions()(step), jit_compile=config.xla or None, autograph=False)
+        tracing.uncollected()(functions()(step)),
+        jit_compile=config.xla or None, autograph=False)
 
   def _build(
       self,
