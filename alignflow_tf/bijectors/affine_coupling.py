@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import contextvars
 
 import keras
 import tensorflow as tf
@@ -12,7 +14,27 @@ from alignflow_tf.bijectors import log_det_bijector
 from alignflow_tf.bijectors import masks
 from alignflow_tf.bijectors import shared_function
 
-__all__ = ['AffineCoupling']
+__all__ = ['AffineCoupling', 'weights_once']
+
+# Weights that were made ready within `weights_once`, by coupling.
+_ready: contextvars.ContextVar[dict[int, Sequence[tf.Tensor]] | None] = (
+    contextvars.ContextVar('_ready', default=None))
+
+
+@contextlib.contextmanager
+def weights_once() -> Iterator[None]:
+  """Passes within read and normalise the weights of each coupling once.
+
+  A training step takes a flow there and back; where kernels are large beside
+  images, their norms and the norms' gradients are a good part of it. For passes
+  of one graph (or all eager), on one tape if on any, between which no weight
+  changes. `memory='recompute'` and `'reversible'` read them in each pass.
+  """
+  token = _ready.set({})
+  try:
+    yield
+  finally:
+    _ready.reset(token)
 
 
 class AffineCoupling(log_det_bijector.LogDetBijector):
@@ -138,7 +160,7 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
     if x.shape.rank != 4:
       batch = tf.shape(x)[:-3]
       kept, changed = _fold(kept), _fold(changed)
-    network, weights = self._pure_network()
+    network, weights = self._ready_network()
     # Apart, so that both directions share the network's trace and gradient.
     log_scale, shift = shared_function.call(
         _scale_and_shift, (type(self._mask), network), kept,
@@ -160,6 +182,20 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
     if function is None:
       return self._network, []
     return function, self._network.weight_list
+
+  def _ready_network(
+      self) -> tuple[Callable[..., tf.Tensor], Sequence[tf.Tensor]]:
+    """As `_pure_network`, of weights that are normalised and so on before."""
+    if getattr(self._network, 'parts', None) is None:
+      return self._pure_network()
+    prepare, function = self._network.parts
+    ready = _ready.get()
+    if ready is None:
+      ready = {}
+    if id(self) not in ready:
+      ready[id(self)] = shared_function.call(
+          prepare, (), *self._network.weight_list)
+    return function, ready[id(self)]
 
   def _forward_and_log_det(
       self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -185,7 +185,17 @@ class ConditionerResNet(keras.layers.Layer):
     One object for all networks that compute alike: what is traced from it for
     one network serves the others.
     """
-    return _functions(self.compute_dtype)
+    return _functions(self.compute_dtype)[0]
+
+  @property
+  def parts(self) -> tuple[Callable[..., list[tf.Tensor]],
+                           Callable[..., tf.Tensor]]:
+    """`function` in two: what `weight_list` alone decides, and the rest.
+
+    The first takes `weight_list`, the second the inputs and what the first
+    gave, which serves any number of passes.
+    """
+    return _functions(self.compute_dtype)[1:]
 
   def call(self, inputs: tf.Tensor) -> tf.Tensor:
     """Maps `[B, H, W, C]` to `[B, H, W, output_channels]`."""
@@ -210,13 +220,19 @@ class ConditionerResNet(keras.layers.Layer):
 
 
 @functools.cache
-def _functions(compute_dtype: str) -> Callable[..., tf.Tensor]:
-  return functools.partial(_network, tf.as_dtype(compute_dtype))
+def _functions(compute_dtype: str) -> tuple[
+    Callable[..., tf.Tensor], Callable[..., list[tf.Tensor]],
+    Callable[..., tf.Tensor]]:
+  prepare = functools.partial(_prepare, tf.as_dtype(compute_dtype))
+
+  def function(inputs: tf.Tensor, *weights: tf.Tensor) -> tf.Tensor:
+    return _network(inputs, *prepare(*weights))
+
+  return function, prepare, _network
 
 
-def _network(
+def _prepare(
     dtype: tf.DType,
-    inputs: tf.Tensor,
     input_kernel: tf.Tensor,
     block_kernels: tf.Tensor,
     skip_kernels: tf.Tensor,
@@ -224,40 +240,55 @@ def _network(
     bias: tf.Tensor,
     output_kernel: tf.Tensor,
     output_bias: tf.Tensor,
-) -> tf.Tensor:
-  """`ConditionerResNet` as a pure function that computes in `dtype`."""
+) -> list[tf.Tensor]:
+  """Weights in `dtype`, and what they are to be multiplied by."""
 
   def scales(magnitude: tf.Tensor, kernels: tf.Tensor) -> tf.Tensor:
     # Norms in the variables' own type, whatever the compute type.
     norm2 = tf.reduce_sum(tf.square(kernels), axis=[-4, -3, -2])
     return tf.cast(magnitude * tf.math.rsqrt(norm2 + 1e-12), dtype)
 
-  def cast(weights: tf.Tensor) -> tf.Tensor:
-    return tf.cast(weights, dtype)
+  convs = block_kernels.shape[0]
+  input_magnitude, block_magnitudes, skip_magnitudes = tf.split(
+      magnitude, [1, convs, convs // 2 + 1])
+  # The skip convolutions' scales fold into their small 1x1 kernels.
+  skip_scales = scales(skip_magnitudes, skip_kernels)
+  skips = tf.cast(skip_kernels, dtype) * (
+      skip_scales[:, tf.newaxis, tf.newaxis, tf.newaxis])
+  return [
+      tf.cast(input_kernel, dtype), scales(input_magnitude[0], input_kernel),
+      tf.cast(block_kernels, dtype), scales(block_magnitudes, block_kernels),
+      skips, tf.cast(bias, dtype), tf.cast(output_kernel, dtype),
+      tf.cast(output_bias, dtype)]
+
+
+def _network(
+    inputs: tf.Tensor,
+    input_kernel: tf.Tensor,
+    input_scale: tf.Tensor,
+    block_kernels: tf.Tensor,
+    block_scales: tf.Tensor,
+    skip_kernels: tf.Tensor,
+    bias: tf.Tensor,
+    output_kernel: tf.Tensor,
+    output_bias: tf.Tensor,
+) -> tf.Tensor:
+  """`ConditionerResNet` of what `_prepare` gives."""
 
   def conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     return tf.nn.conv2d(x, kernel, strides=1, padding='SAME')
 
-  kernels = tf.unstack(cast(block_kernels))
-  convs = len(kernels)
-  input_magnitude, block_magnitudes, skip_magnitudes = tf.split(
-      magnitude, [1, convs, convs // 2 + 1])
-  input_scale = scales(input_magnitude[0], input_kernel)
-  block_scales = tf.unstack(scales(block_magnitudes, block_kernels))
-  # The skip convolutions' scales fold into their small 1x1 kernels.
-  skip_scales = scales(skip_magnitudes, skip_kernels)
-  skips = tf.unstack(
-      cast(skip_kernels) * skip_scales[:, tf.newaxis, tf.newaxis, tf.newaxis])
-  biases = tf.unstack(cast(bias))
-
-  h = conv(cast(inputs), cast(input_kernel)) * input_scale + biases[0]
+  kernels, scales, skips, biases = (
+      tf.unstack(w) for w in (block_kernels, block_scales, skip_kernels, bias))
+  h = conv(tf.cast(inputs, input_kernel.dtype), input_kernel)
+  h = h * input_scale + biases[0]
   skip = conv(h, skips[0])
-  for block in range(convs // 2):
+  for block in range(len(kernels) // 2):
     residual = h
     for i in (2 * block, 2 * block + 1):
       residual = conv(tf.nn.relu(residual), kernels[i])
-      residual = residual * block_scales[i] + biases[i + 1]
+      residual = residual * scales[i] + biases[i + 1]
     h = h + residual
     skip = skip + conv(h, skips[block + 1])
   skip = tf.nn.relu(skip + biases[-1])
-  return conv(skip, cast(output_kernel)) + cast(output_bias)
+  return conv(skip, output_kernel) + output_bias

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from alignflow_tf import alignflow
 from alignflow_tf import baselines
+from alignflow_tf import bijectors
 from alignflow_tf import images as images_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import objectives
@@ -75,6 +76,10 @@ class AlignFlowLoss:
     self.magnitudes = _magnitudes(model)
 
   def __call__(self, real: Images, judge: Judge) -> Generated:
+    with bijectors.weights_once():
+      return self._loss(real, judge)
+
+  def _loss(self, real: Images, judge: Judge) -> Generated:
     config, model = self._config, self._model
     latents = {d: model.flow(d).inverse(x) for d, x in real.items()}
     # The log-determinants come out of TFP's cache: one pass a network.
