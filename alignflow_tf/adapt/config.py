@@ -280,7 +280,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         'semantic_augment': True,
         'translated_images': 30_000,
         'classifier_steps': 1_500, 'classifier_augment': True,
-        'feature_rate': 2e-4, 'feature_beta_1': 0.5,
+        'feature_rate': 5e-4, 'feature_beta_1': 0.5,
         'feature_source_weight': 1., 'feature_average': 0.99,
         'class_priors': True, 'target_steps': 2_000,
     },
