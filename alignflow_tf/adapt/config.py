@@ -282,7 +282,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         'classifier_steps': 1_500, 'classifier_augment': True,
         'feature_rate': 5e-4, 'feature_beta_1': 0.5,
         'feature_source_weight': 1., 'feature_average': 0.99,
-        'class_priors': True, 'target_steps': 2_000,
+        'class_priors': True, 'target_steps': 4_000,
     },
     'cpu_svhn': {
         'image_size': 32, 'channels': 1, 'network': 'dtn',
