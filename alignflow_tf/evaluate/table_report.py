@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 import html
 import itertools
-import math
 import os
 from typing import Any
 
 import numpy as np
 
 from alignflow_tf import baselines
+from alignflow_tf import flows
 from alignflow_tf import images as images_lib
 from alignflow_tf import metrics
 from alignflow_tf import pictures
@@ -23,7 +23,7 @@ from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import inputs
 from alignflow_tf.train import runs
 
-__all__ = ['load', 'make', 'sheets', 'text', 'weights', 'write_report']
+__all__ = ['load', 'make', 'sheets', 'text', 'write_report']
 
 # Images among which the worst round trips are looked for.
 _SEARCHED = 1000
@@ -47,7 +47,7 @@ def make(methods: Sequence[tables.Method], settings: tables.Settings) -> None:
     result = tables.run(methods, settings)
     models = load(methods, settings)
     result['weights'] = {
-        name: weights(model) for name, model in models.items()}
+        name: flows.num_parameters(model) for name, model in models.items()}
     config_lib.dump(os.path.join(settings.output, 'table.json'), result)
     config_lib.write_aside(
         os.path.join(settings.output, 'table.md'), text(result) + '\n')
@@ -207,11 +207,6 @@ def load(methods: Sequence[tables.Method], settings: tables.Settings
   """The models of the first seed, by method."""
   return {m.name: runs.load(os.path.join(
       settings.output, f'{m.name}_seed{settings.seeds[0]}')) for m in methods}
-
-
-def weights(model: baselines.Model) -> int:
-  """The number of a model's trained weights, both directions together."""
-  return sum(math.prod(v.shape) for v in model.trainable_variables)
 
 
 def sheets(methods: Sequence[tables.Method], settings: tables.Settings,
