@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent import futures
+import os
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,9 @@ from alignflow_tf import baselines
 from alignflow_tf import images as images_lib
 
 __all__ = ['Evaluator', 'RoundTrip']
+
+# Batches beside each other, at most: each takes its own activations' memory.
+_BESIDE = 4
 
 
 class RoundTrip:
@@ -61,6 +66,7 @@ class Evaluator:
 
   All functions take and give NumPy arrays; images are float32 in [0, 1]. They
   read the model's variables at each call, so one evaluator serves a whole run.
+  On processors, a few batches run beside each other.
   """
 
   def __init__(self, model: baselines.Model, batch_size: int = 100):
@@ -114,11 +120,32 @@ class Evaluator:
           '`images` must be floating numbers in [0, 1], got dtype '
           f'{images.dtype}: use alignflow_tf.images.from_uint8 for uint8 '
           'pixels.')
-    parts = []
-    for start in range(0, len(images), self.batch_size):
+    starts = range(0, len(images), self.batch_size)
+
+    def part(start: int) -> np.ndarray:
       batch = images[start:start + self.batch_size]
-      parts.append(fn(tf.constant(batch, tf.float32)).numpy())
-    return np.concatenate(parts)
+      return fn(tf.constant(batch, tf.float32)).numpy()
+
+    first = part(0)  # Alone: it traces.
+    if len(starts) == 1:
+      return first
+    pool = futures.ThreadPoolExecutor(self._beside())
+    try:
+      return np.concatenate([first, *pool.map(part, starts[1:])])
+    finally:
+      pool.shutdown(cancel_futures=True)
+
+  def _beside(self) -> int:
+    """How many batches to run beside each other.
+
+    A flow is one long chain, whose operations training's threads do not divide
+    (`train.devices`): a batch alone keeps one core at work.
+    """
+    if tf.config.list_logical_devices('GPU') or any(
+        isinstance(v, tf.distribute.DistributedValues)
+        for v in self.model.variables):
+      return 1  # Threads of ours know nothing of a strategy.
+    return min(_BESIDE, len(os.sched_getaffinity(0)))
 
   def translate(self, images: np.ndarray, source: str,
                 target: str) -> np.ndarray:

@@ -81,6 +81,8 @@ def _passes(distribution: Any, batch: int, flow: Any = None
                       tf.TensorSpec([2], tf.int32))}
   if flow is not None:
     traced['translate'] = trace(lambda x: flow.forward(x), image)
+    traced['translate both ways'] = trace(
+        lambda x: tf.stack([flow.forward(x), flow.inverse(x)]), image)
   return traced
 
 

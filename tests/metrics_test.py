@@ -82,6 +82,31 @@ def test_bits_per_dim_does_not_depend_on_the_batch_size():
   np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+def test_batches_beside_each_other_keep_their_order(monkeypatch):
+  images = np.random.RandomState(0).uniform(size=(9, *SHAPE)).astype('float32')
+  expected = metrics.Evaluator(_model()).encode(images, 'b')
+  evaluator = metrics.Evaluator(_model(), batch_size=2)
+  monkeypatch.setattr(evaluator, '_beside', lambda: 3)
+  np.testing.assert_allclose(
+      evaluator.encode(images, 'b'), expected, rtol=1e-6)
+
+
+def test_what_fails_in_a_batch_is_raised(monkeypatch):
+  evaluator = metrics.Evaluator(_model(), batch_size=2)
+  monkeypatch.setattr(evaluator, '_beside', lambda: 3)
+
+  def fail(x):
+    if float(x[0, 0, 0, 0]) > 6.:
+      raise ValueError('of the fourth batch')
+    return x
+
+  images = np.broadcast_to(
+      np.arange(20, dtype='float32')[:, np.newaxis, np.newaxis, np.newaxis],
+      (20, *SHAPE))
+  with pytest.raises(ValueError, match='of the fourth batch'):
+    evaluator._map(fail, images)
+
+
 def test_sheets(tmp_path):
   evaluator = metrics.Evaluator(_model())
   images = _images(6)
