@@ -59,7 +59,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     f'{_BIJECTORS}/{module}.py': _bijector(entries, *files)
     for module, entries, *files in (
         ('act_norm', '[act_norm]', 'act_norm'),
-        ('affine_coupling', 'coupling'),
+        ('affine_coupling', 'coupling', 'affine_coupling'),
         ('factor_out', 'factor_out'),
         ('framing', '[framing]', 'framing'),
         ('image_preprocess', 'image_preprocess', 'image_preprocess'),

@@ -108,7 +108,7 @@ class Settings:
     feature_rate: Adam's rate of target network and discriminator.
     feature_beta_1: Adam's first decay.
     feature_gate: Least accuracy of the discriminator for the target network to
-      be updated.
+      learn from it.
     feature_source_weight: Weight of the cross-entropy on the (translated)
       source in it, beside the adversarial term; 0 in ADDA.
     feature_average: Decay of the average of the target network's weights that

@@ -150,7 +150,8 @@ def adapt_features(
        https://arxiv.org/abs/1711.03213
   """
   adapted = _copy(model, seed)
-  average = _Average(_copy(model, seed), adapted, settings.feature_average)
+  average = _Average(_copy(model, seed), adapted, settings.feature_average) if (
+      settings.feature_average) else None
   initializer = [keras.initializers.GlorotNormal(seed=seed * 8 + i)
                  for i in range(3)]
   discriminator = keras.Sequential([
@@ -211,11 +212,12 @@ def adapt_features(
         return tf.constant(0)
 
       tf.cond(good, update, lambda: tf.constant(0))
-    average.update(index)
+    if average:
+      average.update(index)
     return loss
 
   _run(step, settings.feature_steps, 'feature')
-  return average.model
+  return average.model if average else adapted
 
 
 def adapt_to_target(

@@ -16,9 +16,10 @@ from alignflow_tf.bijectors import shared_function
 
 __all__ = ['AffineCoupling', 'weights_once']
 
-# Weights that were made ready within `weights_once`, by coupling.
-_ready: contextvars.ContextVar[dict[int, Sequence[tf.Tensor]] | None] = (
-    contextvars.ContextVar('_ready', default=None))
+# Weights that were made ready within `weights_once`, by coupling and graph.
+_ready: contextvars.ContextVar[
+    dict[tuple[int, int | None], Sequence[tf.Tensor]] | None] = (
+        contextvars.ContextVar('_ready', default=None))
 
 
 @contextlib.contextmanager
@@ -26,9 +27,11 @@ def weights_once() -> Iterator[None]:
   """Passes within read and normalise the weights of each coupling once.
 
   A training step takes a flow there and back; where kernels are large beside
-  images, their norms and the norms' gradients are a good part of it. For passes
-  of one graph (or all eager), on one tape if on any, between which no weight
-  changes. `memory='recompute'` and `'reversible'` read them in each pass.
+  images, their norms and the norms' gradients are a good part of it. Each graph
+  has its own. For passes on one tape, if on any, between which no weight
+  changes. `memory='recompute'` and `'reversible'` read them in each pass; so do
+  networks of mixed types, as gradients of passes are added up in the weights'
+  own type.
   """
   token = _ready.set({})
   try:
@@ -179,23 +182,25 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
       self) -> tuple[Callable[..., tf.Tensor], list[tf.Variable]]:
     """The network as a function of inputs and weights, where it can be."""
     function = getattr(self._network, 'function', None)
-    if function is None:
+    weights = getattr(self._network, 'weight_list', None)
+    if function is None or weights is None:
       return self._network, []
-    return function, self._network.weight_list
+    return function, weights
 
   def _ready_network(
       self) -> tuple[Callable[..., tf.Tensor], Sequence[tf.Tensor]]:
-    """As `_pure_network`, of weights that are normalised and so on before."""
-    if getattr(self._network, 'parts', None) is None:
-      return self._pure_network()
-    prepare, function = self._network.parts
+    """As `_pure_network`; within `weights_once`, of what is ready there."""
     ready = _ready.get()
-    if ready is None:
-      ready = {}
-    if id(self) not in ready:
-      ready[id(self)] = shared_function.call(
+    parts = getattr(self._network, 'weights_and_rest', None)
+    if ready is None or parts is None:
+      return self._pure_network()
+    prepare, function = parts
+    key = (id(self), None if tf.executing_eagerly() else
+           id(tf.compat.v1.get_default_graph()))
+    if key not in ready:
+      ready[key] = shared_function.call(
           prepare, (), *self._network.weight_list)
-    return function, ready[id(self)]
+    return function, ready[key]
 
   def _forward_and_log_det(
       self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

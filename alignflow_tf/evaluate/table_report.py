@@ -40,17 +40,20 @@ _OF_A_ROW = frozenset({
 def make(methods: Sequence[tables.Method], settings: tables.Settings) -> None:
   """Runs what is missing, writes table.json, table.md and report.html.
 
+  The first two are written before the models are loaded for the third, and once
+  more with how many weights they have.
+
   Raises:
     TableError: If nothing can be written there.
   """
   try:
     result = tables.run(methods, settings)
+    _write_text(result, settings.output)
     models = load(methods, settings)
     result['weights'] = {
         name: flows.num_parameters(model) for name, model in models.items()}
     config_lib.dump(os.path.join(settings.output, 'table.json'), result)
-    config_lib.write_aside(
-        os.path.join(settings.output, 'table.md'), text(result) + '\n')
+    _write_text(result, settings.output)
     path = write_report(
         result, sheets(methods, settings, models), settings.output)
   except OSError as e:
@@ -60,6 +63,11 @@ def make(methods: Sequence[tables.Method], settings: tables.Settings) -> None:
         'command then goes on.') from e
   print(text(result))
   print(f'\nReport: {path}')
+
+
+def _write_text(result: Mapping[str, Any], output: str) -> None:
+  config_lib.write_aside(
+      os.path.join(output, 'table.md'), text(result) + '\n')
 
 
 def text(result: Mapping[str, Any]) -> str:

@@ -188,13 +188,16 @@ class ConditionerResNet(keras.layers.Layer):
     return _functions(self.compute_dtype)[0]
 
   @property
-  def parts(self) -> tuple[Callable[..., list[tf.Tensor]],
-                           Callable[..., tf.Tensor]]:
+  def weights_and_rest(self) -> tuple[
+      Callable[..., list[tf.Tensor]], Callable[..., tf.Tensor]] | None:
     """`function` in two: what `weight_list` alone decides, and the rest.
 
     The first takes `weight_list`, the second the inputs and what the first
-    gave, which serves any number of passes.
+    gave, which serves any number of passes. None where types are mixed:
+    gradients of several passes would be added up in the narrow one.
     """
+    if self.compute_dtype != self.variable_dtype:
+      return None
     return _functions(self.compute_dtype)[1:]
 
   def call(self, inputs: tf.Tensor) -> tf.Tensor:

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 import contextlib
 import gc
+import threading
 
 __all__ = ['uncollected']
+
+
+class _Inside:
+  """How many are within `uncollected`, and whether the collector was on."""
+  lock = threading.Lock()
+  count = 0
+  enabled = False
 
 
 @contextlib.contextmanager
@@ -15,12 +23,18 @@ def uncollected() -> Iterator[None]:
 
   Building a model and tracing a step make a million objects that stay. The
   collector looks through them again and again as they come, which is a fifth
-  of the time and finds next to nothing.
+  of the time and finds next to nothing. It is for the whole process: what goes
+  in first switches it off, in whatever thread, and what comes out last on.
   """
-  enabled = gc.isenabled()
-  gc.disable()
+  with _Inside.lock:
+    if not _Inside.count:
+      _Inside.enabled = gc.isenabled()
+      gc.disable()
+    _Inside.count += 1
   try:
     yield
   finally:
-    if enabled:
-      gc.enable()
+    with _Inside.lock:
+      _Inside.count -= 1
+      if not _Inside.count and _Inside.enabled:
+        gc.enable()

@@ -110,6 +110,28 @@ def test_other_settings_in_a_used_directory_are_refused(done, domains):
                      match='`output`.*augment_scale was 0.1 and is 0.2'):
     adapt.adapt(domains, 'mnist', 'optical', 'alignflow', output,
                 _warped(augment_scale=0.2))
+  with pytest.raises(config_lib.AdaptError,
+                     match='`output`.*class_priors was False and is True'):
+    adapt.adapt(domains, 'mnist', 'optical', 'alignflow', output,
+                _warped(class_priors=True))
+
+
+def test_priors_are_among_what_the_target_stage_depends_on(
+    done, domains, monkeypatch):
+  output, _ = done
+  seen = {}
+
+  def stage(self, name, facts, train):
+    seen[name] = facts
+    return pipeline._Stage(output, facts)
+
+  monkeypatch.setattr(pipeline._Work, '_classifier_stage', stage)
+  monkeypatch.setattr(
+      pipeline._Work, 'score', lambda self, method, final, scorer: {})
+  adapt.adapt(domains, 'mnist', 'optical', 'alignflow+', output,
+              _warped(class_priors=True), skip=('translator', 'feature'))
+  assert 'class_priors' not in seen['source_classifier']
+  assert seen['source_target']['class_priors'] is True
 
 
 def test_a_stage_that_was_killed_starts_anew(domains, tmp_path, monkeypatch):
@@ -234,6 +256,47 @@ def test_priors_are_what_the_classifier_finds(domains):
       prior, stages.predict(model, problem.unlabelled).mean(axis=0), atol=1e-6)
   assert prior.sum() == pytest.approx(1., abs=1e-6)
   assert stages._prior(model, problem.unlabelled, _settings()) is None
+
+
+@pytest.mark.parametrize('stage', ['feature', 'target'])
+def test_stages_heed_the_priors(domains, stage):
+  problem, _ = problem_lib.make(domains, 'mnist', 'optical')
+  settings = _settings(feature_source_weight=1.)
+  model = stages.build((16, 16, 1), 10, settings, 0)
+  train = {'feature': stages.adapt_features,
+           'target': stages.adapt_to_target}[stage]
+
+  def weights(class_priors: bool) -> list[np.ndarray]:
+    return train(
+        model, problem.train, problem.unlabelled,
+        dataclasses.replace(settings, class_priors=class_priors),
+        0).get_weights()
+
+  with_priors, without = weights(True), weights(False)
+  assert any(np.abs(a - b).max() > 1e-5
+             for a, b in zip(with_priors, without, strict=True))
+
+
+def test_a_gate_that_is_shut_leaves_the_sources_labels_alone(domains):
+  problem, _ = problem_lib.make(domains, 'mnist', 'optical')
+  settings = _settings(
+      feature_steps=3, feature_gate=0.9999, feature_source_weight=1.,
+      feature_rate=1e-3)
+  model = stages.build((16, 16, 1), 10, settings, 0)
+  # A discriminator that is never right: these images are alike.
+  alike = problem.train._replace(images=np.zeros_like(problem.train.images))
+
+  def weights(target: np.ndarray, gate: float) -> list[np.ndarray]:
+    return stages.adapt_features(
+        model, alike, target, dataclasses.replace(settings, feature_gate=gate),
+        0).get_weights()
+
+  dark = np.zeros_like(problem.unlabelled)
+  grey = np.full_like(problem.unlabelled, 9)
+  for a, b in zip(weights(dark, 0.9999), weights(grey, 0.9999), strict=True):
+    np.testing.assert_array_equal(a, b)
+  assert any(np.any(a != b) for a, b in zip(
+      weights(dark, 0.), weights(grey, 0.), strict=True))
 
 
 def test_cycada_trains_a_cyclegan(domains, tmp_path):
