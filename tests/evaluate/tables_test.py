@@ -6,6 +6,7 @@ import math
 import os
 
 import pytest
+import tensorflow as tf
 
 from alignflow_tf.evaluate import programs
 from alignflow_tf.evaluate import references
@@ -188,6 +189,38 @@ def test_how_a_table_ends(error, code, said, settings, monkeypatch, capsys):
     table_flags.main(['table1'], 'table1', tables.table1)
   assert e.value.code == code
   assert said in capsys.readouterr().err
+
+
+def test_figures_are_there_before_models_are_loaded(
+    settings, monkeypatch, capsys):
+  run = tables.run
+  monkeypatch.setattr(
+      tables, 'run', lambda methods, s: run(methods, s, _Programs(MSE)))
+
+  def written(name):
+    with open(os.path.join(settings.output, name)) as f:
+      return f.read()
+
+  def load(methods, settings):
+    assert 'mean image' in written('table.md')
+    assert 'Trained weights' not in written('table.md')
+    assert 'weights' not in json.loads(written('table.json'))
+    model = tf.Module()
+    model.weights = tf.Variable(tf.zeros([1234]))
+    return {m.name: model for m in methods}
+
+  def sheets(methods, settings, models):
+    assert list(models) == [m.name for m in methods]
+    return []
+
+  monkeypatch.setattr(table_report, 'load', load)
+  monkeypatch.setattr(table_report, 'sheets', sheets)
+  table_report.make(tables.table1(settings), settings)
+  weights = 'left out: 1,234 (cyclegan)'
+  assert json.loads(written('table.json'))['weights']['hybrid'] == 1234
+  for text in (written('table.md'), written('report.html'),
+               capsys.readouterr().out):
+    assert weights in text
 
 
 def test_a_table_that_cannot_be_written(tmp_path, monkeypatch):
