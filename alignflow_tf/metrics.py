@@ -127,9 +127,10 @@ class Evaluator:
       return fn(tf.constant(batch, tf.float32)).numpy()
 
     first = part(0)  # Alone: it traces.
-    if len(starts) == 1:
-      return first
-    pool = futures.ThreadPoolExecutor(self._beside())
+    beside = min(self._beside(), len(starts) - 1)
+    if beside < 2:
+      return np.concatenate([first, *map(part, starts[1:])])
+    pool = futures.ThreadPoolExecutor(beside)
     try:
       return np.concatenate([first, *pool.map(part, starts[1:])])
     finally:

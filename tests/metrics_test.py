@@ -1,5 +1,7 @@
 """Figures and pictures of a model."""
 
+import threading
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -89,6 +91,23 @@ def test_batches_beside_each_other_keep_their_order(monkeypatch):
   monkeypatch.setattr(evaluator, '_beside', lambda: 3)
   np.testing.assert_allclose(
       evaluator.encode(images, 'b'), expected, rtol=1e-6)
+
+
+def test_one_at_a_time_is_in_this_thread(monkeypatch):
+  evaluator = metrics.Evaluator(_model(), batch_size=2)
+  seen = set()
+
+  def note(x):
+    seen.add(threading.get_ident())
+    return x
+
+  monkeypatch.setattr(evaluator, '_beside', lambda: 1)
+  images = _images()
+  np.testing.assert_array_equal(evaluator._map(note, images), images)
+  assert seen == {threading.get_ident()}
+  monkeypatch.setattr(evaluator, '_beside', lambda: 2)
+  evaluator._map(note, images)
+  assert len(seen) > 1
 
 
 def test_what_fails_in_a_batch_is_raised(monkeypatch):

@@ -16,10 +16,12 @@ from alignflow_tf.bijectors import shared_function
 
 __all__ = ['AffineCoupling', 'weights_once']
 
-# Weights that were made ready within `weights_once`, by coupling and graph.
-_ready: contextvars.ContextVar[
-    dict[tuple[int, int | None], Sequence[tf.Tensor]] | None] = (
-        contextvars.ContextVar('_ready', default=None))
+# Weights that were made ready within `weights_once`, by coupling and graph. The
+# coupling is kept with them, so that no other one is given its `id` meanwhile.
+_Ready = dict[tuple[int, int | None],
+              tuple['AffineCoupling', Sequence[tf.Tensor]]]
+_ready: contextvars.ContextVar[_Ready | None] = contextvars.ContextVar(
+    '_ready', default=None)
 
 
 @contextlib.contextmanager
@@ -198,9 +200,9 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
     key = (id(self), None if tf.executing_eagerly() else
            id(tf.compat.v1.get_default_graph()))
     if key not in ready:
-      ready[key] = shared_function.call(
-          prepare, (), *self._network.weight_list)
-    return function, ready[key]
+      ready[key] = (self, shared_function.call(
+          prepare, (), *self._network.weight_list))
+    return function, ready[key][1]
 
   def _forward_and_log_det(
       self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -32,7 +32,6 @@ def _there_and_back(coupling, x):
 def test_both_directions_of_a_coupling_share_its_networks_trace(monkeypatch):
   traces = []
   network = conditioner._network
-
   prepare = conditioner._functions('float32')[1]
 
   # A function of this test's own, which no other test has had traced.

@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import json
+import os
 import threading
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from alignflow_tf import data
+from alignflow_tf import metrics
 from alignflow_tf.train import checkpoints as checkpoints_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import loop
@@ -108,6 +110,13 @@ def test_all_copies_are_the_same(both, mirrored):
     first, second = mirrored.strategy.experimental_local_results(variable)
     assert first.device != second.device
     np.testing.assert_array_equal(first.numpy(), second.numpy())
+
+
+def test_copies_are_evaluated_one_batch_at_a_time(both, monkeypatch):
+  one, _, two, _ = both
+  monkeypatch.setattr(os, 'sched_getaffinity', lambda _: {0, 1, 2})
+  assert metrics.Evaluator(one.average)._beside() == 3
+  assert metrics.Evaluator(two.average)._beside() == 1
 
 
 def test_nothing_is_traced_again(both):
