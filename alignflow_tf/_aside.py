@@ -13,9 +13,12 @@ import glob
 import os
 import shutil
 import tempfile
+import time
 
 _LOCK = 'lock'
 _FILES = 'files'
+# Goes at removing a folder, and seconds between them.
+_GOES, _PAUSE = 40, 0.05
 
 
 @contextlib.contextmanager
@@ -88,7 +91,13 @@ def _remove_left(parent: str, pattern: str) -> None:
 def _remove(path: str, lock: int | None) -> None:
   """Removes a folder, the lock's file last: the rest is found by it."""
   files = os.path.join(path, _FILES)
-  shutil.rmtree(files, ignore_errors=True)
+  for go in range(_GOES):
+    if go:
+      time.sleep(_PAUSE)
+    shutil.rmtree(files, ignore_errors=True)
+    # Where one of TFDS's downloads fails, threads of others may still write.
+    if not os.path.exists(files):
+      break
   if lock is not None:
     if not os.path.exists(files):
       with contextlib.suppress(OSError):

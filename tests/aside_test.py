@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,6 +44,23 @@ def test_what_a_killed_process_left_goes_and_what_is_at_work_stays(tmp_path):
       raise KeyError
     assert os.listdir(one) == ['file']
   assert {p.name for p in tmp_path.iterdir()} == {*others, 'whole'}
+
+
+def test_what_a_thread_still_writes_while_a_folder_goes(tmp_path, monkeypatch):
+  real = shutil.rmtree
+  late = ['second', 'first']
+
+  def rmtree(path, **kwargs):
+    real(path, **kwargs)
+    if late:
+      os.mkdir(path)
+      pathlib.Path(path, late.pop()).touch()
+
+  monkeypatch.setattr(shutil, 'rmtree', rmtree)
+  with _aside.folder(str(tmp_path), 'a.') as path:
+    pathlib.Path(path, 'file').touch()
+  assert not late
+  assert not list(tmp_path.iterdir())
 
 
 def test_without_locks_nothing_of_others_is_removed(tmp_path, monkeypatch):
