@@ -32,7 +32,8 @@ def define() -> None:
       'runs/<table>_<dataset>_<size> by default.')
   flags.DEFINE_enum(
       'budget', 'cpu', tuple(tables.BUDGETS),
-      "'cpu': 32x32 and small networks; 'paper': the paper's sizes, networks "
+      "'cpu': 32x32 and small networks, Glow's flows; 'cpu_real_nvp': those of "
+      "Real NVP, as in the paper; 'paper': the paper's sizes, networks "
       'and 200 epochs, for a GPU.')
   flags.DEFINE_list('seeds', ['0'], 'Seeds of the runs, such as 0,1,2.')
   flags.DEFINE_integer(

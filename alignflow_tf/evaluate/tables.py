@@ -110,7 +110,7 @@ class Settings:
     """Height and width of the images."""
     if self.image_size is not None:
       return self.image_size
-    return 32 if self.budget == 'cpu' else PAPER_SIZES[self.dataset]
+    return PAPER_SIZES[self.dataset] if self.budget == 'paper' else 32
 
 
 # Sizes of the images in the paper (appendix B.1), and 200 epochs in batches
@@ -132,7 +132,8 @@ _OWN: Mapping[str, str] = {
 
 # Presets of the flows and of CycleGAN.
 BUDGETS: Mapping[str, tuple[str, str]] = {
-    'cpu': ('cpu_pictures', 'cyclegan_cpu'),
+    'cpu': ('cpu_glow', 'cyclegan_cpu'),
+    'cpu_real_nvp': ('cpu_pictures', 'cyclegan_cpu'),
     'paper': ('paper', 'cyclegan'),
 }
 
@@ -235,7 +236,7 @@ def configuration(method: Method, settings: Settings, seed: int
       cyclegan_preset if cyclegan else flow_preset,
       **{'dataset': settings.dataset, 'image_size': settings.size,
          'data_dir': settings.data_dir, 'seed': seed, 'steps': steps,
-         'flip': settings.budget == 'cpu'} | dict(settings.overrides) |
+         'flip': settings.budget != 'paper'} | dict(settings.overrides) |
       dict(method.settings))
 
 

@@ -333,6 +333,8 @@ def check_type(name: str, annotation: Any, value: Any,
 # (0.5, 0.999), 200 epochs, the second half of them decaying, batches of 16,
 # clipping at 10, 5e-5 on weight norms, four scales from width 32, four blocks.
 # The released code trains with least squares. Steps are 200 epochs of Maps.
+# `cpu_glow` is `cpu_pictures` with Glow's flows
+# (https://arxiv.org/abs/1807.03039).
 # `cyclegan` is CycleGAN's paper, sections 4 and 7, at AlignFlow's batches.
 PRESETS: dict[str, dict[str, Any]] = {
     'paper': {'steps': 13_800, 'image_size': None},
@@ -347,6 +349,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     'cpu_pictures': {
         'num_scales': 3, 'width': 16, 'num_blocks': 1, 'batch_size': 16,
         'learning_rate': 3e-4, 'critic_learning_rate': 3e-4,
+        'lambda_a': 3e-5, 'lambda_b': 3e-5,
+        'critic_width': 32, 'critic_layers': 3, 'critic_noise': 0.15,
+        'steps': 4_000, 'ema_decay': 0.998,
+        'checkpoint_every': 250, 'eval_every': 500,
+    },
+    'cpu_glow': {
+        'flow': 'glow', 'num_scales': 3, 'width': 32, 'num_blocks': 1,
+        'batch_size': 16, 'learning_rate': 3e-4, 'critic_learning_rate': 3e-4,
         'lambda_a': 3e-5, 'lambda_b': 3e-5,
         'critic_width': 32, 'critic_layers': 3, 'critic_noise': 0.15,
         'steps': 4_000, 'ema_decay': 0.998,
