@@ -261,6 +261,20 @@ def test_table_3(settings):
   assert tables.configuration(methods[-1], settings, 3).objective == 'mle'
 
 
+@pytest.mark.parametrize('budget, flow', [
+    ('cpu', 'glow'), ('cpu_real_nvp', 'real_nvp')])
+def test_small_budgets_differ_in_their_flows(budget, flow):
+  settings = tables.Settings('maps', 'x', budget)
+  rows = {m.name: tables.configuration(m, settings, 0)
+          for m in tables.table1(settings)}
+  assert {c.image_size for c in rows.values()} == {32}
+  assert all(c.flip for c in rows.values())
+  flows = {n: c.flow for n, c in rows.items() if c.model == 'alignflow'}
+  assert flows == dict.fromkeys(('adversarial', 'hybrid', 'mle'), flow)
+  assert len({(c.batch_size, c.steps, c.critic_width, c.critic_layers,
+               c.critic_noise, c.ema_decay) for c in rows.values()}) == 1
+
+
 def test_the_papers_budget():
   settings = tables.Settings('facades', 'x', 'paper')
   config = tables.configuration(tables.table1(settings)[2], settings, 0)
