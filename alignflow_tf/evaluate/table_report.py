@@ -34,7 +34,7 @@ _SHOWN = ('mse', 'correlation', 'top_1', 'top_5', 'percentile',
 # and the heading says where they are not.
 _OF_A_ROW = frozenset({
     'model', 'objective', 'preset', 'lambda_a', 'lambda_b', 'num_scales',
-    'width', 'num_blocks', 'seed'})
+    'width', 'num_blocks', 'seed', 'flow'})
 
 
 def make(methods: Sequence[tables.Method], settings: tables.Settings) -> None:
@@ -89,11 +89,16 @@ def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 def _heading(result: Mapping[str, Any]) -> str:
   images = ', '.join(f'{n} {d}' for d, n in result['images'].items())
   some = next(iter(result['settings'].values()))
+  flows = ', '.join(sorted({
+      f"{values['flow']}, width {values['width']}"
+      for values in result['settings'].values()
+      if values['model'] == 'alignflow'}))
   return (
       f'{result["dataset"]} at {result["image_size"]}x{result["image_size"]}, '
       f'{some["steps"]} steps of {some["batch_size"]}, seeds '
       f'{", ".join(map(str, result["seeds"]))}; {result["split"]} images: '
-      f'{images}. Selection: {result["selection"]}.{_unequal(result)}')
+      f'{images}. Flows: {flows}. Selection: {result["selection"]}.'
+      f'{_unequal(result)}')
 
 
 def _unequal(result: Mapping[str, Any]) -> str:

@@ -107,7 +107,7 @@ def test_a_table_is_made_once(settings):
   text = table_report.text(result)
   for part in ('8 steps of 16', 'seeds 0, 1', 'AF (Hybrid, lambda 4e-05)',
                '0.3000 ± 0.1414', '0.0245', 'mean image', '12 pairs', '1.0e-05',
-               'supervised on pairs',
+               'supervised on pairs', 'Flows: glow, width 32. ',
                'Not equal in all rows: learning_rate 0.0002 (cyclegan), 0.0003 '
                '(adversarial, hybrid, mle); critic_learning_rate 0.0002 ',
                '; clip_norm 0.0 (cyclegan), 10.0 (adversarial, hybrid, mle).'):
@@ -261,7 +261,7 @@ def test_table_3(settings):
   assert tables.configuration(methods[-1], settings, 3).objective == 'mle'
 
 
-@pytest.mark.parametrize('budget, flow', [
+@pytest.mark.parametrize(('budget', 'flow'), [
     ('cpu', 'glow'), ('cpu_real_nvp', 'real_nvp')])
 def test_small_budgets_differ_in_their_flows(budget, flow):
   settings = tables.Settings('maps', 'x', budget)
