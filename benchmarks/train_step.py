@@ -22,7 +22,8 @@ from typing import Any
 import _common
 
 # Size, channels, batch.
-_SHAPES = {'cpu': (16, 1, 32), 'cpu_pictures': (32, 3, 16), 'paper': (32, 3, 8)}
+_SHAPES = {'cpu': (16, 1, 32), 'cpu_pictures': (32, 3, 16),
+           'cpu_glow': (32, 3, 16), 'paper': (32, 3, 8)}
 
 
 def _measure(args: argparse.Namespace) -> dict[str, Any]:
