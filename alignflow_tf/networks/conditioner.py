@@ -226,16 +226,37 @@ class ConditionerResNet(keras.layers.Layer):
 def _functions(compute_dtype: str) -> tuple[
     Callable[..., tf.Tensor], Callable[..., list[tf.Tensor]],
     Callable[..., tf.Tensor]]:
-  prepare = functools.partial(_prepare, tf.as_dtype(compute_dtype))
+  dtype = tf.as_dtype(compute_dtype)
+  once = functools.partial(_prepare, dtype, _squared_norms_fused)
 
   def function(inputs: tf.Tensor, *weights: tf.Tensor) -> tf.Tensor:
-    return _network(inputs, *prepare(*weights))
+    # Ends in exports, whose converters know few operations.
+    return _network(inputs, *_prepare(dtype, _squared_norms, *weights))
 
-  return function, prepare, _network
+  return function, once, _network
+
+
+def _squared_norms(kernels: tf.Tensor) -> tf.Tensor:
+  """Of each output channel of `[..., H, W, input, output]` kernels."""
+  return tf.reduce_sum(tf.square(kernels), axis=[-4, -3, -2])
+
+
+@tf.custom_gradient
+def _squared_norms_fused(kernels: tf.Tensor) -> tuple[
+    tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+  """As `_squared_norms`, in one pass over the kernels each way, for nine."""
+  norms = tf.raw_ops.EuclideanNorm(input=kernels, axis=[-4, -3, -2])
+
+  def gradient(upstream: tf.Tensor) -> tf.Tensor:
+    return kernels * (2. * upstream)[
+        ..., tf.newaxis, tf.newaxis, tf.newaxis, :]
+
+  return tf.square(norms), gradient
 
 
 def _prepare(
     dtype: tf.DType,
+    squared_norms: Callable[[tf.Tensor], tf.Tensor],
     input_kernel: tf.Tensor,
     block_kernels: tf.Tensor,
     skip_kernels: tf.Tensor,
@@ -248,8 +269,8 @@ def _prepare(
 
   def scales(magnitude: tf.Tensor, kernels: tf.Tensor) -> tf.Tensor:
     # Norms in the variables' own type, whatever the compute type.
-    norm2 = tf.reduce_sum(tf.square(kernels), axis=[-4, -3, -2])
-    return tf.cast(magnitude * tf.math.rsqrt(norm2 + 1e-12), dtype)
+    return tf.cast(
+        magnitude * tf.math.rsqrt(squared_norms(kernels) + 1e-12), dtype)
 
   convs = block_kernels.shape[0]
   input_magnitude, block_magnitudes, skip_magnitudes = tf.split(
@@ -258,38 +279,40 @@ def _prepare(
   skip_scales = scales(skip_magnitudes, skip_kernels)
   skips = tf.cast(skip_kernels, dtype) * (
       skip_scales[:, tf.newaxis, tf.newaxis, tf.newaxis])
+  # Taken apart here and not in `_network`: where several passes share them,
+  # the passes' gradients are added up kernel by kernel, and stacked once.
   return [
       tf.cast(input_kernel, dtype), scales(input_magnitude[0], input_kernel),
-      tf.cast(block_kernels, dtype), scales(block_magnitudes, block_kernels),
-      skips, tf.cast(bias, dtype), tf.cast(output_kernel, dtype),
-      tf.cast(output_bias, dtype)]
+      scales(block_magnitudes, block_kernels), tf.cast(bias, dtype),
+      tf.cast(output_kernel, dtype), tf.cast(output_bias, dtype),
+      *tf.unstack(skips), *tf.unstack(tf.cast(block_kernels, dtype))]
 
 
 def _network(
     inputs: tf.Tensor,
     input_kernel: tf.Tensor,
     input_scale: tf.Tensor,
-    block_kernels: tf.Tensor,
     block_scales: tf.Tensor,
-    skip_kernels: tf.Tensor,
     bias: tf.Tensor,
     output_kernel: tf.Tensor,
     output_bias: tf.Tensor,
+    *kernels: tf.Tensor,
 ) -> tf.Tensor:
   """`ConditionerResNet` of what `_prepare` gives."""
 
   def conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     return tf.nn.conv2d(x, kernel, strides=1, padding='SAME')
 
-  kernels, scales, skips, biases = (
-      tf.unstack(w) for w in (block_kernels, block_scales, skip_kernels, bias))
+  scales, biases = tf.unstack(block_scales), tf.unstack(bias)
+  blocks = len(scales) // 2
+  skips, convs = kernels[:blocks + 1], kernels[blocks + 1:]
   h = conv(tf.cast(inputs, input_kernel.dtype), input_kernel)
   h = h * input_scale + biases[0]
   skip = conv(h, skips[0])
-  for block in range(len(kernels) // 2):
+  for block in range(blocks):
     residual = h
     for i in (2 * block, 2 * block + 1):
-      residual = conv(tf.nn.relu(residual), kernels[i])
+      residual = conv(tf.nn.relu(residual), convs[i])
       residual = residual * scales[i] + biases[i + 1]
     h = h + residual
     skip = skip + conv(h, skips[block + 1])

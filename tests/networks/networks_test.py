@@ -54,6 +54,33 @@ def test_conditioner_computes_its_formula():
       network(tf.constant(x, tf.float32)), expected, rtol=1e-3, atol=1e-3)
 
 
+def test_weights_prepared_once_give_the_same_and_the_same_gradients():
+  network = networks.ConditionerResNet(
+      3, filters=4, num_blocks=2, dtype='float64')
+  network.build((None, None, None, 2))
+  rng = np.random.RandomState(0)
+  weights = [tf.constant(rng.standard_normal(v.shape))
+             for v in network.weight_list]
+  # A kernel of nothing but zeros has no direction, and must not give NaN.
+  weights[1] *= np.arange(4) != 2
+  x = tf.constant(rng.standard_normal((2, 5, 4, 2)))
+  prepare, rest = network.weights_and_rest
+
+  def found(function):
+    with tf.GradientTape() as tape:
+      tape.watch(weights)
+      y = function()
+      loss = tf.reduce_sum(tf.sin(y))
+    return y, tape.gradient(loss, weights)
+
+  y, gradients = found(lambda: network.function(x, *weights))
+  y_once, gradients_once = found(lambda: rest(x, *prepare(*weights)))
+  np.testing.assert_allclose(y_once, y, rtol=1e-9, atol=1e-9)
+  for a, b in zip(gradients_once, gradients, strict=True):
+    assert np.any(a)
+    np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
 def test_conditioner_starts_at_zero_with_gradients_for_its_last_layer():
   network = networks.ConditionerResNet(3, filters=4, num_blocks=1)
   x = tf.random.normal([2, 4, 4, 2])
