@@ -31,9 +31,9 @@ def weights_once() -> Iterator[None]:
   A training step takes a flow there and back; where kernels are large beside
   images, their norms and the norms' gradients are a good part of it. Each graph
   has its own. For passes on one tape, if on any, between which no weight
-  changes. `memory='recompute'` and `'reversible'` read them in each pass; so do
-  networks of mixed types, as gradients of passes are added up in the weights'
-  own type.
+  changes. `memory='recompute'` and `'reversible'` read them in each pass. With
+  mixed types, kernels are converted once too, and the passes' gradients, which
+  come in the narrow type, are added up in it: one rounding more.
   """
   token = _ready.set({})
   try:

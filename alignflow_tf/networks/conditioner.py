@@ -189,15 +189,13 @@ class ConditionerResNet(keras.layers.Layer):
 
   @property
   def weights_and_rest(self) -> tuple[
-      Callable[..., list[tf.Tensor]], Callable[..., tf.Tensor]] | None:
+      Callable[..., list[tf.Tensor]], Callable[..., tf.Tensor]]:
     """`function` in two: what `weight_list` alone decides, and the rest.
 
     The first takes `weight_list`, the second the inputs and what the first
-    gave, which serves any number of passes. None where types are mixed:
-    gradients of several passes would be added up in the narrow one.
+    gave, which serves any number of passes. Their gradients are added up in the
+    compute type, in which they come.
     """
-    if self.compute_dtype != self.variable_dtype:
-      return None
     return _functions(self.compute_dtype)[1:]
 
   def call(self, inputs: tf.Tensor) -> tf.Tensor:

@@ -67,18 +67,20 @@ def test_weights_once_gives_the_same_from_half_the_norms(dtype):
         stack.enter_context(bijectors.weights_once())
       with tf.GradientTape() as tape:
         loss = _there_and_back(coupling, x)
-    prepare = conditioner._functions('float32')[1]
+    prepare = conditioner._functions(coupling.network.compute_dtype)[1]
     return calls.count(prepare), loss, tape.gradient(
         loss, coupling.trainable_variables)
 
   plain, loss, expected = gradients(once=False)
   once, loss_once, found = gradients(once=True)
-  # What has mixed types goes its ordinary way.
-  assert (plain, once) == (0, 0 if dtype else 1)
-  np.testing.assert_array_equal(loss, loss_once)
+  assert (plain, once) == (0, 1)
+  # Norms are added up in another order, and bfloat16 has 8 bits.
+  np.testing.assert_allclose(loss, loss_once, rtol=1e-2 if dtype else 1e-6)
   for a, b in zip(expected, found, strict=True):
     assert np.any(a)
-    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        a, b, rtol=1e-4,
+        atol=2e-2 * np.abs(a).max() if dtype else 1e-5)
 
 
 def test_weights_once_ends_with_its_context():
