@@ -3,6 +3,7 @@
 from alignflow_tf.bijectors.act_norm import ActNorm
 from alignflow_tf.bijectors.act_norm import initialize_act_norms
 from alignflow_tf.bijectors.affine_coupling import AffineCoupling
+from alignflow_tf.bijectors.affine_coupling import weights_fixed
 from alignflow_tf.bijectors.affine_coupling import weights_once
 from alignflow_tf.bijectors.cache import clear_cache
 from alignflow_tf.bijectors.factor_out import FactorOut
@@ -37,5 +38,6 @@ __all__ = [
     'channel_permutation',
     'clear_cache',
     'initialize_act_norms',
+    'weights_fixed',
     'weights_once',
 ]

@@ -14,7 +14,7 @@ from alignflow_tf.bijectors import log_det_bijector
 from alignflow_tf.bijectors import masks
 from alignflow_tf.bijectors import shared_function
 
-__all__ = ['AffineCoupling', 'weights_once']
+__all__ = ['AffineCoupling', 'weights_fixed', 'weights_once']
 
 # Weights that were made ready within `weights_once`, by coupling and graph. The
 # coupling is kept with them, so that no other one is given its `id` meanwhile.
@@ -22,6 +22,7 @@ _Ready = dict[tuple[int, int | None],
               tuple['AffineCoupling', Sequence[tf.Tensor]]]
 _ready: contextvars.ContextVar[_Ready | None] = contextvars.ContextVar(
     '_ready', default=None)
+_fixed = contextvars.ContextVar('_fixed', default=False)
 
 
 @contextlib.contextmanager
@@ -40,6 +41,22 @@ def weights_once() -> Iterator[None]:
     yield
   finally:
     _ready.reset(token)
+
+
+@contextlib.contextmanager
+def weights_fixed() -> Iterator[None]:
+  """Graphs traced within have the norms of the couplings' kernels as constants.
+
+  For exports, whose weights do not change: a graph that computes norms does so
+  for every request, which in the paper's architecture is two fifths of the work
+  of translating one image. Graphs go on to read the kernels and magnitudes
+  themselves, but hold the norms that the kernels had when they were traced.
+  """
+  token = _fixed.set(True)
+  try:
+    yield
+  finally:
+    _fixed.reset(token)
 
 
 class AffineCoupling(log_det_bijector.LogDetBijector):
@@ -191,12 +208,16 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
 
   def _ready_network(
       self) -> tuple[Callable[..., tf.Tensor], Sequence[tf.Tensor]]:
-    """As `_pure_network`; within `weights_once`, of what is ready there."""
-    ready = _ready.get()
+    """As `_pure_network`, within `weights_once` and `weights_fixed` theirs."""
     parts = getattr(self._network, 'weights_and_rest', None)
-    if ready is None or parts is None:
+    if parts is None:
       return self._pure_network()
     prepare, function = parts
+    if _fixed.get():
+      return function, self._network.fixed_weights()
+    ready = _ready.get()
+    if ready is None:
+      return self._pure_network()
     key = (id(self), None if tf.executing_eagerly() else
            id(tf.compat.v1.get_default_graph()))
     if key not in ready:

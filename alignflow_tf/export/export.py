@@ -156,7 +156,7 @@ def export_model(
   try:
     for servable in made:
       path = os.path.join(partial, servable.name)
-      with _quiet():
+      with _quiet(), bijectors.weights_fixed():
         tf.saved_model.save(
             servable.module(), path, signatures={
                 name: fn.get_concrete_function()
@@ -165,7 +165,7 @@ def export_model(
     for source, target in itertools.permutations(model.domains, 2):
       for runtime in runtimes:
         name = f'{source}_to_{target}'
-        with _quiet():
+        with _quiet(), bijectors.weights_fixed():
           content, line = convert.convert(model, source, target, runtime)
         print(f'{name} for {runtime}: {line}')
         file = f'model.{convert.RUNTIMES[runtime][0]}'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import contextvars
 import functools
@@ -198,6 +198,15 @@ class ConditionerResNet(keras.layers.Layer):
     """
     return _functions(self.compute_dtype)[1:]
 
+  def fixed_weights(self) -> list[tf.Tensor]:
+    """What the first of `weights_and_rest` gives, with the norms of now.
+
+    In a graph, norms of kernels are constants, which no pass computes.
+    """
+    with tf.init_scope():
+      norms = [_squared_norms(w).numpy() for w in self.weight_list[:3]]
+    return _prepare(tf.as_dtype(self.compute_dtype), norms, *self.weight_list)
+
   def call(self, inputs: tf.Tensor) -> tf.Tensor:
     """Maps `[B, H, W, C]` to `[B, H, W, output_channels]`."""
     return self.function(inputs, *self.weight_list)
@@ -225,11 +234,15 @@ def _functions(compute_dtype: str) -> tuple[
     Callable[..., tf.Tensor], Callable[..., list[tf.Tensor]],
     Callable[..., tf.Tensor]]:
   dtype = tf.as_dtype(compute_dtype)
-  once = functools.partial(_prepare, dtype, _squared_norms_fused)
 
   def function(inputs: tf.Tensor, *weights: tf.Tensor) -> tf.Tensor:
     # Ends in exports, whose converters know few operations.
-    return _network(inputs, *_prepare(dtype, _squared_norms, *weights))
+    norms = [_squared_norms(w) for w in weights[:3]]
+    return _network(inputs, *_prepare(dtype, norms, *weights))
+
+  def once(*weights: tf.Tensor) -> list[tf.Tensor]:
+    norms = [_squared_norms_fused(w) for w in weights[:3]]
+    return _prepare(dtype, norms, *weights)
 
   return function, once, _network
 
@@ -242,7 +255,7 @@ def _squared_norms(kernels: tf.Tensor) -> tf.Tensor:
 @tf.custom_gradient
 def _squared_norms_fused(kernels: tf.Tensor) -> tuple[
     tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-  """As `_squared_norms`, in one pass over the kernels each way, for nine."""
+  """As `_squared_norms`; reads kernels once, and so does its gradient."""
   norms = tf.raw_ops.EuclideanNorm(input=kernels, axis=[-4, -3, -2])
 
   def gradient(upstream: tf.Tensor) -> tf.Tensor:
@@ -254,7 +267,7 @@ def _squared_norms_fused(kernels: tf.Tensor) -> tuple[
 
 def _prepare(
     dtype: tf.DType,
-    squared_norms: Callable[[tf.Tensor], tf.Tensor],
+    squared_norms: Sequence[Any],
     input_kernel: tf.Tensor,
     block_kernels: tf.Tensor,
     skip_kernels: tf.Tensor,
@@ -263,25 +276,27 @@ def _prepare(
     output_kernel: tf.Tensor,
     output_bias: tf.Tensor,
 ) -> list[tf.Tensor]:
-  """Weights in `dtype`, and what they are to be multiplied by."""
+  """Of `weight_list`, what `_network` takes after the inputs, in `dtype`.
 
-  def scales(magnitude: tf.Tensor, kernels: tf.Tensor) -> tf.Tensor:
-    # Norms in the variables' own type, whatever the compute type.
-    return tf.cast(
-        magnitude * tf.math.rsqrt(squared_norms(kernels) + 1e-12), dtype)
+  `squared_norms` are of the first three weights, in the weights' own type.
+  """
+
+  def scale(magnitude: tf.Tensor, squared_norm: Any) -> tf.Tensor:
+    return tf.cast(magnitude * tf.math.rsqrt(squared_norm + 1e-12), dtype)
 
   convs = block_kernels.shape[0]
-  input_magnitude, block_magnitudes, skip_magnitudes = tf.split(
-      magnitude, [1, convs, convs // 2 + 1])
+  input_scale, block_scales, skip_scales = (
+      scale(*pair) for pair in zip(
+          tf.split(magnitude, [1, convs, convs // 2 + 1]), squared_norms,
+          strict=True))
   # The skip convolutions' scales fold into their small 1x1 kernels.
-  skip_scales = scales(skip_magnitudes, skip_kernels)
   skips = tf.cast(skip_kernels, dtype) * (
       skip_scales[:, tf.newaxis, tf.newaxis, tf.newaxis])
   # Taken apart here and not in `_network`: where several passes share them,
   # the passes' gradients are added up kernel by kernel, and stacked once.
   return [
-      tf.cast(input_kernel, dtype), scales(input_magnitude[0], input_kernel),
-      scales(block_magnitudes, block_kernels), tf.cast(bias, dtype),
+      tf.cast(input_kernel, dtype), input_scale[0], block_scales,
+      tf.cast(bias, dtype),
       tf.cast(output_kernel, dtype), tf.cast(output_bias, dtype),
       *tf.unstack(skips), *tf.unstack(tf.cast(block_kernels, dtype))]
 

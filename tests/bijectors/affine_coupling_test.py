@@ -95,6 +95,34 @@ def test_weights_once_ends_with_its_context():
   assert np.abs(after - before).max() > 0.1
 
 
+@pytest.mark.parametrize('dtype', [None, 'mixed_bfloat16'])
+def test_graphs_of_fixed_weights_compute_no_norms(dtype):
+  coupling, x = _coupling(dtype)
+
+  def traced():
+    # A function of its own: inlined, so that its graph shows all.
+    function = tf.function(lambda x: coupling.inverse(x)).get_concrete_function(
+        tf.TensorSpec([None, *x.shape[1:]]))
+    graph = function.graph.as_graph_def()
+    nodes = [n.op for g in (graph, *graph.library.function) for n in getattr(
+        g, 'node', None) or g.node_def]
+    return function, nodes.count('Square')
+
+  plain, norms = traced()
+  with bijectors.weights_fixed():
+    fixed, norms_fixed = traced()
+  assert (norms, norms_fixed) == (3, 0)
+  np.testing.assert_allclose(
+      fixed(x), plain(x), rtol=1e-2 if dtype else 1e-6, atol=1e-6)
+  # Magnitudes and kernels are still read, norms are those of the trace.
+  kernel = coupling.network.input_kernel
+  kernel.assign(2. * kernel)
+  assert np.abs(fixed(x) - plain(x)).max() > 1e-3
+  with bijectors.weights_fixed():
+    np.testing.assert_allclose(
+        traced()[0](x), plain(x), rtol=1e-2 if dtype else 1e-6, atol=1e-6)
+
+
 def test_weights_once_is_of_one_graph():
   coupling, x = _coupling()
   with bijectors.weights_once():
