@@ -2,8 +2,8 @@
 
   python benchmarks/export_latency.py [--run=runs/digits] [--seconds=5]
 
-Without a run, a model of the `cpu` preset with 16x16x1 images and initial
-weights is measured. The export is run by `tf.saved_model.load` and by the C++
+Without a run, a model of `--preset` with initial weights is measured, of 16x16x1
+images for `cpu`, of 32x32x3 for others. The export is run by `tf.saved_model.load` and by the C++
 loader of TF Serving; calls of all three alternate, so that what else the
 machine does falls on all alike.
 """
@@ -31,6 +31,7 @@ from alignflow_tf.train import trainer  # noqa: E402
 from tests import cpp_loader  # noqa: E402
 
 _RUN = flags.DEFINE_string('run', None, 'Run directory; a new model if none.')
+_PRESET = flags.DEFINE_string('preset', 'cpu', 'Preset of a new model.')
 _SECONDS = flags.DEFINE_float('seconds', 5., 'Time to measure a batch size.')
 _BATCHES = flags.DEFINE_list('batches', ['1', '8', '64'], 'Batch sizes.')
 
@@ -41,7 +42,8 @@ def main(argv: Sequence[str]) -> None:
     model = train.load(_RUN.value)
   else:
     model = trainer.build_model(
-        train.resolve('cpu'), ('a', 'b'), (16, 16, 1))
+        train.resolve(_PRESET.value), ('a', 'b'),
+        (16, 16, 1) if _PRESET.value == 'cpu' else (32, 32, 3))
   source, target = model.domains[:2]
   translator = model.translator(source, target)
   in_process = tf.function(

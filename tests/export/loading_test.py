@@ -321,6 +321,14 @@ def test_round_trip_holds_its_inverse_convolutions(exported):
   assert counts['round_trip'] == 2 * counts['serving_default']
 
 
+def test_norms_of_kernels_are_constants(exported):
+  graphs = _operations(exported.paths['ink_to_chalk'])[1]
+  operations = [node.op for nodes in graphs.values() for node in nodes]
+  # Nothing else in a translation squares.
+  assert 'Square' not in operations
+  assert 'Rsqrt' in operations
+
+
 def test_the_way_back_through_the_other_export(cpp):
   x = _image(7)
   y = cpp['ink_to_chalk'].run({'image': x})['image']
