@@ -2,10 +2,10 @@
 
   python benchmarks/export_latency.py [--run=runs/digits] [--seconds=5]
 
-Without a run, a model of `--preset` with initial weights is measured, of 16x16x1
-images for `cpu`, of 32x32x3 for others. The export is run by `tf.saved_model.load` and by the C++
-loader of TF Serving; calls of all three alternate, so that what else the
-machine does falls on all alike.
+Without a run, a model of `--preset` with initial weights is measured, of
+16x16x1 images for `cpu`, of 32x32x3 for others. The export is run by
+`tf.saved_model.load` and by the C++ loader of TF Serving; calls of all three
+alternate, so that what else the machine does falls on all alike.
 """
 
 from __future__ import annotations

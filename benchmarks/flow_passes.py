@@ -69,6 +69,8 @@ def _passes(distribution: Any, batch: int, flow: Any = None
   """Concrete functions of the passes of a distribution."""
   import tensorflow as tf
 
+  from alignflow_tf import bijectors
+
   image = tf.TensorSpec([batch, *_SHAPE])
 
   def trace(function: Callable[..., Any], *specs: tf.TensorSpec) -> Any:
@@ -80,9 +82,16 @@ def _passes(distribution: Any, batch: int, flow: Any = None
       'sample': trace(lambda seed: distribution.sample(batch, seed=seed),
                       tf.TensorSpec([2], tf.int32))}
   if flow is not None:
+
+    def both_ways(x: tf.Tensor) -> tf.Tensor:
+      return tf.stack([flow.forward(x), flow.inverse(x)])
+
     traced['translate'] = trace(lambda x: flow.forward(x), image)
-    traced['translate both ways'] = trace(
-        lambda x: tf.stack([flow.forward(x), flow.inverse(x)]), image)
+    traced['translate both ways'] = trace(both_ways, image)
+    with bijectors.weights_fixed():
+      traced['translate, as exported'] = trace(
+          lambda x: flow.forward(x), image)
+      traced['translate both ways, as exported'] = trace(both_ways, image)
   return traced
 
 
