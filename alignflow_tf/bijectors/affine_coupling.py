@@ -213,8 +213,9 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
     if parts is None:
       return self._pure_network()
     prepare, function = parts
-    if _fixed.get():
-      return function, self._network.fixed_weights()
+    fixed = getattr(self._network, 'fixed_weights', None)
+    if _fixed.get() and fixed is not None:
+      return function, fixed()
     ready = _ready.get()
     if ready is None:
       return self._pure_network()
