@@ -56,7 +56,8 @@ CONFIG = [(name, value) for name in POSITIVE for value in COUNTS] + [
     for value in (-1., NAN, INF, -INF, 'much', None)] + [
     (name, value) for name in ('beta_1', 'beta_2', 'ema_decay')
     for value in (1., -0.1, NAN, '0.5')] + [
-    ('decay_from', -0.1), ('decay_from', 1.1), ('decay_from', NAN)] + [
+    (name, value) for name in ('decay_from', 'lambda_until')
+    for value in (-0.1, 1.1, NAN)] + [
     (name, value) for name in ('image_size', 'load_size')
     for value in (0, 7, 4097, 16., '32')] + [
     ('channels', 2), ('channels', '3'), ('channels', 0)] + [
@@ -113,6 +114,7 @@ def test_config(name, value):
 
 @pytest.mark.parametrize(('name', 'value', 'overrides'), [
     ('lambda_b', _Shown('0'), dict(lambda_a=0., lambda_b=0.)),
+    ('lambda_until', 0.5, dict(objective='mle', lambda_until=0.5)),
     ('domain', 'a', dict(domain=('a',))),
     ('domain', 'a b:/x', dict(domain=('a b:/x',))),
     ('objective', 'hybrid', dict(model='cyclegan')),

@@ -61,6 +61,8 @@ class Config:
       `cycle_weight`: 0.5 in its paper where colours are to be kept.
     lambda_a: Weight of the first domain's likelihood in nats an image.
     lambda_b: Weight of the other domains' likelihoods.
+    lambda_until: Share of the steps over which both lambdas fall linearly to
+      0, for a likelihood that leads at first; 0 for lambdas that stay.
     range_weight: Weight of the mean squared distance of translated pixels from
       [0, 1].
     steps: Number of generator updates.
@@ -129,6 +131,7 @@ class Config:
   identity_weight: float = 0.
   lambda_a: float = 1e-5
   lambda_b: float = 1e-5
+  lambda_until: float = 0.
   range_weight: float = 10.
   steps: int = 14_000
   batch_size: int = 16
@@ -183,8 +186,9 @@ class Config:
     for name in ('beta_1', 'beta_2', 'ema_decay'):
       value = getattr(self, name)
       _check(0. <= value < 1., name, value, 'at least 0 and below 1')
-    _check(0. <= self.decay_from <= 1., 'decay_from', self.decay_from,
-           'between 0 and 1')
+    for name in ('decay_from', 'lambda_until'):
+      value = getattr(self, name)
+      _check(0. <= value <= 1., name, value, 'between 0 and 1')
     for name in ('image_size', 'load_size'):
       value = getattr(self, name)
       _check(value is None or 8 <= value <= 4096, name, value,
@@ -214,6 +218,8 @@ class Config:
       raise ConfigError(
           '`objective=hybrid` needs `lambda_a` or `lambda_b` above 0, got 0 for'
           ' both: use `objective=adversarial`.')
+    _check(self.objective == 'hybrid' or not self.lambda_until, 'lambda_until',
+           self.lambda_until, '0 where `objective` is not hybrid')
 
     _check(self.strategy == 'default' or not self.xla, 'strategy',
            self.strategy, "'default' where steps are compiled with `xla`")
@@ -247,6 +253,12 @@ class Config:
       return dict.fromkeys(domains, 0.)
     return {d: self.lambda_a if i == 0 else self.lambda_b
             for i, d in enumerate(domains)}
+
+  def likelihood_multiplier(self, step: int) -> float:
+    """The factor of both lambdas at a step: linear to 0, or 1."""
+    if not self.lambda_until:
+      return 1.
+    return max(0., 1. - step / (self.lambda_until * self.steps))
 
   def images_per_step(self) -> int:
     """Images of a domain that a step takes."""
@@ -406,9 +418,9 @@ def resolve(preset: str | None = None, **overrides: Any) -> Config:
       if overrides.get(name) is None:
         values[name] = 0.
   for name in ('learning_rate', 'critic_learning_rate', 'lambda_a', 'lambda_b',
-               'clip_norm', 'magnitude_l2', 'beta_1', 'beta_2', 'decay_from',
-               'ema_decay', 'critic_noise', 'range_weight', 'cycle_weight',
-               'identity_weight'):
+               'lambda_until', 'clip_norm', 'magnitude_l2', 'beta_1', 'beta_2',
+               'decay_from', 'ema_decay', 'critic_noise', 'range_weight',
+               'cycle_weight', 'identity_weight'):
     if isinstance(values.get(name), int):
       values[name] = float(values[name])
   if isinstance(values.get('data_dir'), str):

@@ -50,11 +50,12 @@ class GeneratorLoss(Protocol):
     """
 
 
-def make(config: config_lib.Config, model: baselines.Model) -> GeneratorLoss:
-  """The loss of a model under a configuration."""
+def make(config: config_lib.Config, model: baselines.Model,
+         step: tf.Variable) -> GeneratorLoss:
+  """The loss of a model under a configuration, at a step of training."""
   if isinstance(model, baselines.CycleGAN):
     return CycleGANLoss(config, model)
-  return AlignFlowLoss(config, model)
+  return AlignFlowLoss(config, model, step)
 
 
 class AlignFlowLoss:
@@ -64,9 +65,11 @@ class AlignFlowLoss:
     magnitudes: The weight-norm magnitudes of all conditioners.
   """
 
-  def __init__(self, config: config_lib.Config, model: alignflow.AlignFlow):
+  def __init__(self, config: config_lib.Config, model: alignflow.AlignFlow,
+               step: tf.Variable):
     self._config = config
     self._model = model
+    self._step = step
     self._adversarial = config.objective != 'mle'
     # lambda -> infinity: only the ratio counts, and nats a dimension keep the
     # gradient's norm within `clip_norm` at any image size.
@@ -90,8 +93,13 @@ class AlignFlowLoss:
       fakes = {(s, t): model.flow(t).forward(z)
                for s, z in latents.items() for t in model.domains if s != t}
     adversarial = judge(fakes) if fakes else {}
-    loss = objectives.alignflow_loss(adversarial, nll, self._weights)
+    weighed = nll
     metrics = _named(adversarial)
+    if config.lambda_until:
+      factor = self._multiplier()
+      weighed = {d: factor * value for d, value in nll.items()}
+      metrics['lambda_factor'] = factor
+    loss = objectives.alignflow_loss(adversarial, weighed, self._weights)
     if fakes and config.range_weight:
       outside = tf.add_n([objectives.out_of_range(x) for x in fakes.values()])
       metrics['range_loss'] = outside
@@ -102,6 +110,11 @@ class AlignFlowLoss:
       metrics[f'bits_per_dim/{d}'] = images_lib.bits_per_dim(
           -value, model.event_size)
     return Generated(loss, fakes, metrics)
+
+  def _multiplier(self) -> tf.Tensor:
+    """`Config.likelihood_multiplier` at the current step, as ops."""
+    steps = self._config.lambda_until * self._config.steps
+    return tf.maximum(0., 1. - tf.cast(self._step, tf.float32) / steps)
 
 
 class CycleGANLoss:

@@ -213,11 +213,12 @@ class Trainer(tf.Module):
                    for d in domains}
     self._adversarial = config.objective != 'mle'
     self._gan = objectives.GAN_LOSSES[config.gan_loss]
+    self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
     with networks.draw_once():
       self.model = build_model(config, domains, event_shape)
       self.average = build_model(config, domains, event_shape)
-    self._generator_loss = generator_losses.make(config, self.model)
-    self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
+    self._generator_loss = generator_losses.make(
+        config, self.model, self.step)
     self.skipped = tf.Variable(
         0, dtype=tf.int64, trainable=False, name='skipped')
     # float16 gradients are scaled out of its narrow range, by trial.

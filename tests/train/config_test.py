@@ -94,6 +94,7 @@ BAD = [
     ('beta_1', 1., 'below 1'),
     ('beta_2', -0.1, 'at least 0'),
     ('decay_from', 1.1, 'between 0 and 1'),
+    ('lambda_until', 1.1, 'between 0 and 1'),
     ('clip_norm', -1., 'finite and not negative'),
     ('magnitude_l2', math.inf, 'finite and not negative'),
     ('ema_decay', 1., 'below 1'),

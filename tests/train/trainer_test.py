@@ -154,6 +154,26 @@ def test_loss_is_equation_7_and_the_penalty():
   assert len(trainer._generator_loss.magnitudes) == 2 * 4  # flows, networks
 
 
+def test_lambda_falls_to_zero():
+  trainer = _trainer(lambda_a=1e-2, lambda_b=1e-2, lambda_until=0.5, steps=10)
+  size = np.prod(SHAPE)
+  batch = _batch()
+  for step, want in ((0, 1.), (3, 0.4), (5, 0.), (9, 0.)):
+    trainer.step.assign(step)
+    assert trainer._config.likelihood_multiplier(step) == pytest.approx(want)
+    magnitudes = sum(float(tf.reduce_sum(tf.square(g))) / 2.
+                     for g in trainer._generator_loss.magnitudes)
+    metrics = {k: float(v) for k, v in trainer.train_step(batch).items()}
+    assert metrics['lambda_factor'] == pytest.approx(want)
+    nats = sum((metrics[f'bits_per_dim/{d}'] - 8.) * size * np.log(2.)
+               for d in 'ab')
+    rest = (metrics['adversarial_loss/a_to_b']
+            + metrics['adversarial_loss/b_to_a'] + 5e-5 * magnitudes
+            + 10. * metrics['range_loss'])
+    assert metrics['loss'] - rest == pytest.approx(
+        1e-2 * want * nats, rel=1e-3, abs=1e-4)
+
+
 def test_mle_has_no_critics_and_learns():
   trainer = _trainer(objective='mle', learning_rate=3e-3, decay_from=1.,
                      steps=100)
