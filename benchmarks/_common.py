@@ -151,12 +151,19 @@ def flops(counts: collections.Counter) -> float:
   return total
 
 
-def floor(counts: collections.Counter) -> Callable[[], None]:
+def floor(counts: collections.Counter, cold: bool = False
+         ) -> Callable[[], None]:
   """A function that runs just these convolutions, and waits for them.
 
   They stand in a few rows beside each other and wait for nothing else: this is
   as fast as they can go. Inputs of one shape are taken in turns from a few
-  tensors, for a network's weights are not in the cache either.
+  tensors, which the caches may hold.
+
+  Args:
+    counts: See `convolutions`.
+    cold: Whether each convolution has tensors of its own in place of these,
+      which come from memory where they are more than the caches hold, as a
+      network's weights do.
   """
   import tensorflow as tf
 
@@ -164,9 +171,9 @@ def floor(counts: collections.Counter) -> Callable[[], None]:
 
   def make(shape: tuple[int, ...], dtype: str, index: int) -> tf.Tensor:
     made = tensors.setdefault((shape, dtype), [])
-    if len(made) <= index % 6:
+    if cold or len(made) <= index % 6:
       made.append(tf.cast(tf.random.normal(shape), dtype))
-    return made[index % 6]
+    return made[-1 if cold else index % 6]
 
   def run() -> tf.Tensor:
     done = []

@@ -1,9 +1,11 @@
 """The training step beside its own convolutions, and the first step.
 
-  python benchmarks/train_step.py [--presets=cpu,paper] [--seconds=20]
+  python benchmarks/train_step.py [--presets=cpu,paper] [--seconds=20] [--cold]
 
 The floor runs exactly the convolutions of the step, forward and backward, those
 of the critics included, and nothing else: they are read from the step's graph.
+With `--cold`, the same convolutions stand beside it with tensors of their own
+each, more than caches hold, as the step's are.
 A setting is measured in a process of its own; step and floor take turns in it.
 `first step` is from the call to its end: tracing, TensorFlow's preparations and
 the step; before it come the import and building the model with its optimizer,
@@ -56,6 +58,8 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
         result['convolutions'] = sum(counts.values())
         result['GFLOP'] = _common.flops(counts) / 1e9
         functions['floor'] = _common.floor(counts)
+        if args.cold:
+          functions['floor, cold'] = _common.floor(counts, cold=True)
       result['times'] = _common.measure_in_turns(functions, args.seconds)
   return result
 
@@ -70,6 +74,8 @@ def main() -> None:
   parser.add_argument('--repeats', type=int, default=3,
                       help='processes a setting, for the first step')
   parser.add_argument('--shape', type=int, nargs=3, default=None)
+  parser.add_argument('--cold', action='store_true',
+                      help='also a floor whose tensors are in no cache')
   parser.add_argument('--preset', default='cpu', help=argparse.SUPPRESS)
   parser.add_argument('--child', default=None, help=argparse.SUPPRESS)
   parser.add_argument('--first_only', action='store_true',
@@ -88,6 +94,8 @@ def main() -> None:
         options = [f'--preset={preset}', f'--child={setting}',
                    f'--seconds={args.seconds}',
                    '--shape', str(size), str(channels), str(batch)]
+        if args.cold:
+          options.append('--cold')
         if repeat:
           options.append('--first_only')
         runs[setting].append(_common.in_process(options))
