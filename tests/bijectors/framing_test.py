@@ -90,6 +90,18 @@ def test_singular_values_stay_above_the_floor(floor):
         floor - 1e-9)
 
 
+@pytest.mark.parametrize('turns', range(4))
+def test_the_background_is_the_median_of_all_edges(turns):
+  # Without one of its long edges, it would be another.
+  image = np.zeros([9, 4])
+  image[:, 0], image[:, -1] = 0.9, 1.
+  framing = _set(
+      tf.constant(np.rot90(image, turns)[np.newaxis, ..., np.newaxis]))
+  background, = (
+      v for v in framing.variables if 'background' in v.name)
+  np.testing.assert_allclose(background, [0.9])
+
+
 def test_images_of_background_alone_leave_the_identity():
   framing = _set(tf.fill([4, 6, 6, 1], tf.constant(-3., tf.float64)))
   np.testing.assert_allclose(framing.rows, np.eye(6))
