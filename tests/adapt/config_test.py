@@ -1,0 +1,104 @@
+"""Tests of settings and presets, and of the translators they configure."""
+
+import dataclasses
+import types
+
+import pytest
+
+from alignflow_tf.adapt import config as config_lib
+from alignflow_tf.adapt import pipeline
+from alignflow_tf.train import runs
+
+
+@pytest.mark.parametrize('values', [
+    {'batch_size': 1}, {'classifier_rate': 0.}, {'semantic_weight': -1.},
+    {'feature_gate': 1.}, {'network': 'vgg'}, {'translator': ('steps',)},
+    {'fit': 'squash'}, {'load_size': 4}, {'max_pixels': 0}, {'flip': 'yes'},
+    # What would do nothing there.
+    *({'translator': (item,)} for item in (
+        'flip=True', 'load_size=40', 'fit=pad', 'skip_unreadable=True',
+        'max_pixels=9', 'cache=none', 'label_by_folder=True'))])
+def test_bad_settings(values):
+  with pytest.raises(config_lib.AdaptError, match=f'`{next(iter(values))}`'):
+    config_lib.Settings(**values)
+
+
+@pytest.mark.parametrize('kind', ['alignflow', 'cyclegan'])
+@pytest.mark.parametrize('preset', config_lib.PRESETS)
+def test_presets_configure_their_translators(preset, kind):
+  settings = config_lib.resolve(preset)
+  shape = (settings.image_size, settings.image_size, settings.channels)
+  problem = types.SimpleNamespace(domains=types.SimpleNamespace(
+      name='usps_mnist', event_shape=shape))
+  config = pipeline._Work(
+      problem, 'out', settings, 3, ()).translator_config(kind)
+  assert config.model == kind
+  assert (config.image_size, config.channels) == (shape[0], shape[2])
+  assert config.seed == 3
+
+
+def test_a_translator_of_folders_knows_them_and_how_they_are_read(
+    tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  described = {'domains': {'a': {'read_from': 'x'}, 'b': {'read_from': 'y'}}}
+  problem = types.SimpleNamespace(domains=types.SimpleNamespace(
+      name='folders', event_shape=(32, 32, 3), describe=lambda: described))
+  settings = config_lib.resolve(
+      None, 'folders', flip=True, load_size=40, fit='pad')
+  config = pipeline._Work(
+      problem, 'out', settings, 3, ()).translator_config('alignflow')
+  assert config.domain == (f'a:{tmp_path}/x', f'b:{tmp_path}/y')
+  assert (config.flip, config.load_size, config.fit) == (True, 40, 'pad')
+  # A run that is there keeps its own, and an earlier version had none.
+  run_dir = str(tmp_path / 'run')
+  assert pipeline._of_run(config, run_dir) == config
+  runs.Run.create(run_dir, dataclasses.replace(config, domain=()), ('a', 'b'),
+                  (32, 32, 3), {'a': False, 'b': False})
+  assert pipeline._of_run(config, run_dir).domain == ()
+
+
+@pytest.mark.parametrize(('dataset', 'preset'), [
+    ('mnist_usps', 'cpu'), ('usps_mnist', 'cpu'), ('digits', 'cpu'),
+    ('svhn_mnist', 'cpu_svhn'), ('mnist_svhn', 'cpu_svhn'),
+    ('folders', 'cpu_pictures'), ('maps', 'cpu_pictures'),
+    (None, 'cpu_pictures')])
+def test_presets_go_by_the_name_of_the_data(dataset, preset):
+  settings = config_lib.resolve(None, dataset)
+  assert settings.preset == preset
+  assert ('framing=True' in settings.alignflow) == (preset == 'cpu')
+  if preset == 'cpu_pictures':
+    assert settings.channels is None
+    assert (settings.network, settings.classifier_size) == ('strided', 0)
+
+
+@pytest.mark.parametrize(('task', 'source', 'larger', 'smaller'), [
+    ('mnist_usps', 54_000, 54_000, 7_291),
+    ('usps_mnist', 6_562, 54_000, 6_562),
+    ('svhn_mnist', 65_932, 65_932, 60_000)])
+def test_paper_is_adversarial_and_has_the_papers_epochs(
+    task, source, larger, smaller):
+  preset = 'paper_svhn' if 'svhn' in task else 'paper'
+  settings = config_lib.resolve(preset, task)
+  problem = types.SimpleNamespace(domains=types.SimpleNamespace(
+      name=task, event_shape=(32, 32, settings.channels)))
+  work = pipeline._Work(problem, 'out', settings, 0, ())
+  config = work.translator_config('alignflow')
+  assert (config.objective, config.lambda_a, config.lambda_b) == (
+      'adversarial', 0., 0.)
+  baseline = work.translator_config('cyclegan')
+  for steps, size, images, epochs in (
+      (config.steps, config.batch_size, larger, 200),
+      (baseline.steps, baseline.batch_size, larger, 200),
+      (settings.classifier_steps, settings.batch_size, source, 100),
+      (settings.feature_steps, settings.batch_size, smaller, 200)):
+    assert steps * size / images == pytest.approx(epochs, rel=0.02)
+
+
+def test_presets_are_settings():
+  for name in config_lib.PRESETS:
+    assert config_lib.resolve(name).preset == name
+  assert config_lib.resolve(None, 'svhn_mnist').network == 'dtn'
+  settings = config_lib.resolve('cpu', alignflow=('width=8',))
+  assert settings.alignflow[-1] == 'width=8'
+  with pytest.raises(config_lib.AdaptError, match='`preset`'):
+    config_lib.resolve('gpu')
