@@ -34,7 +34,8 @@ def weights_once() -> Iterator[None]:
   has its own. For passes on one tape, if on any, between which no weight
   changes. `memory='recompute'` and `'reversible'` read them in each pass. With
   mixed types, kernels are converted once too, and the passes' gradients, which
-  come in the narrow type, are added up in it: one rounding more.
+  come in the narrow type, are added up in it: one rounding more. Graphs for XLA
+  are to be traced within `unshared` too, where this changes nothing.
   """
   token = _ready.set({})
   try:
@@ -217,7 +218,8 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
     if _fixed.get() and fixed is not None:
       return function, fixed()
     ready = _ready.get()
-    if ready is None:
+    # XLA merges what passes have in common itself, and knows no EuclideanNorm.
+    if ready is None or not shared_function.is_shared():
       return self._pure_network()
     key = (id(self), None if tf.executing_eagerly() else
            id(tf.compat.v1.get_default_graph()))

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-__all__ = ['call', 'not_inlined', 'unshared']
+__all__ = ['call', 'is_shared', 'not_inlined', 'unshared']
 
 _inlined = contextvars.ContextVar('inlined', default=True)
 _shared = contextvars.ContextVar('shared', default=True)
@@ -45,6 +45,11 @@ def unshared() -> Iterator[None]:
     yield
   finally:
     _shared.reset(token)
+
+
+def is_shared() -> bool:
+  """Whether `call` calls functions, and is not within `unshared`."""
+  return _shared.get()
 
 
 def call(

@@ -39,6 +39,15 @@ def test_a_compiled_step():
   assert max(times[1:]) < times[0] / 4, times  # Not compiled again.
 
 
+def test_a_compiled_step_of_a_tiny_model():
+  values = {'size': 4, 'num_scales': 1, 'width': 2, 'objective': 'mle',
+            'framing': False}
+  want, _ = _steps(2, **values)
+  got, _ = _steps(2, xla=True, **values)
+  # Nats a dimension, of few pixels whose noise is other.
+  np.testing.assert_allclose(got, want, atol=0.1)
+
+
 def test_unshared_functions_leave_no_calls():
 
   def square(power, x):
