@@ -3,8 +3,6 @@
 from alignflow_tf.bijectors.act_norm import ActNorm
 from alignflow_tf.bijectors.act_norm import initialize_act_norms
 from alignflow_tf.bijectors.affine_coupling import AffineCoupling
-from alignflow_tf.bijectors.affine_coupling import weights_fixed
-from alignflow_tf.bijectors.affine_coupling import weights_once
 from alignflow_tf.bijectors.cache import clear_cache
 from alignflow_tf.bijectors.factor_out import FactorOut
 from alignflow_tf.bijectors.framing import Framing
@@ -19,6 +17,8 @@ from alignflow_tf.bijectors.masks import Mask
 from alignflow_tf.bijectors.reorder import Reorder
 from alignflow_tf.bijectors.squeeze import channel_permutation
 from alignflow_tf.bijectors.squeeze import Squeeze
+from alignflow_tf.bijectors.weights import weights_fixed
+from alignflow_tf.bijectors.weights import weights_once
 
 __all__ = [
     'ActNorm',

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-import contextlib
-import contextvars
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
@@ -13,51 +11,9 @@ from alignflow_tf.bijectors import act_norm
 from alignflow_tf.bijectors import log_det_bijector
 from alignflow_tf.bijectors import masks
 from alignflow_tf.bijectors import shared_function
+from alignflow_tf.bijectors import weights as weights_lib
 
-__all__ = ['AffineCoupling', 'weights_fixed', 'weights_once']
-
-# Weights that were made ready within `weights_once`, by coupling and graph. The
-# coupling is kept with them, so that no other one is given its `id` meanwhile.
-_Ready = dict[tuple[int, int | None],
-              tuple['AffineCoupling', Sequence[tf.Tensor]]]
-_ready: contextvars.ContextVar[_Ready | None] = contextvars.ContextVar(
-    '_ready', default=None)
-_fixed = contextvars.ContextVar('_fixed', default=False)
-
-
-@contextlib.contextmanager
-def weights_once() -> Iterator[None]:
-  """Passes within read and normalise the weights of each coupling once.
-
-  A training step takes a flow there and back; where kernels are large beside
-  images, their norms and the norms' gradients are a good part of it. Each graph
-  has its own. For passes on one tape, if on any, between which no weight
-  changes. `memory='recompute'` and `'reversible'` read them in each pass. With
-  mixed types, kernels are converted once too, and the passes' gradients, which
-  come in the narrow type, are added up in it: one rounding more. Graphs for XLA
-  are to be traced within `unshared` too, where this changes nothing.
-  """
-  token = _ready.set({})
-  try:
-    yield
-  finally:
-    _ready.reset(token)
-
-
-@contextlib.contextmanager
-def weights_fixed() -> Iterator[None]:
-  """Graphs traced within have the norms of the couplings' kernels as constants.
-
-  For exports, whose weights do not change: a graph that computes norms does so
-  for every request, which in the paper's architecture is two fifths of the work
-  of translating one image. Graphs go on to read the kernels and magnitudes
-  themselves, but hold the norms that the kernels had when they were traced.
-  """
-  token = _fixed.set(True)
-  try:
-    yield
-  finally:
-    _fixed.reset(token)
+__all__ = ['AffineCoupling']
 
 
 class AffineCoupling(log_det_bijector.LogDetBijector):
@@ -215,18 +171,10 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
       return self._pure_network()
     prepare, function = parts
     fixed = getattr(self._network, 'fixed_weights', None)
-    if _fixed.get() and fixed is not None:
+    if weights_lib.are_fixed() and fixed is not None:
       return function, fixed()
-    ready = _ready.get()
-    # XLA merges what passes have in common itself, and knows no EuclideanNorm.
-    if ready is None or not shared_function.is_shared():
-      return self._pure_network()
-    key = (id(self), None if tf.executing_eagerly() else
-           id(tf.compat.v1.get_default_graph()))
-    if key not in ready:
-      ready[key] = (self, shared_function.call(
-          prepare, (), *self._network.weight_list))
-    return function, ready[key][1]
+    ready = weights_lib.ready(self, prepare, self._network.weight_list)
+    return self._pure_network() if ready is None else (function, ready)
 
   def _forward_and_log_det(
       self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -14,6 +14,7 @@ import tensorflow_probability as tfp
 from alignflow_tf.bijectors import act_norm
 from alignflow_tf.bijectors import log_det_bijector
 from alignflow_tf.bijectors import shared_function
+from alignflow_tf.bijectors import weights
 
 __all__ = ['MEMORY', 'LogDetChain']
 
@@ -131,7 +132,7 @@ class LogDetChain(log_det_bijector.LogDetBijector):
           f'`{self.name}.{direction}` takes images of shape [..., height, '
           f'width, channels], got {x.shape}.')
     if (self._memory == 'standard' or x.shape.rank != 4
-        or act_norm.initializing()):
+        or act_norm.initializing() or weights.are_fixed()):
       log_dets = []
       for b in self._in_order(direction):
         x, log_det = log_det_bijector.evaluate(b, x, direction)

@@ -218,8 +218,8 @@ def _table(cells: tuple[list[str], list[list[str]]],
 def load(methods: Sequence[tables.Method], settings: tables.Settings
         ) -> dict[str, baselines.Model]:
   """The models of the first seed, by method."""
-  return {m.name: runs.load(os.path.join(
-      settings.output, f'{m.name}_seed{settings.seeds[0]}')) for m in methods}
+  return {m.name: runs.load(tables.place(m, settings, settings.seeds[0]))
+          for m in methods}
 
 
 def sheets(methods: Sequence[tables.Method], settings: tables.Settings,

@@ -26,8 +26,8 @@ from alignflow_tf.train import runs
 
 __all__ = [
     'BUDGETS', 'PAPER_SIZES', 'Method', 'Settings', 'TableError',
-    'configuration', 'order', 'paper_lambda', 'run', 'summarise', 'table1',
-    'table3'
+    'configuration', 'order', 'paper_lambda', 'place', 'run', 'summarise',
+    'table1', 'table3'
 ]
 
 
@@ -44,11 +44,14 @@ class Method:
     title: What it is called in the table.
     settings: Attributes of `Config` that make it what it is.
     paper: MSE A to B and B to A in the paper, where it has the row.
+    other_names: Names under which the other table trains the same, whose run
+      directories serve where they are there.
   """
   name: str
   title: str
   settings: Mapping[str, Any]
   paper: tuple[float, float] | None = None
+  other_names: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +131,7 @@ _OWN: Mapping[str, str] = {
     'seed': 'use --seeds', 'preset': 'use --budget',
     'model': _ROWS, 'objective': _ROWS,
     'lambda_a': _LAMBDAS, 'lambda_b': _LAMBDAS,
+    'lambda_until': 'train such a run by itself: not all rows have a lambda',
 }
 
 # Presets of the flows and of CycleGAN.
@@ -193,7 +197,7 @@ def table1(settings: Settings, hybrid_lambda: float = _HYBRID_LAMBDA
              paper['adversarial']),
       Method('hybrid', f'AF (Hybrid, lambda {weight:.3g})',
              {'objective': 'hybrid', 'lambda_a': weight, 'lambda_b': weight},
-             paper['hybrid']),
+             paper['hybrid'], (f'lambda_{hybrid_lambda:g}',)),
       Method('mle', 'AF (MLE only)', {'objective': 'mle'}, paper['mle']),
   ]
 
@@ -210,6 +214,7 @@ def table3(settings: Settings,
   made: dict[str, Any]
   for value in lambdas:
     paper = _TABLE_3.get(value) if settings.dataset == 'maps' else None
+    others: tuple[str, ...] = ()
     if value == 0.:
       name, made = 'adversarial', {'objective': 'adversarial'}
       title = 'lambda 0'
@@ -218,11 +223,10 @@ def table3(settings: Settings,
       title = 'lambda infinity'
     else:
       weight = paper_lambda(value, settings.dataset, settings.size)
-      # Table 1's row is the same run, and trained once for both.
-      name = 'hybrid' if value == _HYBRID_LAMBDA else f'lambda_{value:g}'
+      name, others = f'lambda_{value:g}', ('hybrid',)
       title = f'lambda {value:g} (here {weight:.3g})'
       made = {'objective': 'hybrid', 'lambda_a': weight, 'lambda_b': weight}
-    methods.append(Method(name, title, made, paper))
+    methods.append(Method(name, title, made, paper, others))
   return methods
 
 
@@ -268,7 +272,7 @@ def run(methods: Sequence[Method], settings: Settings,
   work = [(seed, method, configuration(method, settings, seed))
           for seed, method in itertools.product(settings.seeds, methods)]
   for seed, method, config in work:
-    directory = os.path.join(settings.output, f'{method.name}_seed{seed}')
+    directory = place(method, settings, seed)
     if not _is_done(directory, config):
       call([sys.executable, '-m', 'alignflow_tf.train', '--noexport',
             f'--run_dir={directory}', *config.flag_lines().splitlines()])
@@ -279,14 +283,26 @@ def run(methods: Sequence[Method], settings: Settings,
   return result
 
 
+def place(method: Method, settings: Settings, seed: int) -> str:
+  """The directory of a row's run: its own, or the other table's of the same."""
+  config = configuration(method, settings, seed)
+  own, *others = (os.path.join(settings.output, f'{name}_seed{seed}')
+                  for name in (method.name, *method.other_names))
+  if os.path.exists(own):
+    return own
+  return next((path for path in others if _is_of(path, config)), own)
+
+
+def _is_of(directory: str, config: config_lib.Config) -> bool:
+  return os.path.exists(os.path.join(directory, 'config.json')) and not (
+      runs.Run(directory).differences(config))
+
+
 def _is_done(directory: str, config: config_lib.Config) -> bool:
-  if not os.path.exists(os.path.join(directory, 'config.json')):
-    return False
-  there = runs.Run(directory)
-  if there.differences(config):
+  if not _is_of(directory, config):
     return False  # Training says what differs.
   try:
-    return there.latest().endswith(f'-{config.steps}')
+    return runs.Run(directory).latest().endswith(f'-{config.steps}')
   except runs.RunError:
     return False
 

@@ -17,6 +17,7 @@ from tensorflow.python.framework import convert_to_constants
 
 from alignflow_tf import alignflow
 from alignflow_tf import baselines
+from alignflow_tf import bijectors
 
 __all__ = ['RUNTIMES', 'ConvertError', 'convert']
 
@@ -53,12 +54,13 @@ def convert(model: baselines.Model, source: str, target: str,
   spec = tf.TensorSpec([None, *model.event_shape], tf.float32, 'image')
   # All weights become constants and all calls are inlined: the couplings share
   # one traced function, in which LiteRT's own freezing mixes their weights up.
-  frozen = convert_to_constants.convert_variables_to_constants_v2(
-      tf.function(lambda image: tf.identity(
-          tf.cast(translator.forward(tf.cast(image, dtype)), tf.float32),
-          'translated'),
-                  input_signature=[spec], autograph=False
-                  ).get_concrete_function())
+  with bijectors.weights_fixed():
+    traced = tf.function(
+        lambda image: tf.identity(
+            tf.cast(translator.forward(tf.cast(image, dtype)), tf.float32),
+            'translated'),
+        input_signature=[spec], autograph=False).get_concrete_function()
+  frozen = convert_to_constants.convert_variables_to_constants_v2(traced)
   content, run = RUNTIMES[runtime][1](frozen, model)
   images = np.random.RandomState(0).uniform(
       size=(3, *model.event_shape)).astype(np.float32)

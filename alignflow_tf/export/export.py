@@ -91,7 +91,9 @@ def export_model(
 ) -> list[str]:
   """Exports a model: a servable for each direction and for each domain.
 
-  A model that only translates (CycleGAN) has none for domains.
+  A model that only translates (CycleGAN) has none for domains. Kernels' norms
+  are constants in what is written (`bijectors.weights_fixed`): give it no other
+  weights afterwards, and change none meanwhile.
 
   All servables get the same version, so that `a_to_b` and `b_to_a` of one
   version are each other's inverse. They are written aside and each renamed
@@ -165,7 +167,7 @@ def export_model(
     for source, target in itertools.permutations(model.domains, 2):
       for runtime in runtimes:
         name = f'{source}_to_{target}'
-        with _quiet(), bijectors.weights_fixed():
+        with _quiet():
           content, line = convert.convert(model, source, target, runtime)
         print(f'{name} for {runtime}: {line}')
         file = f'model.{convert.RUNTIMES[runtime][0]}'

@@ -205,6 +205,8 @@ class ConditionerResNet(keras.layers.Layer):
     """
     with tf.init_scope():
       norms = [_squared_norms(w).numpy() for w in self.weight_list[:3]]
+    # NumPy knows no arithmetic of bfloat16 with numbers.
+    norms = [tf.constant(norm) for norm in norms]
     return _prepare(tf.as_dtype(self.compute_dtype), norms, *self.weight_list)
 
   def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -267,7 +269,7 @@ def _squared_norms_fused(kernels: tf.Tensor) -> tuple[
 
 def _prepare(
     dtype: tf.DType,
-    squared_norms: Sequence[Any],
+    squared_norms: Sequence[tf.Tensor],
     input_kernel: tf.Tensor,
     block_kernels: tf.Tensor,
     skip_kernels: tf.Tensor,
@@ -281,7 +283,7 @@ def _prepare(
   `squared_norms` are of the first three weights, in the weights' own type.
   """
 
-  def scale(magnitude: tf.Tensor, squared_norm: Any) -> tf.Tensor:
+  def scale(magnitude: tf.Tensor, squared_norm: tf.Tensor) -> tf.Tensor:
     return tf.cast(magnitude * tf.math.rsqrt(squared_norm + 1e-12), dtype)
 
   convs = block_kernels.shape[0]

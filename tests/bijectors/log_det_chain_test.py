@@ -53,6 +53,28 @@ def test_gradients_are_those_of_stored_activations(name, dtype, tolerance):
       np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * scale)
 
 
+@pytest.mark.parametrize('memory', af.bijectors.MEMORY)
+def test_fixed_weights_have_no_norms_whatever_the_memory(memory):
+  flow = FLOWS['real_nvp'](memory=memory)
+  registry.randomize(flow)
+  x = tf.random.stateless_uniform([3, *SHAPE], (0, 1))
+
+  def traced():
+    function = tf.function(lambda x: flow.inverse(x)).get_concrete_function(
+        tf.TensorSpec([None, *SHAPE]))
+    graph = function.graph.as_graph_def()
+    nodes = [*graph.node, *(
+        n for f in graph.library.function for n in f.node_def)]
+    return function, sum(n.op == 'Square' for n in nodes)
+
+  plain, norms = traced()
+  with af.bijectors.weights_fixed():
+    fixed, norms_fixed = traced()
+  assert norms > 0
+  assert norms_fixed == 0
+  np.testing.assert_allclose(fixed(x), plain(x), rtol=1e-5, atol=1e-5)
+
+
 def test_a_chain_of_tfps_is_taken():
   # Its event dimensions are NumPy's integers.
   inner = tfp.bijectors.Chain(

@@ -232,6 +232,30 @@ def test_a_table_that_cannot_be_written(tmp_path, monkeypatch):
     table_report.make([], settings)
 
 
+def test_tables_1_and_3_share_their_hybrid_in_one_directory(settings):
+  programs = _Programs(MSE | {'lambda_0.0001_seed0': 0.3})
+  settings = dataclasses.replace(settings, seeds=(0,))
+  hybrid = tables.table1(settings)[2]
+  tables.run([hybrid], settings, programs)
+  count = len(programs.calls)
+  rows = tables.table3(settings, [1e-5, 1e-4])
+  tables.run(rows, settings, programs)
+  # Of 1e-5, which is there, nothing.
+  assert [o['run_dir'] for name, o in programs.calls[count:]
+          if name == 'train'] == [tables.place(rows[1], settings, 0)]
+  assert tables.place(rows[0], settings, 0) == (
+      tables.place(hybrid, settings, 0))
+  # The other way round, and not where the configuration is another.
+  first = tables.table1(dataclasses.replace(settings, seeds=(1,)), 1e-4)[2]
+  assert tables.place(first, settings, 1).endswith('/hybrid_seed1')
+  os.rename(tables.place(rows[1], settings, 0),
+            os.path.join(settings.output, 'lambda_0.0001_seed1'))
+  assert tables.place(first, settings, 1).endswith('/hybrid_seed1')
+  tables.run(rows[1:], dataclasses.replace(settings, seeds=(2,)),
+             _Programs({'lambda_0.0001_seed2': 0.3}))
+  assert tables.place(first, settings, 2).endswith('/lambda_0.0001_seed2')
+
+
 def test_a_run_of_other_settings_is_not_taken_for_done(settings):
   programs = _Programs(MSE)
   methods = tables.table1(settings)[:1]
@@ -251,19 +275,13 @@ def test_lambda_is_scaled_by_the_size():
 def test_table_3(settings):
   methods = tables.table3(settings)
   assert [m.name for m in methods] == [
-      'adversarial', 'hybrid', 'lambda_0.0001', 'lambda_0.001', 'lambda_0.01',
-      'mle']
+      'adversarial', 'lambda_1e-05', 'lambda_0.0001', 'lambda_0.001',
+      'lambda_0.01', 'mle']
   assert [m.paper[0] for m in methods] == [
       0.0385, 0.0209, 0.0211, 0.0260, 0.0561, 0.0452]
   config = tables.configuration(methods[1], settings, 3)
   assert (config.lambda_a, config.lambda_b, config.seed) == (
       pytest.approx(4e-5), pytest.approx(4e-5), 3)
-  # The runs that Table 1 has too are the same.
-  first = {m.name: m for m in tables.table1(settings)}
-  for row in methods:
-    if row.name in first:
-      assert tables.configuration(row, settings, 3) == tables.configuration(
-          first[row.name], settings, 3)
   assert tables.configuration(methods[-1], settings, 3).objective == 'mle'
 
 
@@ -302,6 +320,7 @@ def test_the_papers_budget():
     (dict(overrides={'seed': 3}), "`set`.*'seed'.*got 3: use --seeds"),
     (dict(overrides={'preset': 'cpu'}), 'use --budget'),
     (dict(overrides={'lambda_a': 1.}), 'use --hybrid_lambda'),
+    (dict(overrides={'lambda_until': 0.5}), "'lambda_until' to the table"),
     (dict(overrides={'model': 'cyclegan'}), "'model'.*rows apart"),
 ])
 def test_settings_out_of_range(kwargs, message):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from alignflow_tf import networks
 from alignflow_tf.export import convert
 from alignflow_tf.export import export
 
@@ -51,6 +52,23 @@ def test_a_conversion_that_computes_otherwise_is_refused(
   monkeypatch.setitem(
       convert.RUNTIMES, 'litert',
       ('tflite', lambda frozen, model: (b'', lambda images: images + 1.)))
+  with pytest.raises(convert.ConvertError, match='differs from the model'):
+    convert.convert(exported.model, 'ink', 'chalk', 'litert')
+
+
+def test_norms_that_are_wrong_are_noticed(exported, monkeypatch):
+  """The model beside which a conversion runs is not the one that is fixed."""
+  right = networks.ConditionerResNet.fixed_weights
+
+  def wrong(self):
+    weights = right(self)
+    return [weights[0] * 1.5, *weights[1:]]
+
+  monkeypatch.setitem(
+      convert.RUNTIMES, 'litert', ('tflite', lambda frozen, model: (
+          b'', lambda images: frozen(tf.constant(images))[0].numpy())))
+  convert.convert(exported.model, 'ink', 'chalk', 'litert')
+  monkeypatch.setattr(networks.ConditionerResNet, 'fixed_weights', wrong)
   with pytest.raises(convert.ConvertError, match='differs from the model'):
     convert.convert(exported.model, 'ink', 'chalk', 'litert')
 

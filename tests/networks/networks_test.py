@@ -148,13 +148,16 @@ def test_kernels_are_drawn_once_and_are_what_they_were(monkeypatch):
 
 @pytest.mark.parametrize(('dtype', 'compute', 'variables'), [
     ('float32', tf.float32, 'float32'), ('float64', tf.float64, 'float64'),
-    ('mixed_bfloat16', tf.bfloat16, 'float32')])
+    ('mixed_bfloat16', tf.bfloat16, 'float32'),
+    ('bfloat16', tf.bfloat16, 'bfloat16')])
 def test_conditioner_precision(dtype, compute, variables):
   network = networks.ConditionerResNet(
       2, filters=4, num_blocks=1, dtype=dtype)
-  y = network(tf.ones([1, 2, 2, 2]))
-  assert y.dtype == compute
+  x = tf.ones([1, 2, 2, 2])
+  assert network(x).dtype == compute
   assert {v.dtype for v in network.variables} == {variables}
+  fixed = network.weights_and_rest[1](x, *network.fixed_weights())
+  assert fixed.dtype == compute
 
 
 def test_conditioner_config_rebuilds_it():
