@@ -31,9 +31,9 @@ def weights_once() -> Iterator[None]:
   changes. `memory='recompute'` and `'reversible'` read them in each pass. With
   mixed types, kernels are converted once too, and the passes' gradients, which
   come in the narrow type, are added up in it: one rounding more for each pass
-  after the first. Not for functions that XLA compiles, which has no operation
-  for these norms, but in training with `--xla`, where this changes nothing: XLA
-  merges what passes have in common itself.
+  after the first. Not for functions of your own that XLA compiles: it lacks an
+  operation used here. Training with `--xla` does without, for XLA merges what
+  passes have in common itself.
   """
   token = _ready.set({})
   try:

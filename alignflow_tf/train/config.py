@@ -254,6 +254,11 @@ class Config:
     return {d: self.lambda_a if i == 0 else self.lambda_b
             for i, d in enumerate(domains)}
 
+  @property
+  def keeps_likelihood(self) -> bool:
+    """Whether likelihoods are trained until the end, and may be judged by."""
+    return self.objective != 'adversarial' and not self.lambda_until
+
   def likelihood_multiplier(self, step: int) -> float:
     """The factor of both lambdas at a step: linear to 0, or 1."""
     if not self.lambda_until:

@@ -97,7 +97,9 @@ class AlignFlowLoss:
     metrics = _named(adversarial)
     if config.lambda_until:
       factor = self._multiplier()
-      weighed = {d: factor * value for d, value in nll.items()}
+      # Once let go, a likelihood may be as small as it likes.
+      weighed = {d: tf.math.multiply_no_nan(value, factor)
+                 for d, value in nll.items()}
       metrics['lambda_factor'] = factor
     loss = objectives.alignflow_loss(adversarial, weighed, self._weights)
     if fakes and config.range_weight:

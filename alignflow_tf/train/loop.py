@@ -459,10 +459,10 @@ def _figure(config: config_lib.Config,
             values: dict[str, float]) -> float | None:
   """By which checkpoints are compared: mean bits/dim on validation images.
 
-  None where the likelihood is not trained: it says nothing there.
+  None where the likelihood is not trained to the end: it says nothing there.
   """
   bits = [v for k, v in values.items() if '/bits_per_dim/' in k]
-  if config.objective == 'adversarial' or not bits:
+  if not config.keeps_likelihood or not bits:
     return None
   mean = float(np.mean(bits))
   return mean if np.isfinite(mean) else None

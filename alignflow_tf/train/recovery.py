@@ -94,7 +94,7 @@ class Watch:
   def __init__(self, config: config_lib.Config, model: tf.Module):
     """Watches the model of a run."""
     self._exact = config.model == 'alignflow'
-    self._likelihood = config.objective != 'adversarial'
+    self._likelihood = config.keeps_likelihood
     self._scales = [
         v for v in model.trainable_variables if 'log_scale' in v.name]
     self._lowest: dict[str, float] = {}

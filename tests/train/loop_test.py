@@ -250,6 +250,18 @@ def test_figures_that_run_away(values, text):
   assert re.search(text, found[0])
 
 
+@pytest.mark.parametrize(('overrides', 'judged'), [
+    ({}, True), ({'objective': 'mle'}, True), ({'lambda_until': 0.5}, False),
+    ({'objective': 'adversarial'}, False)])
+def test_likelihoods_that_are_let_go_are_not_judged_by(overrides, judged):
+  config = _config(**overrides)
+  watch = loop.recovery.Watch(config, tf.Module())
+  name = 'validation/bits_per_dim/a'
+  watch.warnings({name: 4.})
+  assert bool(watch.warnings({name: 5.5})) == judged
+  assert loop._figure(config, {name: 4.}) == (4. if judged else None)
+
+
 def test_other_images_than_when_the_run_began(run_dir, tmp_path):
   path = str(tmp_path / 'run')
   shutil.copytree(run_dir, path)
