@@ -14,6 +14,9 @@ import tensorflow as tf
 
 __all__ = ['ConditionerResNet', 'draw_once']
 
+# Up to so many filters, kernels are small and multiplied themselves.
+_SMALL = 64
+
 # Kernels drawn within `draw_once`, by shape, type and seed.
 _drawn: contextvars.ContextVar[dict[tuple[Any, ...], tf.Tensor] | None] = (
     contextvars.ContextVar('_drawn', default=None))
@@ -73,9 +76,10 @@ class ConditionerResNet(keras.layers.Layer):
 
   Weight normalisation writes a kernel as `g * v / ||v||`, one magnitude `g` and
   one norm an output channel. As a convolution is linear, `g / ||v||` multiplies
-  its *output* here, which is much smaller than the kernels on the coarse
-  scales. The kernels of all blocks stand in one variable, stacked, since each
-  TensorFlow variable costs a fixed time in tracing and in every step.
+  its *output* in networks of more than 64 filters, which as a rule are those of
+  the coarse scales, whose images are much smaller than kernels. The kernels of
+  all blocks stand in one variable, stacked, since each TensorFlow variable
+  costs a fixed time in tracing and in every step.
 
   #### References
 
@@ -282,53 +286,62 @@ def _prepare(
 
   `squared_norms` are of the first three weights, in the weights' own type.
   """
-
-  def scale(magnitude: tf.Tensor, squared_norm: tf.Tensor) -> tf.Tensor:
-    return tf.cast(magnitude * tf.math.rsqrt(squared_norm + 1e-12), dtype)
-
   convs = block_kernels.shape[0]
   input_scale, block_scales, skip_scales = (
-      scale(*pair) for pair in zip(
+      magnitude * tf.math.rsqrt(norm + 1e-12) for magnitude, norm in zip(
           tf.split(magnitude, [1, convs, convs // 2 + 1]), squared_norms,
           strict=True))
-  # The skip convolutions' scales fold into their small 1x1 kernels.
-  skips = tf.cast(skip_kernels, dtype) * (
-      skip_scales[:, tf.newaxis, tf.newaxis, tf.newaxis])
+  small = block_kernels.shape[-1] <= _SMALL
+  if small:
+    # Not `*=`: these may be variables.
+    input_kernel = input_kernel * input_scale
+    block_kernels = block_kernels * _of_outputs(block_scales)
+  # The skip convolutions' kernels are 1x1.
+  skips = tf.cast(skip_kernels, dtype) * _of_outputs(
+      tf.cast(skip_scales, dtype))
   # Taken apart here and not in `_network`: where several passes share them,
   # the passes' gradients are added up kernel by kernel, and stacked once.
   return [
-      tf.cast(input_kernel, dtype), input_scale[0], block_scales,
-      tf.cast(bias, dtype),
-      tf.cast(output_kernel, dtype), tf.cast(output_bias, dtype),
-      *tf.unstack(skips), *tf.unstack(tf.cast(block_kernels, dtype))]
+      *(tf.cast(w, dtype)
+        for w in (bias, output_kernel, output_bias, input_kernel)),
+      *tf.unstack(skips), *tf.unstack(tf.cast(block_kernels, dtype)),
+      # One each for `input_kernel` and the blocks' kernels, or none.
+      *([] if small else tf.unstack(
+          tf.cast(tf.concat([input_scale, block_scales], 0), dtype)))]
+
+
+def _of_outputs(scales: tf.Tensor) -> tf.Tensor:
+  """`[N, output]` as factors of `[N, H, W, input, output]` kernels."""
+  return scales[:, tf.newaxis, tf.newaxis, tf.newaxis]
 
 
 def _network(
     inputs: tf.Tensor,
-    input_kernel: tf.Tensor,
-    input_scale: tf.Tensor,
-    block_scales: tf.Tensor,
     bias: tf.Tensor,
     output_kernel: tf.Tensor,
     output_bias: tf.Tensor,
-    *kernels: tf.Tensor,
+    *rest: tf.Tensor,
 ) -> tf.Tensor:
   """`ConditionerResNet` of what `_prepare` gives."""
+  biases = tf.unstack(bias)
+  blocks = len(biases) // 2 - 1
+  skips = rest[1:blocks + 2]
+  kernels = [rest[0], *rest[blocks + 2:3 * blocks + 2]]
+  scales = rest[3 * blocks + 2:]
 
   def conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     return tf.nn.conv2d(x, kernel, strides=1, padding='SAME')
 
-  scales, biases = tf.unstack(block_scales), tf.unstack(bias)
-  blocks = len(scales) // 2
-  skips, convs = kernels[:blocks + 1], kernels[blocks + 1:]
-  h = conv(tf.cast(inputs, input_kernel.dtype), input_kernel)
-  h = h * input_scale + biases[0]
+  def scaled(x: tf.Tensor, i: int) -> tf.Tensor:
+    x = conv(x, kernels[i])
+    return (x * scales[i] if scales else x) + biases[i]
+
+  h = scaled(tf.cast(inputs, bias.dtype), 0)
   skip = conv(h, skips[0])
   for block in range(blocks):
     residual = h
-    for i in (2 * block, 2 * block + 1):
-      residual = conv(tf.nn.relu(residual), convs[i])
-      residual = residual * scales[i] + biases[i + 1]
+    for i in (2 * block + 1, 2 * block + 2):
+      residual = scaled(tf.nn.relu(residual), i)
     h = h + residual
     skip = skip + conv(h, skips[block + 1])
   skip = tf.nn.relu(skip + biases[-1])

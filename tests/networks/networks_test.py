@@ -19,8 +19,13 @@ def _conv(x, kernel):
       for i in range(size) for j in range(size))
 
 
-def test_conditioner_computes_its_formula():
-  network = networks.ConditionerResNet(3, filters=4, num_blocks=2)
+# Magnitudes are multiplied into small kernels, and into outputs of large ones.
+_FILTERS = [4, 65]
+
+
+@pytest.mark.parametrize('filters', _FILTERS)
+def test_conditioner_computes_its_formula(filters):
+  network = networks.ConditionerResNet(3, filters=filters, num_blocks=2)
   network.build((None, None, None, 2))
   rng = np.random.RandomState(0)
   for variable in network.variables:
@@ -35,8 +40,8 @@ def test_conditioner_computes_its_formula():
     return np.maximum(x, 0)
 
   # Rows: the input, four convolutions of blocks, three skips (one bias).
-  assert w['magnitude'].shape == (8, 4)
-  assert w['bias'].shape == (6, 4)
+  assert w['magnitude'].shape == (8, filters)
+  assert w['bias'].shape == (6, filters)
   x = rng.standard_normal((2, 5, 4, 2))
   h = _conv(x, normed(w['input_kernel'], w['magnitude'][0])) + w['bias'][0]
   skip = _conv(h, normed(w['skip_kernels'][0], w['magnitude'][5]))
@@ -51,18 +56,20 @@ def test_conditioner_computes_its_formula():
   expected = _conv(relu(skip + w['bias'][5]), w['output_kernel'])
   expected = expected + w['output_bias']
   np.testing.assert_allclose(
-      network(tf.constant(x, tf.float32)), expected, rtol=1e-3, atol=1e-3)
+      network(tf.constant(x, tf.float32)), expected, rtol=1e-3,
+      atol=1e-5 * np.abs(expected).max() + 1e-3)
 
 
-def test_weights_prepared_once_give_the_same_and_the_same_gradients():
+@pytest.mark.parametrize('filters', _FILTERS)
+def test_weights_prepared_once_give_the_same_and_the_same_gradients(filters):
   network = networks.ConditionerResNet(
-      3, filters=4, num_blocks=2, dtype='float64')
+      3, filters=filters, num_blocks=2, dtype='float64')
   network.build((None, None, None, 2))
   rng = np.random.RandomState(0)
   weights = [tf.constant(rng.standard_normal(v.shape))
              for v in network.weight_list]
   # A kernel of nothing but zeros has no direction, and must not give NaN.
-  weights[1] *= np.arange(4) != 2
+  weights[1] *= np.arange(filters) != 2
   x = tf.constant(rng.standard_normal((2, 5, 4, 2)))
   prepare, rest = network.weights_and_rest
 
