@@ -4,10 +4,12 @@
   python benchmarks/memory.py --preset=paper --size=128 --batches=1,2,4,16
 
 Each figure comes from a fresh process: its peak resident memory while it takes
-gradients of the negative log-likelihood, less what is resident before them with
-weights and as much again for the gradients; and the peak of what tensors take,
-by TensorFlow's own count (with oneDNN, small ones not included). All couplings
-stand at one scale, with two residual blocks.
+gradients of the negative log-likelihood of a batch, less what is resident
+before them and as much as the gradients take. Before them are the weights and
+what TensorFlow keeps of a graph that has run, for which it ran on one image;
+`with graph` is the peak less what was resident before that. `tensors` is the
+peak of what tensors take, by TensorFlow's own count (with oneDNN, small ones
+not included). All couplings stand at one scale, with two residual blocks.
 
 With --preset, whole training steps of that architecture, by --memory and batch:
 the peak of the process less weights, averages, Adam's state and gradients, of
@@ -17,6 +19,8 @@ flows and critics.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import json
 import math
 import time
@@ -24,8 +28,8 @@ from typing import Any
 
 import _common
 
-_COLUMNS = ['memory', 'couplings', 'tensors MB', 'process MB', 's',
-            'x standard']
+_COLUMNS = ['memory', 'couplings', 'tensors MB', 'process MB',
+            'with graph MB', 's', 'x standard']
 
 
 def _status(name: str) -> float:
@@ -61,7 +65,9 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     variables = list(flow.trainable_variables)
     totals = [tf.Variable(tf.zeros_like(v), trainable=False) for v in variables]
 
-    @tf.function(autograph=False)
+    @tf.function(
+        autograph=False,
+        input_signature=[tf.TensorSpec([None, *shape], tf.float32)])
     @shared_function.not_inlined()  # As in training.
     def step(x: tf.Tensor) -> tf.Tensor:
       with tf.GradientTape() as tape:
@@ -71,9 +77,13 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
         total.assign(gradient)
       return loss
 
-    float(step(tf.random.normal([1, *shape])))  # Another shape: all but memory.
+    step.get_concrete_function()
+    traced = _status('VmRSS')
     x = tf.random.normal([args.batch, *shape])
-    step.get_concrete_function(x)
+    # Of one image: what graphs take stays after it, what images take is little.
+    float(step(x[:1]))
+    with contextlib.suppress(OSError, AttributeError):  # Not of glibc.
+      ctypes.CDLL('libc.so.6').malloc_trim(0)
     before = _status('VmRSS')
     with open('/proc/self/clear_refs', 'w', encoding='utf-8') as f:
       f.write('5')  # Resets the peak.
@@ -87,7 +97,9 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
       peak = tf.config.experimental.get_memory_info('CPU:0')['peak'] / 2**20
     except (ValueError, tf.errors.OpError):  # No pool, no count.
       peak = math.nan
-  return {'MB': _status('VmHWM') - before - gradients_size,
+  peak_process = _status('VmHWM')
+  return {'MB': peak_process - before - gradients_size,
+          'with graph': peak_process - traced - gradients_size,
           'tensors': peak, 'seconds': min(times)}
 
 
@@ -167,13 +179,13 @@ def main() -> None:
           f'--batch={args.batch}', f'--width={args.width}',
           f'--steps={args.steps}'])
       if 'error' in result:
-        rows.append([mode, depth, result['error'], '', '', ''])
+        rows.append([mode, depth, result['error'], '', '', '', ''])
         continue
       if mode == 'standard':
         standard[depth] = result['seconds']
       rows.append([
           mode, depth, f'{result["tensors"]:.0f}', f'{result["MB"]:.0f}',
-          f'{result["seconds"]:.2f}',
+          f'{result["with graph"]:.0f}', f'{result["seconds"]:.2f}',
           f'{result["seconds"] / standard[depth]:.2f}'
           if depth in standard else ''])
       _common.print_table(_COLUMNS, rows[-1:])
