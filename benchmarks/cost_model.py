@@ -5,8 +5,9 @@
 A grid around one setting: each factor alone, then some of them together, each
 in a process of its own. Time is the median of a step; memory the peak of what
 tensors take in it over what they take between steps, by the allocator of the
-GPU, or of the CPU where that counts (with oneDNN), else of the process. Fitted
-to the logarithms of all points by least squares:
+GPU. On a CPU it is the peak of a second process over what that holds between
+steps, without oneDNN, whose pool gives nothing back. Fitted to the logarithms
+of all points by least squares:
 
   time   = a size^p width^q depth^r batch^s (pairs of domains)^t
 
@@ -29,7 +30,7 @@ import _common
 _FACTORS = ('size', 'width', 'depth', 'batch', 'domains')
 _BASE = (16, 16, 2, 16, 2)
 _GRID = {
-    'size': (32,), 'width': (8, 32), 'depth': (1, 4), 'batch': (8, 32),
+    'size': (32, 64), 'width': (8, 32), 'depth': (1, 4), 'batch': (8, 32),
     'domains': (3,)}
 _TOGETHER = ((32, 8, 4, 8, 2), (32, 32, 1, 8, 2), (16, 32, 4, 8, 3))
 
@@ -59,37 +60,52 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
   shape = (size, size, 3)
   config = config_lib.resolve(
       'cpu', batch_size=batch, width=width, num_blocks=depth, num_scales=2)
-  device = 'GPU:0' if tf.config.list_logical_devices('GPU') else 'CPU:0'
+  on_gpu = bool(tf.config.list_logical_devices('GPU'))
+  result: dict[str, Any] = {}
   with _common.training():
     trainer = trainer_lib.Trainer(config, tuple(domains), shape)
     trainer.initialize(_common.step_batch(shape, 64, domains))
     images = _common.step_batch(shape, batch, domains)
-    first = time.perf_counter()
-    float(trainer.train_step(images)['loss'])
-    first = time.perf_counter() - first
-    counted = True
-    try:
-      tf.config.experimental.reset_memory_stats(device)
-      before = tf.config.experimental.get_memory_info(device)['current']
-    except (ValueError, tf.errors.OpError):
-      counted = False
+
+    def step() -> float:
+      begin = time.perf_counter()
+      float(trainer.train_step(images)['loss'])
+      return time.perf_counter() - begin
+
+    result['first'] = step()
+    if args.memory:
+      step()
       # What is free goes back, so that what a step needs is seen.
       ctypes.CDLL('libc.so.6').malloc_trim(0)
       before = _resident('VmRSS')
       with open('/proc/self/clear_refs', 'w', encoding='utf-8') as f:
-        f.write('5')
+        f.write('5')  # Resets the peak.
+      step()
+      result['MB'] = _resident('VmHWM') - before
+      return result
+    if on_gpu:
+      tf.config.experimental.reset_memory_stats('GPU:0')
+      before = tf.config.experimental.get_memory_info('GPU:0')['current']
     times: list[float] = []
     end = time.perf_counter() + args.seconds
     while time.perf_counter() < end or len(times) < 3:
-      begin = time.perf_counter()
-      float(trainer.train_step(images)['loss'])
-      times.append(time.perf_counter() - begin)
-  if counted:
-    peak = tf.config.experimental.get_memory_info(device)['peak'] - before
-    memory = peak / 2**20
-  else:
-    memory = _resident('VmHWM') - before
-  return {'seconds': statistics.median(times), 'MB': memory, 'first': first}
+      times.append(step())
+    result['seconds'] = statistics.median(times)
+    if on_gpu:
+      peak = tf.config.experimental.get_memory_info('GPU:0')['peak']
+      result['MB'] = (peak - before) / 2**20
+  return result
+
+
+def _point(point: tuple[int, ...], args: argparse.Namespace) -> dict[str, Any]:
+  """What one process measures, and on a CPU another one."""
+  options = [f'--child={json.dumps(point)}', f'--seconds={args.seconds}']
+  result = _common.in_process(options)
+  if 'error' not in result and 'MB' not in result:
+    memory = _common.in_process(
+        [*options, '--memory'], {'TF_ENABLE_ONEDNN_OPTS': '0'})
+    result = memory | result
+  return result
 
 
 def _fit(rows: list[tuple[tuple[int, ...], dict[str, Any]]]) -> None:
@@ -118,6 +134,7 @@ def main() -> None:
   parser.add_argument('--repeats', type=int, default=1,
                       help='processes a point, of which the fastest counts')
   parser.add_argument('--child', default=None, help=argparse.SUPPRESS)
+  parser.add_argument('--memory', action='store_true', help=argparse.SUPPRESS)
   args = parser.parse_args()
   if args.child is not None:
     print(json.dumps(_measure(args)))
@@ -126,9 +143,7 @@ def main() -> None:
   rows, table = [], []
   columns = [*_FACTORS, 'ms a step', 'MB in it', 'first step s']
   for point in _points():
-    results = [_common.in_process([
-        f'--child={json.dumps(point)}', f'--seconds={args.seconds}'])
-               for _ in range(args.repeats)]
+    results = [_point(point, args) for _ in range(args.repeats)]
     good = [r for r in results if 'error' not in r]
     if not good:
       print(point, results[0]['error'], flush=True)
