@@ -3,13 +3,14 @@
   python benchmarks/memory.py [--couplings=8,16,32,64] [--size=32] [--batch=16]
   python benchmarks/memory.py --preset=paper --size=128 --batches=1,2,4,16
 
-Each figure comes from a fresh process: its peak resident memory while it takes
-gradients of the negative log-likelihood of a batch, less what is resident
-before them and as much as the gradients take. Before them are the weights and
-what TensorFlow keeps of a graph that has run, for which it ran on one image;
-`with graph` is the peak less what was resident before that. `tensors` is the
-peak of what tensors take, by TensorFlow's own count (with oneDNN, small ones
-not included). All couplings stand at one scale, with two residual blocks.
+Each figure comes from a fresh process. `with graph` is its peak of resident
+memory while it takes gradients of the negative log-likelihood of a batch, less
+what is resident before, with weights and traces, and as much again for the
+gradients. `process` is that less the same of a batch of one image in another
+process: what the other images' activations take, without what TensorFlow keeps
+of a graph that has run. `tensors` is the peak of what tensors take, by
+TensorFlow's own count (with oneDNN, small ones not included). All couplings
+stand at one scale, with two residual blocks.
 
 With --preset, whole training steps of that architecture, by --memory and batch:
 the peak of the process less weights, averages, Adam's state and gradients, of
@@ -19,8 +20,6 @@ flows and critics.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import ctypes
 import json
 import math
 import time
@@ -65,9 +64,7 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     variables = list(flow.trainable_variables)
     totals = [tf.Variable(tf.zeros_like(v), trainable=False) for v in variables]
 
-    @tf.function(
-        autograph=False,
-        input_signature=[tf.TensorSpec([None, *shape], tf.float32)])
+    @tf.function(autograph=False)
     @shared_function.not_inlined()  # As in training.
     def step(x: tf.Tensor) -> tf.Tensor:
       with tf.GradientTape() as tape:
@@ -77,13 +74,10 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
         total.assign(gradient)
       return loss
 
-    step.get_concrete_function()
-    traced = _status('VmRSS')
+    # As in training, the batch is known when the graph is traced: gradients
+    # keep more where it is not.
     x = tf.random.normal([args.batch, *shape])
-    # Of one image: what graphs take stays after it, what images take is little.
-    float(step(x[:1]))
-    with contextlib.suppress(OSError, AttributeError):  # Not of glibc.
-      ctypes.CDLL('libc.so.6').malloc_trim(0)
+    step.get_concrete_function(x)
     before = _status('VmRSS')
     with open('/proc/self/clear_refs', 'w', encoding='utf-8') as f:
       f.write('5')  # Resets the peak.
@@ -97,9 +91,7 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
       peak = tf.config.experimental.get_memory_info('CPU:0')['peak'] / 2**20
     except (ValueError, tf.errors.OpError):  # No pool, no count.
       peak = math.nan
-  peak_process = _status('VmHWM')
-  return {'MB': peak_process - before - gradients_size,
-          'with graph': peak_process - traced - gradients_size,
+  return {'MB': _status('VmHWM') - before - gradients_size,
           'tensors': peak, 'seconds': min(times)}
 
 
@@ -174,18 +166,19 @@ def main() -> None:
   standard: dict[str, float] = {}
   for mode in args.modes.split(','):
     for depth in depths:
-      result = _common.in_process([
+      one, result = (_common.in_process([
           f'--child={mode}:{depth}', f'--size={args.size}',
-          f'--batch={args.batch}', f'--width={args.width}',
-          f'--steps={args.steps}'])
+          f'--batch={batch}', f'--width={args.width}',
+          f'--steps={args.steps}']) for batch in (1, args.batch))
       if 'error' in result:
         rows.append([mode, depth, result['error'], '', '', '', ''])
         continue
       if mode == 'standard':
         standard[depth] = result['seconds']
       rows.append([
-          mode, depth, f'{result["tensors"]:.0f}', f'{result["MB"]:.0f}',
-          f'{result["with graph"]:.0f}', f'{result["seconds"]:.2f}',
+          mode, depth, f'{result["tensors"]:.0f}',
+          f'{result["MB"] - one["MB"]:.0f}', f'{result["MB"]:.0f}',
+          f'{result["seconds"]:.2f}',
           f'{result["seconds"] / standard[depth]:.2f}'
           if depth in standard else ''])
       _common.print_table(_COLUMNS, rows[-1:])

@@ -334,7 +334,7 @@ def _network(
 
   def scaled(x: tf.Tensor, i: int) -> tf.Tensor:
     x = conv(x, kernels[i])
-    return (x * scales[i] if scales else x) + biases[i]
+    return tf.nn.bias_add(x * scales[i] if scales else x, biases[i])
 
   h = scaled(tf.cast(inputs, bias.dtype), 0)
   skip = conv(h, skips[0])
@@ -342,7 +342,7 @@ def _network(
     residual = h
     for i in (2 * block + 1, 2 * block + 2):
       residual = scaled(tf.nn.relu(residual), i)
-    h = h + residual
-    skip = skip + conv(h, skips[block + 1])
-  skip = tf.nn.relu(skip + biases[-1])
-  return conv(skip, output_kernel) + output_bias
+    h = tf.add_n([h, residual])
+    skip = tf.add_n([skip, conv(h, skips[block + 1])])
+  skip = tf.nn.relu(tf.nn.bias_add(skip, biases[-1]))
+  return tf.nn.bias_add(conv(skip, output_kernel), output_bias)

@@ -88,6 +88,26 @@ def test_weights_prepared_once_give_the_same_and_the_same_gradients(filters):
     np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
 
 
+def test_gradients_of_an_unknown_batch_keep_what_convolutions_read_alone():
+  network = networks.ConditionerResNet(3, filters=4, num_blocks=2)
+  network.build((None, None, None, 2))
+  weights = network.weight_list
+
+  @tf.function(autograph=False)
+  def gradients(x):
+    with tf.GradientTape() as tape:
+      y = network.function(x, *weights)
+    return tape.gradient(y, weights, tf.sin(y))
+
+  graph = gradients.get_concrete_function(
+      tf.TensorSpec([None, 4, 4, 2])).graph
+  ops = graph.get_operations()
+  read = {op.inputs[0].name for op in ops if op.type == 'Conv2D'}
+  # A sum whose gradient asks for its terms' shapes keeps the terms until then.
+  kept = {op.inputs[0].name for op in ops if op.type == 'Shape'}
+  assert kept <= read, kept - read
+
+
 def test_conditioner_starts_at_zero_with_gradients_for_its_last_layer():
   network = networks.ConditionerResNet(3, filters=4, num_blocks=1)
   x = tf.random.normal([2, 4, 4, 2])
