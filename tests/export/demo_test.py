@@ -187,6 +187,7 @@ def _free_port():
 
 @pytest.fixture(name='url')
 def _url(exported, tmp_path):
+  pytest.importorskip('gradio')
   port = _free_port()
   log = tmp_path / 'log'
   with open(log, 'wb') as f:

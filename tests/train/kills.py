@@ -88,7 +88,11 @@ def _end(process, run_dir, kind, random_, deadline):
   """Ends a process at a moment of a kind; None if it was done before."""
   goal = _step(run_dir) + random_.randrange(1, 9)
   if kind == 'start':
-    time.sleep(random_.uniform(0., 12.))
+    # On a fast machine it has started, and trains, long before 12 s are over.
+    moment = time.monotonic() + random_.uniform(0., 12.)
+    if not _wait(process, lambda: (
+        time.monotonic() >= moment or _step(run_dir) >= goal), deadline):
+      return None
   elif not _wait(process, lambda: _step(run_dir) >= goal, deadline):
     return None
   if kind == 'checkpoint':
@@ -157,7 +161,8 @@ def run(directory, kills, seed=0, limit=float('inf')):
     RuntimeError: If a process ends otherwise than it should.
   """
   random_ = random.Random(seed)
-  steps = 8 * kills + 12
+  # At most 8 to each goal, and some more until the signal is sent.
+  steps = 20 * kills + 12
   alone, killed = (os.path.join(directory, n) for n in ('alone', 'killed'))
   counts = collections.Counter()
   deadline = time.monotonic() + limit
