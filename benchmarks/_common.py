@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections
 from collections.abc import Callable, Iterator, Mapping
 import contextlib
+import ctypes
+import gc
 import json
 import os
 import statistics
@@ -71,6 +73,26 @@ def print_table(columns: list[str], rows: list[list[str]]) -> None:
       print('|' + '|'.join('-' * (w + 1) + ('-' if j == 0 else ':')
                            for j, w in enumerate(widths)) + '|')
   sys.stdout.flush()
+
+
+def memory_mb(name: str) -> float:
+  """A line of /proc/self/status, in MB: `VmRSS` now, `VmHWM` at its peak."""
+  with open('/proc/self/status', encoding='utf-8') as f:
+    return next(int(line.split()[1]) / 1024 for line in f
+                if line.startswith(name))
+
+
+def give_back() -> None:
+  """Gives what is free back to the system, so that `VmRSS` is what is held."""
+  gc.collect()
+  with contextlib.suppress(OSError, AttributeError):  # Of glibc alone.
+    ctypes.CDLL('libc.so.6').malloc_trim(0)
+
+
+def reset_peak() -> None:
+  """Has `VmHWM` begin anew."""
+  with open('/proc/self/clear_refs', 'w', encoding='utf-8') as f:
+    f.write('5')
 
 
 def print_machine() -> None:

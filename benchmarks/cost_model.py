@@ -19,7 +19,6 @@ are translations.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import statistics
 import time
@@ -41,12 +40,6 @@ def _points() -> list[tuple[int, ...]]:
     for value in _GRID[name]:
       points.append((*_BASE[:i], value, *_BASE[i + 1:]))
   return [*points, *_TOGETHER]
-
-
-def _resident(name: str) -> float:
-  with open('/proc/self/status', encoding='utf-8') as f:
-    return next(int(line.split()[1]) / 1024 for line in f
-                if line.startswith(name))
 
 
 def _measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -75,13 +68,11 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     result['first'] = step()
     if args.memory:
       step()
-      # What is free goes back, so that what a step needs is seen.
-      ctypes.CDLL('libc.so.6').malloc_trim(0)
-      before = _resident('VmRSS')
-      with open('/proc/self/clear_refs', 'w', encoding='utf-8') as f:
-        f.write('5')  # Resets the peak.
+      _common.give_back()
+      before = _common.memory_mb('VmRSS')
+      _common.reset_peak()
       step()
-      result['MB'] = _resident('VmHWM') - before
+      result['MB'] = _common.memory_mb('VmHWM') - before
       return result
     if on_gpu:
       tf.config.experimental.reset_memory_stats('GPU:0')

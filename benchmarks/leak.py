@@ -10,19 +10,10 @@ an export. The first two pauses are warm-up; growth is from there to the end.
 from __future__ import annotations
 
 import argparse
-import gc
 import tempfile
 import time
 
 import _common
-
-
-def _resident() -> float:
-  """MB in memory."""
-  gc.collect()
-  with open('/proc/self/status', encoding='utf-8') as f:
-    return next(int(line.split()[1]) / 1024 for line in f
-                if line.startswith('VmRSS'))
 
 
 def main() -> None:
@@ -63,7 +54,8 @@ def main() -> None:
         if not args.noexport:
           with tempfile.TemporaryDirectory() as folder:
             export.export_model(trainer.average, folder)
-        resident.append(_resident())
+        _common.give_back()
+        resident.append(_common.memory_mb('VmRSS'))
         rows.append([str(step), f'{resident[-1]:.0f}',
                      f'{time.perf_counter() - begin:.0f}'])
         print(' '.join(rows[-1]), flush=True)

@@ -31,13 +31,6 @@ _COLUMNS = ['memory', 'couplings', 'tensors MB', 'process MB',
             'with graph MB', 's', 'x standard']
 
 
-def _status(name: str) -> float:
-  """A line of /proc/self/status, in MB."""
-  with open('/proc/self/status', encoding='utf-8') as f:
-    return next(int(line.split()[1]) / 1024 for line in f
-                if line.startswith(name))
-
-
 def _measure(args: argparse.Namespace) -> dict[str, Any]:
   import tensorflow as tf
   import tensorflow_probability as tfp
@@ -78,9 +71,8 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     # keep more where it is not.
     x = tf.random.normal([args.batch, *shape])
     step.get_concrete_function(x)
-    before = _status('VmRSS')
-    with open('/proc/self/clear_refs', 'w', encoding='utf-8') as f:
-      f.write('5')  # Resets the peak.
+    before = _common.memory_mb('VmRSS')
+    _common.reset_peak()
     times = []
     for _ in range(args.steps):
       begin = time.perf_counter()
@@ -91,7 +83,7 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
       peak = tf.config.experimental.get_memory_info('CPU:0')['peak'] / 2**20
     except (ValueError, tf.errors.OpError):  # No pool, no count.
       peak = math.nan
-  return {'MB': _status('VmHWM') - before - gradients_size,
+  return {'MB': _common.memory_mb('VmHWM') - before - gradients_size,
           'tensors': peak, 'seconds': min(times)}
 
 
@@ -118,7 +110,7 @@ def _measure_steps(args: argparse.Namespace) -> dict[str, Any]:
       begin = time.perf_counter()
       float(trainer.train_step(images)['loss'])
       seconds = time.perf_counter() - begin
-  peak = _status('VmHWM')
+  peak = _common.memory_mb('VmHWM')
   return {'MB': peak - 4 * numbers / 2**20, 'seconds': seconds, 'peak': peak}
 
 
@@ -170,8 +162,9 @@ def main() -> None:
           f'--child={mode}:{depth}', f'--size={args.size}',
           f'--batch={batch}', f'--width={args.width}',
           f'--steps={args.steps}']) for batch in (1, args.batch))
-      if 'error' in result:
-        rows.append([mode, depth, result['error'], '', '', '', ''])
+      error = result.get('error') or one.get('error')
+      if error:
+        rows.append([mode, depth, error, '', '', '', ''])
         continue
       if mode == 'standard':
         standard[depth] = result['seconds']

@@ -77,9 +77,10 @@ class ConditionerResNet(keras.layers.Layer):
   Weight normalisation writes a kernel as `g * v / ||v||`, one magnitude `g` and
   one norm an output channel. As a convolution is linear, `g / ||v||` multiplies
   its *output* in networks of more than 64 filters, which as a rule are those of
-  the coarse scales, whose images are much smaller than kernels. The kernels of
-  all blocks stand in one variable, stacked, since each TensorFlow variable
-  costs a fixed time in tracing and in every step.
+  the coarse scales, whose images are much smaller than kernels, and the small
+  kernels of others. The kernels of all blocks stand in one variable, stacked,
+  since each TensorFlow variable costs a fixed time in tracing and in every
+  step.
 
   #### References
 

@@ -25,12 +25,13 @@ _FILTERS = [4, 65]
 
 @pytest.mark.parametrize('filters', _FILTERS)
 def test_conditioner_computes_its_formula(filters):
-  network = networks.ConditionerResNet(3, filters=filters, num_blocks=2)
+  network = networks.ConditionerResNet(
+      3, filters=filters, num_blocks=2, dtype='float64')
   network.build((None, None, None, 2))
   rng = np.random.RandomState(0)
   for variable in network.variables:
     variable.assign(rng.standard_normal(variable.shape))
-  w = {v.name: v.numpy().astype(np.float64) for v in network.variables}
+  w = {v.name: v.numpy() for v in network.variables}
 
   def normed(kernel, magnitude):
     return magnitude * kernel / np.sqrt(
@@ -56,8 +57,7 @@ def test_conditioner_computes_its_formula(filters):
   expected = _conv(relu(skip + w['bias'][5]), w['output_kernel'])
   expected = expected + w['output_bias']
   np.testing.assert_allclose(
-      network(tf.constant(x, tf.float32)), expected, rtol=1e-3,
-      atol=1e-5 * np.abs(expected).max() + 1e-3)
+      network(tf.constant(x)), expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize('filters', _FILTERS)
