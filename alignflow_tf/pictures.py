@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 import tensorflow as tf
 
+from alignflow_tf import _io
 from alignflow_tf import images as images_lib
 from alignflow_tf import metrics
 
@@ -164,14 +165,7 @@ def animation(evaluator: metrics.Evaluator, first: np.ndarray,
 
 def write_png(path: str, picture: np.ndarray) -> None:
   """Writes a uint8 picture aside, then renames."""
-  _write(path, tf.io.encode_png(picture).numpy())
-
-
-def _write(path: str, content: bytes) -> None:
-  partial = f'{path}.partial'
-  with open(partial, 'wb') as f:
-    f.write(content)
-  os.replace(partial, path)
+  _io.write_aside(path, tf.io.encode_png(picture).numpy())
 
 
 def write_all(directory: str, evaluator: metrics.Evaluator,
@@ -207,7 +201,7 @@ def write_all(directory: str, evaluator: metrics.Evaluator,
           evaluator, few[:half], few[half:2 * half], source)
       paths.append(
           os.path.join(directory, f'{prefix}interpolation_{source}.gif'))
-      _write(paths[-1], animation(
+      _io.write_aside(paths[-1], animation(
           evaluator, few[:half], few[half:2 * half], source))
   if evaluator.has_densities:
     sheets['samples'] = joint_samples(evaluator)

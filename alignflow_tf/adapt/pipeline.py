@@ -7,7 +7,6 @@ from collections.abc import Callable
 import dataclasses
 import json
 import os
-import shutil
 import time
 from typing import Any
 
@@ -15,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from alignflow_tf import _io
 from alignflow_tf import data
 from alignflow_tf import images as images_lib
 from alignflow_tf import metrics
@@ -254,7 +254,7 @@ class _Work:
             f'{_difference(saved, settings)}. Use another --output, or remove '
             'it.')
     else:
-      train_config.dump(record, settings)
+      _io.dump(record, settings)
 
   def translator_config(self, kind: str) -> train_config.Config:
     """The translator's training configuration.
@@ -355,14 +355,11 @@ class _Work:
     else:
       print(f'{name}, seed {self._seed}', flush=True)
       begin = time.monotonic()
-      partial = f'{path}.partial'
-      shutil.rmtree(partial, ignore_errors=True)
-      os.makedirs(partial)
-      made = make(partial)
-      seconds = made.pop('before', 0.) + time.monotonic() - begin
-      train_config.dump(os.path.join(partial, 'stage.json'), {
-          'facts': facts, 'seconds': round(seconds, 1), **made})
-      os.rename(partial, path)
+      with _io.whole_folder(path) as partial:
+        made = make(partial)
+        seconds = made.pop('before', 0.) + time.monotonic() - begin
+        _io.dump(os.path.join(partial, 'stage.json'), {
+            'facts': facts, 'seconds': round(seconds, 1), **made})
     stage = _Stage(path, facts)
     self._chain.append(stage)
     return stage
@@ -413,25 +410,22 @@ class _Work:
           f'`output`: {path} was made with other settings. Use another '
           '--output, or remove it.')
     problem = self._problem
-    partial = f'{path}.partial'
-    shutil.rmtree(partial, ignore_errors=True)
-    os.makedirs(partial)
     model = final.model
     result = self.summary(method, final)
     public = savedmodel.public(model)
-    public.save(os.path.join(partial, 'model.keras'))
-    savedmodel.save(public, os.path.join(partial, 'saved_model', '1'),
-                    result['classes'])
-    if scorer is not None:
-      test = scorer.test()
-      predicted = stages.predict(model, test.images).argmax(axis=-1)
-      confusion = np.zeros([problem.num_classes] * 2, np.int64)
-      np.add.at(confusion, (test.labels, predicted), 1)
-      result |= {
-          'accuracy': float((predicted == test.labels).mean()),
-          'test_images': len(test.labels), 'confusion': confusion.tolist()}
-    train_config.dump(os.path.join(partial, 'result.json'), result)
-    os.rename(partial, path)
+    with _io.whole_folder(path) as partial:
+      public.save(os.path.join(partial, 'model.keras'))
+      savedmodel.save(public, os.path.join(partial, 'saved_model', '1'),
+                      result['classes'])
+      if scorer is not None:
+        test = scorer.test()
+        predicted = stages.predict(model, test.images).argmax(axis=-1)
+        confusion = np.zeros([problem.num_classes] * 2, np.int64)
+        np.add.at(confusion, (test.labels, predicted), 1)
+        result |= {
+            'accuracy': float((predicted == test.labels).mean()),
+            'test_images': len(test.labels), 'confusion': confusion.tolist()}
+      _io.dump(os.path.join(partial, 'result.json'), result)
     return result
 
 
@@ -471,7 +465,7 @@ def _train(config: train_config.Config, run_dir: str, domains: data.DomainSet,
     loop.train(config, run_dir, domains, auxiliary)
   finally:
     if os.path.exists(run_dir):
-      train_config.dump(
+      _io.dump(
           record, {'seconds': round(before + time.monotonic() - begin, 1)})
   return before
 

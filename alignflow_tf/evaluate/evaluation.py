@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from alignflow_tf import _io
 from alignflow_tf import data
 from alignflow_tf import images as images_lib
 from alignflow_tf import metrics
@@ -20,7 +21,6 @@ from alignflow_tf.evaluate import labels as labels_lib
 from alignflow_tf.evaluate import references as references_lib
 from alignflow_tf.evaluate import report
 from alignflow_tf.evaluate import translations
-from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import inputs
 from alignflow_tf.train import runs
 
@@ -153,7 +153,7 @@ def evaluate(
     result['critics'] = _agreement(
         run, step, {d: test[d]['image'][:_COMPARED] for d in run.domains}, seed)
   path = os.path.join(output, 'evaluation.json')
-  config_lib.dump(path, result)
+  _io.dump(path, result)
   kept = references_lib.References(domains, references)
   for s, t in _directions(run.domains):
     judge = translations.Judge(
@@ -165,7 +165,7 @@ def evaluate(
         **judge.baselines()}
     result['chance'][key] = judge.chance
     result['features'][key] = judge.features
-    config_lib.dump(path, result)
+    _io.dump(path, result)
   if classify and domains.num_classes and min(run.event_shape[:2]) >= 16 and (
       all('label' in test[d] for d in run.domains)):
     train = {
@@ -177,7 +177,7 @@ def evaluate(
           # Of seed 0 it is trained already, on the same images.
           kept.classifier(s) if supervised and seed == 0 else None)
   result['seconds'] = round(time.monotonic() - begin, 1)
-  config_lib.dump(path, result)
+  _io.dump(path, result)
   result['report'] = os.path.join(output, 'report.html')
   report.write(result['report'], result, run_dir, config.to_json())
   return result

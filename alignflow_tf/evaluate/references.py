@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from alignflow_tf import _io
 from alignflow_tf import data
 from alignflow_tf import images as images_lib
 from alignflow_tf import networks
@@ -174,10 +175,10 @@ class References:
       print(f'Training the reference {name}, once for these data.', flush=True)
       network = train()
       os.makedirs(self.directory, exist_ok=True)
-      partial = os.path.join(
-          self.directory, f'{name}.{os.getpid()}.partial.weights.h5')
-      network.save_weights(partial)
-      os.replace(partial, path)
+      with _io.temporary_folder(self.directory, '.partial-') as folder:
+        partial = os.path.join(folder, os.path.basename(path))
+        network.save_weights(partial)
+        os.replace(partial, path)
     self._networks[name] = network
     return network
 

@@ -10,9 +10,9 @@ import math
 import os
 from typing import Any
 
+from alignflow_tf import _io
 from alignflow_tf.evaluate import charts
 from alignflow_tf.evaluate import translations
-from alignflow_tf.train import config as config_lib
 
 __all__ = ['PAGE', 'picture', 'scroll_table', 'write']
 
@@ -113,7 +113,7 @@ def write(path: str, result: Mapping[str, Any], run_dir: str,
                  '</tr>' for k, v in settings.items())
   body.append('<h2>Configuration</h2><details><summary>All settings</summary>'
               f'<table>{rows}</table></details>')
-  config_lib.write_aside(
+  _io.write_aside(
       path, PAGE.format(title=html.escape(title), body='\n'.join(body)))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from alignflow_tf import _io
 from alignflow_tf import baselines
 from alignflow_tf import flows
 from alignflow_tf import images as images_lib
@@ -19,7 +20,6 @@ from alignflow_tf.evaluate import evaluation
 from alignflow_tf.evaluate import report
 from alignflow_tf.evaluate import tables
 from alignflow_tf.evaluate import translations
-from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import inputs
 from alignflow_tf.train import runs
 
@@ -52,7 +52,7 @@ def make(methods: Sequence[tables.Method], settings: tables.Settings) -> None:
     models = load(methods, settings)
     result['weights'] = {
         name: flows.num_parameters(model) for name, model in models.items()}
-    config_lib.dump(os.path.join(settings.output, 'table.json'), result)
+    _io.dump(os.path.join(settings.output, 'table.json'), result)
     _write_text(result, settings.output)
     path = write_report(
         result, sheets(methods, settings, models), settings.output)
@@ -66,7 +66,7 @@ def make(methods: Sequence[tables.Method], settings: tables.Settings) -> None:
 
 
 def _write_text(result: Mapping[str, Any], output: str) -> None:
-  config_lib.write_aside(
+  _io.write_aside(
       os.path.join(output, 'table.md'), text(result) + '\n')
 
 
@@ -202,7 +202,7 @@ def write_report(result: Mapping[str, Any],
   for caption, path in sheets_found:
     body += [f'<h2>{html.escape(caption)}</h2>', report.picture(path)]
   path = os.path.join(output, 'report.html')
-  config_lib.write_aside(
+  _io.write_aside(
       path, report.PAGE.format(title=html.escape(title), body='\n'.join(body)))
   return path
 

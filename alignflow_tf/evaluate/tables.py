@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from alignflow_tf import _io
 from alignflow_tf.evaluate import programs
 from alignflow_tf.evaluate import references as references_lib
 from alignflow_tf.evaluate import translations
@@ -279,7 +280,7 @@ def run(methods: Sequence[Method], settings: Settings,
     found[method.name][seed] = _evaluated(directory, settings, call)
   result = summarise(methods, settings, found)
   os.makedirs(settings.output, exist_ok=True)
-  config_lib.dump(os.path.join(settings.output, 'table.json'), result)
+  _io.dump(os.path.join(settings.output, 'table.json'), result)
   return result
 
 

@@ -12,7 +12,7 @@ import re
 from absl import logging
 import tensorflow as tf
 
-from alignflow_tf import _aside
+from alignflow_tf import _io
 from alignflow_tf import alignflow
 from alignflow_tf import baselines
 from alignflow_tf import bijectors
@@ -20,7 +20,6 @@ from alignflow_tf.export import codec
 from alignflow_tf.export import convert
 from alignflow_tf.export import kit
 from alignflow_tf.export import servables as servables_lib
-from alignflow_tf.train import checkpoints
 from alignflow_tf.train import runs
 
 __all__ = ['ExportError', 'export_model', 'export_run']
@@ -150,7 +149,7 @@ def export_model(
   stack = contextlib.ExitStack()
   try:
     os.makedirs(output, exist_ok=True)
-    partial = stack.enter_context(_aside.folder(output, '.partial-'))
+    partial = stack.enter_context(_io.temporary_folder(output, '.partial-'))
   except OSError as e:
     raise ExportError(
         f'`output` {output!r} cannot be written to ({e}). Name another folder, '
@@ -188,7 +187,7 @@ def export_model(
   except (OSError, tf.errors.OpError) as e:
     raise ExportError(
         f'`output` {output!r} cannot be written to ({type(e).__name__}: '
-        f'{checkpoints.first_line(e)}). Make room, or make it writable, and '
+        f'{_io.first_line(e)}). Make room, or make it writable, and '
         'export again.') from e
   finally:
     stack.close()

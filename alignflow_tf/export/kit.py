@@ -7,6 +7,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from alignflow_tf import _io
 from alignflow_tf.export import servables as servables_lib
 
 __all__ = ['servables', 'versions', 'write', 'write_warmup']
@@ -82,11 +83,11 @@ def write(output: str) -> None:
     output: Directory of the servables; the container sees it as `/models`.
   """
   found = servables(output)
-  _replace(os.path.join(output, 'models.config'), _models(found))
-  _replace(os.path.join(output, 'batching.config'), _BATCHING.format(
+  _io.write_aside(os.path.join(output, 'models.config'), _models(found))
+  _io.write_aside(os.path.join(output, 'batching.config'), _BATCHING.format(
       largest=_BATCH_SIZES[-1], threads=os.cpu_count() or 1,
       sizes='\n'.join(f'allowed_batch_sizes: {n}' for n in _BATCH_SIZES)))
-  _replace(os.path.join(output, 'README.md'), _README.format(
+  _io.write_aside(os.path.join(output, 'README.md'), _README.format(
       output=output,
       health='\n'.join(f'curl --fail localhost:8501/v1/models/{name}'
                        for name in found),
@@ -174,10 +175,3 @@ def _field(number: int, content: bytes) -> bytes:
     prefix.append(size & 127 | 128)
     size >>= 7
   return bytes(prefix) + bytes([size]) + content
-
-
-def _replace(path: str, text: str) -> None:
-  partial = f'{path}.partial'
-  with open(partial, 'w', encoding='utf-8') as f:
-    f.write(text)
-  os.replace(partial, path)
