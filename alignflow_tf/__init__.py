@@ -9,13 +9,13 @@ if TYPE_CHECKING:
   from alignflow_tf import flows as flows
   from alignflow_tf import images as images
   from alignflow_tf import networks as networks
-  from alignflow_tf.alignflow import AlignFlow as AlignFlow
+  from alignflow_tf.model import AlignFlow as AlignFlow
   from alignflow_tf.train.runs import load as load
 
 __all__ = ['AlignFlow', 'bijectors', 'flows', 'images', 'load', 'networks']
 
 __getattr__ = _lazy.attach(__name__, {
-    'AlignFlow': 'alignflow', 'bijectors': '', 'flows': '', 'images': '',
+    'AlignFlow': 'model', 'bijectors': '', 'flows': '', 'images': '',
     'load': 'train.runs', 'networks': ''})
 
 

@@ -146,8 +146,9 @@ def validate(
 ) -> np.ndarray:
   """Checks a batch of images that a user hands in.
 
-  Flows are bijections of the whole space, and translated images may lie a
-  little outside [0, 1]; images of [0, 255] or [-1, 1] lie farther.
+  The check is for images in the wrong range, such as [0, 255] or [-1, 1].
+  Translated images may lie a little outside [0, 1], as flows do not clip, and
+  are accepted from `low` to `high`.
 
   Args:
     images: What was handed in.
@@ -179,8 +180,8 @@ def validate(
     raise ValueError(f'`{argument}` must be finite, got NaN or infinity.')
   if array.min() < low or array.max() > high:
     raise ValueError(
-        f'`{argument}` must have pixels in [0, 1], got values from '
-        f'{array.min():.4g} to {array.max():.4g}.')
+        f'`{argument}` must have pixels in [0, 1], and none outside [{low:g}, '
+        f'{high:g}], got values from {array.min():.4g} to {array.max():.4g}.')
   return array.astype(dtype.as_numpy_dtype)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from alignflow_tf import alignflow
 from alignflow_tf import baselines
 from alignflow_tf import images as images_lib
+from alignflow_tf import model as model_lib
 
 __all__ = ['Evaluator', 'RoundTrip']
 
@@ -90,10 +90,10 @@ class Evaluator:
   @property
   def has_densities(self) -> bool:
     """Whether the model has latents and densities, or only translates."""
-    return isinstance(self.model, alignflow.AlignFlow)
+    return isinstance(self.model, model_lib.AlignFlow)
 
-  def _flows(self, what: str) -> alignflow.AlignFlow:
-    if not isinstance(self.model, alignflow.AlignFlow):
+  def _flows(self, what: str) -> model_lib.AlignFlow:
+    if not isinstance(self.model, model_lib.AlignFlow):
       raise TypeError(
           f'`model` must be an AlignFlow for its {what}, got '
           f'{type(self.model).__name__}, which only translates.')

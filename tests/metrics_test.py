@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from alignflow_tf import alignflow
 from alignflow_tf import metrics
+from alignflow_tf import model as model_lib
 from alignflow_tf import pictures
 
 tfb = tfp.bijectors
@@ -34,7 +34,7 @@ class _Biased(tfb.Bijector):
 
 
 def _model(error=0.):
-  return alignflow.AlignFlow(
+  return model_lib.AlignFlow(
       ('a', 'b'), SHAPE, flow={'a': tfb.Identity(), 'b': _Biased(error)})
 
 

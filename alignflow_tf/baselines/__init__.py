@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from alignflow_tf.alignflow import AlignFlow
 from alignflow_tf.baselines.cyclegan import CycleGAN
+from alignflow_tf.model import Translates
 
 __all__ = ['CycleGAN', 'Model']
 
-# What `train`, `evaluate` and `export` take. All have `domains`, `event_shape`,
-# `event_size`, `translator(source, target).forward(images)` and `initialize`.
-Model = AlignFlow | CycleGAN
+# The former name of the protocol that all models satisfy.
+Model = Translates

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from alignflow_tf import images as images_lib
+from alignflow_tf import model as model_lib
 from alignflow_tf import networks
 
 __all__ = ['CycleGAN', 'Generator']
@@ -74,12 +75,8 @@ class CycleGAN(tf.Module):
         images do not fit the generators.
     """
     super().__init__(name=name)
-    if isinstance(domains, str) or len(set(domains)) < max(2, len(domains)):
-      raise ValueError(
-          f'`domains` must be two or more different names, got {domains!r}.')
-    self._domains = tuple(domains)
-    height, width, channels = event_shape
-    self._event_shape = (height, width, channels)
+    self._domains = model_lib.check_domains(domains)
+    self._event_shape = images_lib.check_event_shape(event_shape)
     generators: dict[tuple[str, str], Generator] = {}
     for source in self._domains:
       for target in self._domains:
@@ -93,6 +90,10 @@ class CycleGAN(tf.Module):
     self._weights = {
         f'{s}_to_{t}': [v.value for v in g.network.variables]
         for (s, t), g in generators.items()}
+
+  def __repr__(self) -> str:
+    return (f'CycleGAN(domains={self._domains}, '
+            f'event_shape={self._event_shape})')
 
   @property
   def domains(self) -> tuple[str, ...]:
@@ -108,6 +109,11 @@ class CycleGAN(tf.Module):
   def event_size(self) -> int:
     """Number of dimensions of an image."""
     return math.prod(self._event_shape)
+
+  @property
+  def dtype(self) -> tf.DType:
+    """Floating type of images, whatever that of the generators' insides."""
+    return tf.float32
 
   def translator(self, source: str, target: str) -> Generator:
     """G_{source->target}.
@@ -136,8 +142,10 @@ class CycleGAN(tf.Module):
 
     Raises:
       TypeError: If images are not of a floating type.
-      ValueError: If images do not fit: shape, range, NaN or infinity.
+      ValueError: If a domain is missing or its images do not fit: shape,
+        range, NaN or infinity.
     """
+    model_lib.check_batches(images, self._domains)
     for domain in self._domains:
       images_lib.validate(images[domain], self._event_shape,
                           f'images[{domain!r}]')

@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import convert_to_constants
 
-from alignflow_tf import alignflow
 from alignflow_tf import baselines
 from alignflow_tf import bijectors
+from alignflow_tf import model as model_lib
 
 __all__ = ['RUNTIMES', 'ConvertError', 'convert']
 
@@ -49,7 +49,7 @@ def convert(model: baselines.Model, source: str, target: str,
       `TOLERANCE`.
   """
   translator = model.translator(source, target)
-  dtype = (model.prior.dtype if isinstance(model, alignflow.AlignFlow) else
+  dtype = (model.prior.dtype if isinstance(model, model_lib.AlignFlow) else
            tf.float32)
   spec = tf.TensorSpec([None, *model.event_shape], tf.float32, 'image')
   # All weights become constants and all calls are inlined: the couplings share

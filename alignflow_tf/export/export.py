@@ -13,9 +13,9 @@ from absl import logging
 import tensorflow as tf
 
 from alignflow_tf import _io
-from alignflow_tf import alignflow
 from alignflow_tf import baselines
 from alignflow_tf import bijectors
+from alignflow_tf import model as model_lib
 from alignflow_tf.export import codec
 from alignflow_tf.export import convert
 from alignflow_tf.export import kit
@@ -138,7 +138,7 @@ def export_model(
       raise ExportError(
           f'`model` must have finite weights, got NaN or infinity in '
           f'{variable.name}.')
-  served = model.domains if isinstance(model, alignflow.AlignFlow) else ()
+  served = model.domains if isinstance(model, model_lib.AlignFlow) else ()
   names = _names(model.domains)
   version = _version(output, names, version)
   factory = servables_lib.Factory(model, options)

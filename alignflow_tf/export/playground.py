@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from alignflow_tf import alignflow
 from alignflow_tf import data
 from alignflow_tf import images as images_lib
+from alignflow_tf import model as model_lib
 from alignflow_tf.export import codec
 from alignflow_tf.export import servables
 from alignflow_tf.train import inputs
@@ -96,7 +96,7 @@ class Playground:
         d: codec.Preparation.of(facts, d, run.config.load_size)
         for d in self.domains}
     model = runs.load(run_dir, average)
-    if not isinstance(model, alignflow.AlignFlow):
+    if not isinstance(model, model_lib.AlignFlow):
       raise PlaygroundError(
           f'`run` must be of an AlignFlow, got {type(model).__name__}, which '
           'has no latents and samples to play with; see its evaluation.')

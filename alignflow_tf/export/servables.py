@@ -16,9 +16,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from alignflow_tf import alignflow
 from alignflow_tf import baselines
 from alignflow_tf import images as images_lib
+from alignflow_tf import model as model_lib
 from alignflow_tf.export import checks
 from alignflow_tf.export import codec
 
@@ -105,7 +105,7 @@ class Factory:
     self._log_prob: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {}
     self._direct: dict[tuple[str, str], Callable[[tf.Tensor], tf.Tensor]] = {}
     self._dtype = tf.float32
-    if not isinstance(model, alignflow.AlignFlow):
+    if not isinstance(model, model_lib.AlignFlow):
       self._direct = {
           pair: self._pass(model.translator(*pair).forward)
           for pair in itertools.permutations(model.domains, 2)}
@@ -339,7 +339,7 @@ class Factory:
 
   def _variables(self, domains: Sequence[str]) -> list[tf.Variable]:
     """The variables of some domains' flows, each once."""
-    if not isinstance(self._model, alignflow.AlignFlow):
+    if not isinstance(self._model, model_lib.AlignFlow):
       return list(self._model.variables)
     found: dict[int, Any] = {
         id(v): v for v in itertools.chain.from_iterable(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
-from alignflow_tf import alignflow
 from alignflow_tf import baselines
 from alignflow_tf import bijectors
 from alignflow_tf import images as images_lib
+from alignflow_tf import model as model_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import objectives
 
@@ -50,7 +50,7 @@ class GeneratorLoss(Protocol):
     """
 
 
-def make(config: config_lib.Config, model: baselines.Model,
+def make(config: config_lib.Config, model: Any,
          step: tf.Variable) -> GeneratorLoss:
   """The loss of a model under a configuration, at a step of training."""
   if isinstance(model, baselines.CycleGAN):
@@ -65,7 +65,7 @@ class AlignFlowLoss:
     magnitudes: The weight-norm magnitudes of all conditioners.
   """
 
-  def __init__(self, config: config_lib.Config, model: alignflow.AlignFlow,
+  def __init__(self, config: config_lib.Config, model: model_lib.AlignFlow,
                step: tf.Variable):
     self._config = config
     self._model = model
@@ -173,7 +173,7 @@ def _l2_loss(variables: list[tf.Variable]) -> tf.Tensor:
   return tf.add_n([tf.nn.l2_loss(tf.stack(g)) for g in groups.values()])
 
 
-def _magnitudes(model: alignflow.AlignFlow) -> list[tf.Variable]:
+def _magnitudes(model: model_lib.AlignFlow) -> list[tf.Variable]:
   """The weight-norm magnitudes of all conditioners of a model."""
   found = {}
   for module in model.submodules:

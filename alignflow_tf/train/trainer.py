@@ -12,10 +12,10 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from alignflow_tf import alignflow
 from alignflow_tf import baselines
 from alignflow_tf import flows
 from alignflow_tf import images as images_lib
+from alignflow_tf import model as model_lib
 from alignflow_tf import networks
 from alignflow_tf.bijectors import shared_function
 from alignflow_tf.train import config as config_lib
@@ -71,7 +71,7 @@ def build_model(
       network_dtype=network_dtype, shared=flows.SharedScales(scales or ()),
       seed=config.seed, memory=config.memory)
   try:
-    return alignflow.AlignFlow(
+    return model_lib.AlignFlow(
         domains, event_shape, flow=flow, share=scales is None)
   except ValueError as e:
     raise config_lib.ConfigError(str(e)) from e
@@ -417,7 +417,7 @@ class Trainer(tf.Module):
         'layers': [
             f'{d}: {name}' for d, x in images.items()
             for name in recovery.layers(self.model.flow(d), x)
-        ] if isinstance(self.model, alignflow.AlignFlow) else [],
+        ] if isinstance(self.model, model_lib.AlignFlow) else [],
         'weights': bad((v.name, v) for v in variables),
         'gradients': bad(
             (v.name, g)

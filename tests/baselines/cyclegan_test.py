@@ -58,13 +58,23 @@ def test_what_it_lacks_is_named(model):
 
 @pytest.mark.parametrize('domains', ['ab', ('a',), ('a', 'a')])
 def test_domains_must_differ(domains):
-  with pytest.raises(ValueError, match='`domains` must be two or more'):
+  with pytest.raises(ValueError, match='`domains` must be'):
     baselines.CycleGAN(domains, SHAPE, 4, 1, 1)
 
 
 def test_unknown_domains(model):
   with pytest.raises(KeyError, match="'a' and 'a'"):
     model.translator('a', 'a')
+
+
+def test_arguments_that_do_not_fit_are_named(model):
+  with pytest.raises(ValueError, match=r'`event_shape` must be \(height'):
+    baselines.CycleGAN(('a', 'b'), (8, 8))
+  x = tf.zeros([2, *SHAPE])
+  with pytest.raises(ValueError, match='`images` must have a batch for each'):
+    model.initialize({'a': x})
+  with pytest.raises(ValueError, match=r"images\['b'\].*\[-0.5, 1.5\]"):
+    model.initialize({'a': x, 'b': x + 2.})
 
 
 @pytest.mark.parametrize('identity', [0., 0.5])

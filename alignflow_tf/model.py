@@ -1,11 +1,17 @@
-"""AlignFlow: one latent space, one flow a domain."""
+"""AlignFlow, and the protocols by which programs know a model's abilities.
+
+Training, evaluation, adaptation and export take any model that `Translates`.
+They offer more for one that `HasLatents` or `HasDensity`, and find out by
+`isinstance(model, HasDensity)`, never by the model's class. For example,
+evaluation reports bits per dimension of models that have densities only.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 import functools
 import math
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import tensorflow as tf
@@ -15,12 +21,82 @@ from alignflow_tf import bijectors
 from alignflow_tf import flows
 from alignflow_tf import images as images_lib
 
-__all__ = ['AlignFlow']
+__all__ = [
+    'AlignFlow', 'HasDensity', 'HasLatents', 'Translates', 'Translator'
+]
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
 
 Flow = Callable[[tuple[int, int, int]], tfb.Bijector]
+
+
+class Translator(Protocol):
+  """A map from images of one domain to images of another."""
+
+  def forward(self, x: tf.Tensor) -> tf.Tensor:
+    """Translates images `[B, H, W, C]` in [0, 1]."""
+
+
+@runtime_checkable
+class Translates(Protocol):
+  """A model that translates between domains: what every program needs."""
+
+  @property
+  def domains(self) -> tuple[str, ...]:
+    """Names of the domains, in order."""
+
+  @property
+  def event_shape(self) -> tuple[int, int, int]:
+    """`(height, width, channels)` of images."""
+
+  @property
+  def event_size(self) -> int:
+    """Number of dimensions of an image."""
+
+  @property
+  def dtype(self) -> tf.DType:
+    """Floating type of the images that the model takes and gives."""
+
+  @property
+  def variables(self) -> Sequence[tf.Variable]:
+    """All variables."""
+
+  @property
+  def trainable_variables(self) -> Sequence[tf.Variable]:
+    """The variables that the generator's loss trains."""
+
+  def translator(self, source: str, target: str) -> Translator:
+    """G_{source->target}; KeyError if there is no such pair of domains."""
+
+  def initialize(self, images: Mapping[str, tf.Tensor]) -> None:
+    """Sets data-dependent weights from a batch `[B, H, W, C]` a domain."""
+
+
+@runtime_checkable
+class HasLatents(Translates, Protocol):
+  """A model with one latent space, from which each domain is decoded."""
+
+  @property
+  def prior(self) -> tfd.Distribution:
+    """The distribution of latents."""
+
+  def encode(self, images: tf.Tensor, domain: str) -> tf.Tensor:
+    """Latents of images `[B, H, W, C]` of a domain."""
+
+  def decode(self, latents: tf.Tensor, domain: str) -> tf.Tensor:
+    """Images of a domain from latents."""
+
+
+@runtime_checkable
+class HasDensity(Translates, Protocol):
+  """A model with a density of each domain's images."""
+
+  def __getitem__(self, domain: str) -> tfd.Distribution:
+    """The distribution of a domain, with `log_prob` and `sample`."""
+
+  def bits_per_dim(self, images: tf.Tensor, domain: str) -> tf.Tensor:
+    """Bits per dimension `[B]` of dequantised images of a domain."""
 
 
 class AlignFlow(tf.Module):
@@ -38,13 +114,13 @@ class AlignFlow(tf.Module):
   translating there and back gives back the image: cycle consistency is a
   property of the types, not of training.
 
-  TFP caches: `inverse(forward(x))` on one tensor object hands `x` back without
-  computing anything. To *measure* a round trip, break the cache with
-  `tf.identity` between the two calls. What it remembers of a tensor it forgets
-  with the tensors, not when weights change: after an update, `log_prob(x)` is
-  the old one for as long as `x` and its latents, from before, are both held.
-  `initialize` clears the cache; call `bijectors.clear_cache` after any other
-  update by hand, or ask with `tf.identity(x)`.
+  TFP's cache is keyed by tensor objects, which has two consequences:
+
+  - `inverse(forward(x))` returns `x` without computing anything. To measure a
+    round trip, put `tf.identity` between the two calls.
+  - After an update of the weights, `log_prob(x)` may return the value of the
+    old weights. `initialize` clears the cache. After any other update, call
+    `bijectors.clear_cache()`, or pass `tf.identity(x)`.
 
   ```python
   model = alignflow_tf.AlignFlow(('svhn', 'mnist'), (32, 32, 3))
@@ -95,14 +171,7 @@ class AlignFlow(tf.Module):
         `share`.
     """
     super().__init__(name=name)
-    if isinstance(domains, str) or not isinstance(
-        domains, Collection) or len(domains) < 2 or not all(
-            isinstance(d, str) and d for d in domains):
-      raise ValueError(
-          f'`domains` must be two or more names, got {domains!r}.')
-    if len(set(domains)) != len(domains):
-      raise ValueError(f'`domains` must be different, got {domains!r}.')
-    self._domains = tuple(domains)
+    self._domains = check_domains(domains)
     self._event_shape = images_lib.check_event_shape(event_shape)
     dtype = _floating(dtype)
     self._prior = tfd.Sample(
@@ -116,6 +185,10 @@ class AlignFlow(tf.Module):
     }
     # Made on demand. One object a pair, so that its cache serves all callers.
     self._translators = self._no_dependency({})
+
+  def __repr__(self) -> str:
+    return (f'AlignFlow(domains={self._domains}, '
+            f'event_shape={self._event_shape}, dtype={self.dtype.name})')
 
   def _make_flows(
       self, flow: Flow | Mapping[str, tfb.Bijector], share: bool
@@ -183,6 +256,11 @@ class AlignFlow(tf.Module):
     return math.prod(self._event_shape)
 
   @property
+  def dtype(self) -> tf.DType:
+    """Floating type of images, latents and densities."""
+    return self._prior.dtype
+
+  @property
   def prior(self) -> tfd.Distribution:
     """The prior p_Z over latents, the base of all domains' distributions."""
     return self._prior
@@ -228,6 +306,14 @@ class AlignFlow(tf.Module):
           name=f'{source}_to_{target}')
     return self._translators[source, target]
 
+  def encode(self, images: tf.Tensor, domain: str) -> tf.Tensor:
+    """Latents `[B, H, W, C]` of images: `flow(domain).inverse(images)`."""
+    return self.flow(domain).inverse(images)
+
+  def decode(self, latents: tf.Tensor, domain: str) -> tf.Tensor:
+    """Images `[B, H, W, C]` of latents: `flow(domain).forward(latents)`."""
+    return self.flow(domain).forward(latents)
+
   def initialize(self, images: Mapping[str, tf.Tensor]) -> None:
     """Initialises the activation normalisations from data, domain by domain.
 
@@ -244,10 +330,7 @@ class AlignFlow(tf.Module):
       ValueError: If a domain is missing or its images do not fit: shape, range,
         NaN or infinity.
     """
-    if set(images) != set(self._domains):
-      raise ValueError(
-          f'`images` must have a batch for each of {self._domains}, got '
-          f'{tuple(images)}.')
+    check_batches(images, self._domains)
     checked = {
         domain: self._validate(images[domain], f'images[{domain!r}]')
         for domain in self._domains}
@@ -362,6 +445,36 @@ class AlignFlow(tf.Module):
     if domain not in self._flows:
       raise KeyError(
           f'`{argument}` must be one of {self._domains}, got {domain!r}.')
+
+
+def check_domains(domains: Any) -> tuple[str, ...]:
+  """Checks the names of a model's domains.
+
+  Args:
+    domains: Names, two or more different strings.
+
+  Returns:
+    The names.
+
+  Raises:
+    ValueError: If they are anything else.
+  """
+  if isinstance(domains, str) or not isinstance(
+      domains, Collection) or len(domains) < 2 or not all(
+          isinstance(d, str) and d for d in domains):
+    raise ValueError(
+        f'`domains` must be two or more names, got {domains!r}.')
+  if len(set(domains)) != len(domains):
+    raise ValueError(f'`domains` must be different, got {domains!r}.')
+  return tuple(domains)
+
+
+def check_batches(images: Mapping[str, Any], domains: tuple[str, ...]) -> None:
+  """Raises ValueError unless there is a batch for each domain, and no other."""
+  if set(images) != set(domains):
+    raise ValueError(
+        f'`images` must have a batch for each of {domains}, got '
+        f'{tuple(images)}.')
 
 
 def _floating(dtype: Any) -> tf.DType:

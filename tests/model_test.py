@@ -8,6 +8,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import alignflow_tf as af
+from alignflow_tf import baselines
+from alignflow_tf import model as model_lib
 from tests.bijectors import registry
 
 tfb = tfp.bijectors
@@ -62,6 +64,32 @@ def test_attributes():
   assert model.event_size == _SIZE
   assert model['a'].event_shape == _SHAPE
   assert model['a'].dtype == tf.float32
+
+
+def test_repr_names_domains_and_shape():
+  assert repr(_gaussian()) == (
+      "AlignFlow(domains=('a', 'b'), event_shape=(4, 4, 1), dtype=float32)")
+
+
+def test_protocols_say_what_a_model_can_do():
+  flow = _gaussian()
+  cyclegan = baselines.CycleGAN(('a', 'b'), (8, 8, 1), 2, 1, 1)
+  for model in flow, cyclegan:
+    assert isinstance(model, model_lib.Translates)
+  for protocol in model_lib.HasLatents, model_lib.HasDensity:
+    assert isinstance(flow, protocol)
+    assert not isinstance(cyclegan, protocol)
+
+
+def test_encode_and_decode_are_the_flow():
+  model = _gaussian()
+  x = tf.constant(_images())
+  z = model.encode(x, 'a')
+  np.testing.assert_allclose(z, (x - 0.5) / 0.1, rtol=1e-5)
+  np.testing.assert_allclose(
+      model.decode(tf.identity(z), 'b'), 0.3 + 0.2 * z, rtol=1e-5)
+  with pytest.raises(KeyError, match="got 'c'"):
+    model.encode(x, 'c')
 
 
 def test_all_domains_have_one_prior_object():
