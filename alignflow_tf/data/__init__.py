@@ -1,6 +1,6 @@
 """Domains of images as tf.data: unpaired training, evaluation, pairs."""
 
-from alignflow_tf.data.domain_set import Domain
+from alignflow_tf.data.domain import Domain
 from alignflow_tf.data.domain_set import DomainSet
 from alignflow_tf.data.errors import DataError
 from alignflow_tf.data.registry import DatasetInfo

@@ -12,7 +12,7 @@ from alignflow_tf.data import libsvm
 from alignflow_tf.data import network
 from alignflow_tf.data import pixels
 from alignflow_tf.data import records
-from alignflow_tf.data.domain_set import Domain
+from alignflow_tf.data.domain import Domain
 from alignflow_tf.data.errors import DataError
 from alignflow_tf.data.errors import one_line
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import copy
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,82 +11,38 @@ import numpy as np
 from alignflow_tf._lazy import tensorflow as tf
 from alignflow_tf.data import splits as splits_lib
 from alignflow_tf.data import streams
+from alignflow_tf.data.augment import Augmentation
+from alignflow_tf.data.domain import check_batch
+from alignflow_tf.data.domain import Domain
 from alignflow_tf.data.errors import DataError
-from alignflow_tf.data.stores import SelectedStore
+from alignflow_tf.data.errors import not_negative
+from alignflow_tf.data.errors import positive
 from alignflow_tf.data.stores import Store
 
 _ENDLESS = np.iinfo(np.int64).max
 
 
-def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
-  """Marks a function that is graph operations as it stands.
-
-  AutoGraph would re-read its source, to no use, and warns where it cannot.
-  """
-  return tf.autograph.experimental.do_not_convert(function)
-
-
-@dataclasses.dataclass
-class Domain:
-  """One domain: its counts, and how to get at its images.
-
-  Attributes:
-    name: Name of the domain.
-    sizes: Images per split.
-    open_split: Gives the store of a split; called at most once a split.
-    labelled: Whether the images have labels.
-    grey_copied: Whether all images are grey ones copied to three channels.
-    info: JSON-able facts for `DomainSet.describe`.
-  """
-
-  name: str
-  sizes: dict[str, int]
-  open_split: Callable[[str], Store]
-  labelled: bool
-  grey_copied: bool
-  info: dict[str, Any]
-  _stores: dict[str, Store] = dataclasses.field(default_factory=dict)
-
-  def store(self, split: str) -> Store:
-    """The (cached) store of a split."""
-    if split not in self._stores:
-      self._stores[split] = self.open_split(split)
-    return self._stores[split]
-
-
-def check_batch(domain: str, count: int, batch_size: int) -> None:
-  """Refuses a batch that a domain cannot fill.
-
-  Args:
-    domain: Name of the domain.
-    count: Its training images.
-    batch_size: Images of it in a batch.
-
-  Raises:
-    DataError: If there are fewer images than that.
-  """
-  if count < batch_size:
-    raise DataError(
-        f'`batch_size` is {batch_size}, but domain {domain!r} has only '
-        f'{count} training images. Give a `batch_size` of at most '
-        f'{count}, or more images.')
-
-
 class DomainSet:
   """Domains of images of one shape, each with train, validation and test.
 
-  Pixels are uint8; the conversion to float and dequantisation are the
-  trainer's. A split is read when it is first asked for, so training never
-  opens the test split.
+  Pixels are uint8; the trainer converts them to float and dequantises them. A
+  split is read when it is first used, so training never opens the test split.
+
+  For example:
+
+    digits = data.load('digits')
+    for batch in digits.train_batches(32, seed=0).take(1):
+      batch['mnist']['image']  # uint8 [32, 16, 16, 1]
+    digits.arrays('mnist', 'test', limit=100)['label']  # int64 [100]
 
   Attributes:
     name: Name of the set, such as 'svhn_mnist'.
     domains: Names of the domains, in order (a, b, ...).
     event_shape: (H, W, C), shared by all domains.
-    sizes: Images per domain and split.
+    sizes: Number of images of each split, by domain.
     num_classes: Number of classes, or None where no domain has labels.
-    paired: Whether `pairs` is to be had.
-    grey_copied: Per domain, whether its images are grey ones copied to three
+    paired: Whether the set has `pairs`.
+    grey_copied: By domain, whether its images are grey ones copied to three
       channels. Such images lie on a plane of the pixel space and have no
       density there; the trainer dequantises them more widely.
   """
@@ -106,7 +61,7 @@ class DomainSet:
       data_service: str | None = None,
       info: Mapping[str, Any] | None = None,
   ):
-    """Builds a set; users call `data.load` instead.
+    """Builds a set; `data.load` is the usual way to one.
 
     Args:
       name: Name of the set.
@@ -117,7 +72,7 @@ class DomainSet:
       seed: Seed of the training order where `train_batches` is given none.
       load_shape: (h, w) of the stored images where they are larger than the
         event: training takes a random crop, evaluation the middle.
-      flip: Mirror training images left to right half of the time.
+      flip: Whether to mirror training images left to right half of the time.
       data_service: Address of a tf.data service, or None.
       info: JSON-able facts about the set as a whole.
     """
@@ -131,11 +86,8 @@ class DomainSet:
     self.grey_copied = {d.name: d.grey_copied for d in domains}
     self._domains = {d.name: d for d in domains}
     self._seed = int(seed)
-    self._crop = (
-        load_shape is not None and tuple(load_shape) != self.event_shape[:2]
-    )
-    self._load_shape = tuple(load_shape or self.event_shape[:2])
-    self._flip = flip
+    size = (self.event_shape[0], self.event_shape[1])
+    self._augmentation = Augmentation(load_shape or size, size, flip)
     self._data_service = data_service
     self._info = dict(info or {})
 
@@ -150,26 +102,26 @@ class DomainSet:
     return self._domain(domain).labelled
 
   def without_labels(self, *names: str) -> DomainSet:
-    """The same set with some domains' labels out of reach, in every split.
+    """A copy of the set in which some domains have no labels, in any split.
 
-    Where a source has no validation split, it is cut out of train with each
-    class in proportion. Not so here, where even that would use labels: training
-    and validation images of these domains are put together and cut anew, in
-    the order of the hash of their places. Keys, which may hold the name of a
-    class, are replaced by places. Test is the same test. `describe` has
-    `without_labels` for them, by which a run's data are cut the same again.
+    A validation split that is cut out of train is stratified by class, which
+    uses labels. Therefore the training and validation images of these domains
+    are joined and cut again, in the order of the hashes of their keys. Keys
+    may contain the name of a class, so they become positions. The test split
+    keeps its images. `describe` says `without_labels` for these domains, so
+    that a run's data can be cut the same way later.
 
     Args:
-      *names: Domains.
+      *names: Names of the domains that lose their labels.
 
     Returns:
-      A set; this one keeps its labels.
+      The new set; this one keeps its labels.
 
     Raises:
       DataError: On an unknown domain.
     """
     result = copy.copy(self)
-    hidden = {d: _without_labels(self._domain(d, 'names')) for d in names}
+    hidden = {d: self._domain(d, 'names').without_labels() for d in names}
     result._domains = {**self._domains, **hidden}
     return result
 
@@ -186,31 +138,31 @@ class DomainSet:
   ) -> tf.data.Dataset:
     """Endless unpaired training batches, a pure function of (seed, step).
 
-    Each domain is shuffled on its own and anew each epoch. Element i is the
-    batch of step `start_step + i`, the same whether or not the run was
+    Each domain is shuffled independently, with a new order in each epoch.
+    Element i is the batch of step `start_step + i`, whether or not the run was
     stopped before it.
 
     Args:
       batch_size: Images per domain in a batch, B.
       seed: The run's seed; None for the one given to `load`.
-      start_step: The first step to deliver; reaching it costs nothing.
-      labels: Domains whose labels are delivered. Others' labels are not even
-        in the element, so that an unsupervised method cannot read them.
-      rows: Places in [0, B) of the images that are delivered, where several
+      start_step: The first step to deliver; a later step costs nothing.
+      labels: Domains whose labels are delivered. Other labels are not part of
+        the element, so that an unsupervised method cannot read them.
+      rows: Positions in [0, B) of the images that are delivered, where several
         processes share a batch; None for all.
 
     Returns:
       A `tf.data.Dataset` of
-      `{domain: {'image': uint8 [B, H, W, C], 'label': int64 [B]}}`, or of as
-      many images as there are `rows`.
+      `{domain: {'image': uint8 [B, H, W, C], 'label': int64 [B]}}`. With
+      `rows`, B is their number.
 
     Raises:
       DataError: If a domain has fewer than B training images, or `labels`
         names an unknown or an unlabelled domain.
     """
-    batch_size = _positive('batch_size', batch_size)
-    start_step = _not_negative('start_step', start_step)
-    seed = self._seed if seed is None else _not_negative('seed', seed)
+    batch_size = positive('batch_size', batch_size)
+    start_step = not_negative('start_step', start_step)
+    seed = self._seed if seed is None else not_negative('seed', seed)
     if isinstance(labels, str):
       labels = (labels,)
     for domain in labels:
@@ -224,13 +176,13 @@ class DomainSet:
       check_batch(domain, self.sizes[domain]['train'], batch_size)
     if rows is not None and not all(0 <= row < batch_size for row in rows):
       raise DataError(
-          f'`rows` must be places in a batch of {batch_size}, got '
+          f'`rows` must be positions in a batch of {batch_size}, got '
           f'{list(rows)}.')
     stores = {d: self._domains[d].store('train') for d in self.domains}
     places = tf.constant(
         list(range(batch_size)) if rows is None else list(rows), tf.int64)
 
-    @_plain
+    @streams.plain
     def make_batch(step: tf.Tensor) -> dict[str, dict[str, tf.Tensor]]:
       positions = step * batch_size + places
       result = {}
@@ -239,7 +191,7 @@ class DomainSet:
             positions, store.size, streams.stream_key(seed, 'order', domain)
         )
         index = tf.ensure_shape(index, places.shape)
-        image = self._augment(
+        image = self._augmentation.train(
             store.images(index), seed, step, domain, batch_size, places)
         result[domain] = {'image': image}
         if domain in labels:
@@ -258,38 +210,8 @@ class DomainSet:
               service=self._data_service,
           )
       )
-    return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
-
-  def _augment(
-      self, image: tf.Tensor, seed: int, step: tf.Tensor, domain: str,
-      batch_size: int, places: tf.Tensor,
-  ) -> tf.Tensor:
-    """Random crop and mirroring from stateless seeds of (seed, step)."""
-    if not (self._crop or self._flip):
-      return image
-    count = image.shape[0]
-
-    def draws(what: str, shape: list[int]) -> tf.Tensor:
-      key = streams.stream_key(seed, what, domain)
-      drawn = tf.random.stateless_uniform(
-          [batch_size, *shape],
-          seed=tf.stack([tf.constant(key[0] ^ key[1], tf.int64), step])
-      )
-      return tf.gather(drawn, places)
-    if self._crop:
-      height, width = self.event_shape[:2]
-      room = tf.constant(
-          [self._load_shape[0] - height + 1, self._load_shape[1] - width + 1],
-          tf.float32)
-      offset = tf.cast(draws('crop', [2]) * room, tf.int32)
-      rows = offset[:, :1] + tf.range(height)
-      columns = offset[:, 1:] + tf.range(width)
-      image = tf.gather(image, rows, axis=1, batch_dims=1)
-      image = tf.gather(image, columns, axis=2, batch_dims=1)
-    if self._flip:
-      mirror = draws('flip', []) < 0.5
-      image = tf.where(mirror[:, None, None, None], image[:, :, ::-1], image)
-    return tf.ensure_shape(image, (count, *self.event_shape))
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(
+        streams.options())
 
   # -- evaluation -------------------------------------------------------
 
@@ -306,7 +228,8 @@ class DomainSet:
       domain: Name of the domain.
       split: 'train', 'validation' or 'test'.
       batch_size: Images in a batch, B. The last batch may be smaller.
-      limit: At most so many images (a fixed, shuffled-once selection).
+      limit: Largest number of images; None for all. The stored order is a
+        fixed shuffle, so the first images are a fair sample.
 
     Returns:
       A finite `tf.data.Dataset` of `{'image': uint8 [b, H, W, C],
@@ -315,25 +238,78 @@ class DomainSet:
     Raises:
       DataError: On an unknown domain or split, or a batch size below 1.
     """
-    batch_size = _positive('batch_size', batch_size)
+    batch_size = positive('batch_size', batch_size)
     store = self._store(domain, split)
 
-    @_plain
-    def element(index: tf.Tensor) -> dict[str, tf.Tensor]:
-      result = {'image': self._middle(store.images(index))}
-      if store.labels is not None:
-        result['label'] = tf.gather(store.labels, index)
-      result['key'] = tf.gather(store.key_tensor, index)
-      return result
+    return streams.one_pass(
+        _limited(store.size, limit), batch_size,
+        lambda index: self._element(store, index))
 
-    return _pass(_limited(store.size, limit), batch_size, element)
+  def _element(self, store: Store, index: tf.Tensor) -> dict[str, tf.Tensor]:
+    result = {'image': self._augmentation.evaluate(store.images(index))}
+    if store.labels is not None:
+      result['label'] = tf.gather(store.labels, index)
+    result['key'] = tf.gather(store.key_tensor, index)
+    return result
 
   def arrays(
       self, domain: str, split: str, limit: int | None = None
   ) -> dict[str, np.ndarray]:
     """A whole split of one domain as NumPy arrays; see `batches`."""
-    parts = list(self.batches(domain, split, 256, limit).as_numpy_iterator())
-    return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+    return _joined(self.batches(domain, split, 256, limit))
+
+  def rows(
+      self, domain: str, split: str, indices: Sequence[int] | np.ndarray
+  ) -> dict[str, np.ndarray]:
+    """The images at given positions of a split, without the others.
+
+    For example, ten random training images:
+
+      random = np.random.RandomState(0)
+      count = digits.sizes['mnist']['train']
+      digits.rows('mnist', 'train', random.randint(0, count, 10))['image']
+
+    Args:
+      domain: Name of the domain.
+      split: 'train', 'validation' or 'test'.
+      indices: N positions in the stored order of `batches`; they may repeat.
+
+    Returns:
+      `{'image': uint8 [N, H, W, C], 'label': int64 [N] where the domain has
+      labels, 'key': bytes [N]}`.
+
+    Raises:
+      DataError: On an unknown domain or split, or a position outside of it.
+    """
+    store = self._store(domain, split)
+    order = np.asarray(indices)
+    if order.ndim != 1 or not order.size or order.dtype.kind not in 'iu' or (
+        order.min() < 0 or order.max() >= store.size):
+      raise DataError(
+          f'`indices` must be one or more integers from 0 to {store.size - 1} '
+          f'for split {split!r} of domain {domain!r}, got {indices!r}.')
+    with tf.device('/CPU:0'):
+      table = tf.constant(order, tf.int64)
+    return _joined(streams.one_pass(
+        len(order), 256, lambda i: self._element(store, tf.gather(table, i))))
+
+  def mean_image(self, domain: str, split: str) -> np.ndarray:
+    """The mean of all images of a split, batch by batch.
+
+    Args:
+      domain: Name of the domain.
+      split: 'train', 'validation' or 'test'.
+
+    Returns:
+      float64 [H, W, C] in 0..255.
+
+    Raises:
+      DataError: On an unknown domain or split.
+    """
+    total = np.zeros(self.event_shape, np.float64)
+    for batch in self.batches(domain, split, 256).as_numpy_iterator():
+      total += batch['image'].sum(axis=0, dtype=np.float64)
+    return total / self.sizes[domain][split]
 
   def pairs(
       self, split: str, batch_size: int, limit: int | None = None
@@ -343,55 +319,38 @@ class DomainSet:
     Args:
       split: 'train', 'validation' or 'test'.
       batch_size: Pairs in a batch. The last batch may be smaller.
-      limit: At most so many pairs.
+      limit: Largest number of pairs; None for all.
 
     Returns:
       A finite `tf.data.Dataset` of `{domain: uint8 [b, H, W, C], ...,
-      'key': string [b]}`; row i of every domain shows the same thing.
+      'key': string [b]}`; row i is the same scene in every domain.
 
     Raises:
       DataError: If the set is not paired, or a key lacks its partner.
     """
-    batch_size = _positive('batch_size', batch_size)
+    batch_size = positive('batch_size', batch_size)
     if not self.paired:
       raise DataError(
           f'`pairs` was asked of {self.name!r}, whose domains are unpaired. '
           "Paired sets: 'maps', 'facades', 'cityscapes'."
       )
-    first, *others = self.domains
-    store = self._store(first, split)
-    rows = {first: np.arange(store.size)}
-    for domain in others:
-      other = self._store(domain, split)
-      where = {key: i for i, key in enumerate(other.keys)}
-      missing = [key for key in store.keys if key not in where]
-      if missing or len(where) != store.size:
-        raise DataError(
-            f'{self.name!r}, split {split!r}: domains {first!r} '
-            f'({store.size} images) and {domain!r} ({len(where)}) are not '
-            f'paired; without a partner: {missing[:3]}.'
-        )
-      rows[domain] = np.array([where[key] for key in store.keys])
+    stores = {d: self._store(d, split) for d in self.domains}
+    rows = _partners(stores, f'{self.name!r}, split {split!r}')
+    store = stores[self.domains[0]]
     with tf.device('/CPU:0'):
       tables = {d: tf.constant(r, tf.int64) for d, r in rows.items()}
 
-    @_plain
     def element(index: tf.Tensor) -> dict[str, tf.Tensor]:
       result = {
-          d: self._middle(
-              self._store(d, split).images(tf.gather(table, index)))
+          d: self._augmentation.evaluate(
+              stores[d].images(tf.gather(table, index)))
           for d, table in tables.items()
       }
       result['key'] = tf.gather(store.key_tensor, index)
       return result
 
-    return _pass(_limited(store.size, limit), batch_size, element)
-
-  def _middle(self, image: tf.Tensor) -> tf.Tensor:
-    height, width = self.event_shape[:2]
-    top = (self._load_shape[0] - height) // 2
-    left = (self._load_shape[1] - width) // 2
-    return image[:, top:top + height, left:left + width]
+    return streams.one_pass(
+        _limited(store.size, limit), batch_size, element)
 
   # -- description ------------------------------------------------------
 
@@ -412,34 +371,13 @@ class DomainSet:
         'event_shape': list(self.event_shape),
         'num_classes': self.num_classes,
         'paired': self.paired,
-        'augmentation': self._augmentation(),
+        'augmentation': self._augmentation.describe(),
         **self._info,
     }
 
   def summary(self) -> str:
-    """A line a domain: its counts, and the rule that cut its splits."""
-    lines = []
-    for name, domain in self._domains.items():
-      counts = ', '.join(
-          f'{domain.sizes[s]:,} {s}' for s in splits_lib.SPLITS
-          if s in domain.sizes)
-      skipped = domain.info.get('skipped_unreadable', 0)
-      lines.append(
-          f'{name}: {counts}'
-          + (f' ({skipped} unreadable left out)' if skipped else '')
-          + f'; {domain.info.get("splits", "cut elsewhere")}')
-    return '\n'.join(lines)
-
-  def _augmentation(self) -> str:
-    parts = []
-    if self._crop:
-      height, width = self.event_shape[:2]
-      parts.append(
-          'training: a random {}x{} crop of {}x{}; evaluation: the middle'
-          .format(height, width, *self._load_shape))
-    if self._flip:
-      parts.append('training: mirrored left to right half of the time')
-    return '; '.join(parts) or 'none'
+    """One line per domain: its sizes, and the rule of its splits."""
+    return '\n'.join(d.summary() for d in self._domains.values())
 
   def _domain(self, domain: str, argument: str = 'domain') -> Domain:
     if domain not in self._domains:
@@ -462,68 +400,27 @@ class DomainSet:
     return found.store(split)
 
 
-def _without_labels(domain: Domain) -> Domain:
-  """A domain whose stores know no labels; see `DomainSet.without_labels`."""
-
-  def open_split(split: str) -> Store:
-    if split == 'test':
-      found = domain.store(split)
-      return SelectedStore([found], np.arange(found.size))
-    parts = [domain.store(s) for s in ('train', 'validation')
-             if domain.sizes.get(s)]
-    # By key, an order in which no label had a part.
-    keys = [key for part in parts for key in part.keys]
-    order = np.array(splits_lib.by_hash(keys))
-    held = domain.sizes.get('validation', 0)
-    return SelectedStore(
-        parts, order[:held] if split == 'validation' else order[held:])
-
-  return dataclasses.replace(
-      domain, open_split=open_split, labelled=False, _stores={},
-      info={**domain.info, 'without_labels': True})
+def _partners(
+    stores: Mapping[str, Store], what: str
+) -> dict[str, np.ndarray]:
+  """The rows of each store in the order of the first one's keys."""
+  (first, store), *others = stores.items()
+  rows = {first: np.arange(store.size)}
+  for domain, other in others:
+    where = {key: i for i, key in enumerate(other.keys)}
+    missing = [key for key in store.keys if key not in where]
+    if missing or len(where) != store.size:
+      raise DataError(
+          f'{what}: domains {first!r} ({store.size} images) and {domain!r} '
+          f'({len(where)}) are not paired; without a partner: {missing[:3]}.')
+    rows[domain] = np.array([where[key] for key in store.keys])
+  return rows
 
 
-def _options() -> tf.data.Options:
-  options = tf.data.Options()
-  options.deterministic = True
-  # Grappler's rewriting copies every captured tensor, that is, the data set,
-  # once more into memory (measured on TF 2.21) and finds nothing to fuse here.
-  options.experimental_optimization.apply_default_optimizations = False
-  # Batches are made from step numbers; cutting up the source by files, as
-  # distribution strategies do by default, would only repeat steps.
-  options.experimental_distribute.auto_shard_policy = (
-      tf.data.experimental.AutoShardPolicy.OFF)
-  return options
-
-
-def _pass(
-    count: int,
-    batch_size: int,
-    element: Callable[[tf.Tensor], dict[str, tf.Tensor]],
-) -> tf.data.Dataset:
-  starts = tf.data.Dataset.range(0, count, batch_size)
-  return starts.map(
-      _plain(lambda start: element(
-          tf.range(start, tf.minimum(start + batch_size, count)))),
-      num_parallel_calls=tf.data.AUTOTUNE,
-      deterministic=True,
-  ).prefetch(tf.data.AUTOTUNE).with_options(_options())
-
-
-def _positive(name: str, value: int) -> int:
-  if isinstance(value, bool) or not isinstance(
-      value, (int, np.integer)) or value < 1:
-    raise DataError(f'`{name}` is {value!r}; it must be an integer above 0.')
-  return int(value)
-
-
-def _not_negative(name: str, value: int) -> int:
-  if isinstance(value, bool) or not isinstance(
-      value, (int, np.integer)) or value < 0:
-    raise DataError(
-        f'`{name}` is {value!r}; it must be an integer of 0 or more.')
-  return int(value)
+def _joined(batches: tf.data.Dataset) -> dict[str, np.ndarray]:
+  parts = list(batches.as_numpy_iterator())
+  return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
 
 
 def _limited(count: int, limit: int | None) -> int:
-  return count if limit is None else min(count, _positive('limit', limit))
+  return count if limit is None else min(count, positive('limit', limit))

@@ -15,7 +15,7 @@ import numpy as np
 
 from alignflow_tf.data import pixels
 from alignflow_tf.data import splits as splits_lib
-from alignflow_tf.data.domain_set import Domain
+from alignflow_tf.data.domain import Domain
 from alignflow_tf.data.errors import DataError
 from alignflow_tf.data.stores import ArrayStore
 from alignflow_tf.data.stores import Store

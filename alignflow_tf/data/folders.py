@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from alignflow_tf.data import pictures as pictures_lib
 from alignflow_tf.data import splits as splits_lib
-from alignflow_tf.data.domain_set import Domain
+from alignflow_tf.data.domain import Domain
 from alignflow_tf.data.errors import DataError
 from alignflow_tf.data.pictures import Picture
 

@@ -14,8 +14,8 @@ from alignflow_tf.data import network
 from alignflow_tf.data import pictures as pictures_lib
 from alignflow_tf.data import records
 from alignflow_tf.data import splits as splits_lib
-from alignflow_tf.data.domain_set import check_batch
-from alignflow_tf.data.domain_set import Domain
+from alignflow_tf.data.domain import check_batch
+from alignflow_tf.data.domain import Domain
 from alignflow_tf.data.errors import DataError
 from alignflow_tf.data.pictures import Recipe
 from alignflow_tf.data.stores import Store

@@ -18,7 +18,7 @@ from alignflow_tf.data import caching
 from alignflow_tf.data import network
 from alignflow_tf.data import pixels
 from alignflow_tf.data import splits as splits_lib
-from alignflow_tf.data.domain_set import Domain
+from alignflow_tf.data.domain import Domain
 from alignflow_tf.data.errors import DataError
 from alignflow_tf.data.errors import one_line
 from alignflow_tf.data.stores import Store

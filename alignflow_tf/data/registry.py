@@ -19,9 +19,11 @@ from alignflow_tf.data import headers
 from alignflow_tf.data import paired
 from alignflow_tf.data import pictures
 from alignflow_tf.data import pixels
-from alignflow_tf.data.domain_set import check_batch
+from alignflow_tf.data.domain import check_batch
 from alignflow_tf.data.domain_set import DomainSet
 from alignflow_tf.data.errors import DataError
+from alignflow_tf.data.errors import not_negative
+from alignflow_tf.data.errors import positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,12 +179,8 @@ def load(
     DataError: If the arguments do not fit, or the data cannot be had.
   """
   info = _entry(name)
-  if isinstance(batch_size, bool) or not isinstance(batch_size, int) or (
-      batch_size < 1):
-    raise DataError(
-        f'`batch_size` is {batch_size!r}; it must be a positive integer.')
-  if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-    raise DataError(f'`seed` is {seed!r}; it must be an integer of 0 or more.')
+  positive('batch_size', batch_size)
+  not_negative('seed', seed)
   is_pictures = info.kind in ('paired', 'unpaired', 'folders')
   size = pixels.parse_size(
       info.image_size if image_size is None else image_size, 'image_size',
@@ -290,10 +288,7 @@ def _check(
   if fit is not None and fit not in pictures.FITS:
     raise DataError(
         f'`fit` is {fit!r}; it must be one of {tuple(pictures.FITS)}.')
-  if isinstance(max_pixels, bool) or not isinstance(max_pixels, int) or (
-      max_pixels < 1):
-    raise DataError(
-        f'`max_pixels` is {max_pixels!r}; it must be an integer above 0.')
+  positive('max_pixels', max_pixels)
   if data_dir is not None and os.path.isfile(os.path.expanduser(data_dir)):
     raise DataError(f'`data_dir` is {data_dir!r}, a file; give a folder.')
   if info.kind in ('embedded', 'digits'):

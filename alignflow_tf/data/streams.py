@@ -1,4 +1,6 @@
-"""Training order as a pure function of (seed, step).
+"""Batches by position: the training order, and passes in stored order.
+
+The training order is a pure function of (seed, step).
 
 A `shuffle` buffer has a state, so a resumed run needs the iterator saved with
 the checkpoint, and starting at step k means reading k batches. Here, the
@@ -13,7 +15,9 @@ once, a batch may span two epochs, and two domains never share an order.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import hashlib
+from typing import Any
 
 from alignflow_tf._lazy import tensorflow as tf
 
@@ -68,3 +72,49 @@ def shuffled_indices(
   return tf.raw_ops.RandomIndexShuffle(
       index=positions % n, seed=seeds, max_index=n - 1, rounds=_ROUNDS
   )
+
+
+def plain(function: Callable[..., Any]) -> Callable[..., Any]:
+  """Marks a function that AutoGraph need not convert.
+
+  AutoGraph would read the source again, to no use, and warns where it cannot.
+  """
+  return tf.autograph.experimental.do_not_convert(function)
+
+
+def one_pass(
+    count: int,
+    batch_size: int,
+    element: Callable[[tf.Tensor], dict[str, tf.Tensor]],
+) -> tf.data.Dataset:
+  """One pass over `count` images, in order.
+
+  Args:
+    count: Number of images n.
+    batch_size: Images in a batch; the last batch may be smaller.
+    element: Graph function from int64 [b] positions in [0, n) to a batch.
+
+  Returns:
+    A finite dataset of what `element` returns.
+  """
+  starts = tf.data.Dataset.range(0, count, batch_size)
+  return starts.map(
+      plain(lambda start: element(
+          tf.range(start, tf.minimum(start + batch_size, count)))),
+      num_parallel_calls=tf.data.AUTOTUNE,
+      deterministic=True,
+  ).prefetch(tf.data.AUTOTUNE).with_options(options())
+
+
+def options() -> tf.data.Options:
+  """The options of all datasets here: deterministic, and not rewritten."""
+  result = tf.data.Options()
+  result.deterministic = True
+  # Grappler's rewriting copies every captured tensor, that is, the data set,
+  # once more into memory (measured on TF 2.21) and finds nothing to fuse here.
+  result.experimental_optimization.apply_default_optimizations = False
+  # Batches are made from step numbers; cutting up the source by files, as
+  # distribution strategies do by default, would only repeat steps.
+  result.experimental_distribute.auto_shard_policy = (
+      tf.data.experimental.AutoShardPolicy.OFF)
+  return result

@@ -68,6 +68,19 @@ def test_arrays_and_batches_agree(digits):
   assert len(set(few['label'])) > 3
 
 
+def test_rows_and_the_mean_image(digits):
+  whole = digits.arrays('optical', 'validation')
+  order = [199, 0, 7, 7]
+  rows = digits.rows('optical', 'validation', order)
+  assert set(rows) == set(whole)
+  for name, values in rows.items():
+    np.testing.assert_array_equal(values, whole[name][order])
+  mean = digits.mean_image('optical', 'validation')
+  assert mean.dtype == np.float64
+  np.testing.assert_allclose(
+      mean, whole['image'].mean(axis=0, dtype=np.float64), rtol=1e-12)
+
+
 def test_images_are_white_on_black_and_use_the_range(digits):
   for domain in digits.domains:
     images = digits.arrays(domain, 'validation')['image']
@@ -204,6 +217,11 @@ def test_missing_package_names_the_extra(monkeypatch):
     (lambda d: d.batches('mnist', 'eval', 2), r"`split` is 'eval'"),
     (lambda d: d.arrays('mnist', 'test', limit=0), r'`limit` is 0'),
     (lambda d: d.pairs('test', 2), r'unpaired.*facades'),
+    (lambda d: d.rows('mnist', 'validation', [500]), r'`indices`.*0 to 499'),
+    (lambda d: d.rows('mnist', 'validation', [-1]), r'`indices`'),
+    (lambda d: d.rows('mnist', 'validation', [0.5]), r'`indices`'),
+    (lambda d: d.rows('mnist', 'validation', []), r'`indices`'),
+    (lambda d: d.mean_image('mnist', 'eval'), r"`split` is 'eval'"),
 ])
 def test_bad_calls(digits, call, message):
   with pytest.raises(data.DataError, match=message):
