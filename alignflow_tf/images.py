@@ -1,4 +1,4 @@
-"""Pixels: dequantisation, ranges, bits per dimension, sheets."""
+"""Pixels: dequantisation, ranges, bits per dimension, validation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 __all__ = [
-    'bits_per_dim', 'check_event_shape', 'dequantize', 'from_uint8', 'sheet',
+    'bits_per_dim', 'check_event_shape', 'dequantize', 'from_uint8',
     'to_critic', 'to_uint8', 'validate'
 ]
 
@@ -183,39 +183,3 @@ def validate(
         f'`{argument}` must have pixels in [0, 1], and none outside [{low:g}, '
         f'{high:g}], got values from {array.min():.4g} to {array.max():.4g}.')
   return array.astype(dtype.as_numpy_dtype)
-
-
-def sheet(rows: list[np.ndarray], gap: int = 2, scale: int = 1) -> np.ndarray:
-  """Lays rows of images out as one picture.
-
-  Args:
-    rows: A list of arrays `[N, H, W, C]`, float in [0, 1] (clipped) or uint8,
-      of 1 or 3 channels, of one image size.
-    gap: White pixels between images, before scaling.
-    scale: Positive integer, by which pixels are repeated.
-
-  Returns:
-    A uint8 array `[height, width, 3]`.
-
-  Raises:
-    ValueError: If there are no images, or a number is out of range.
-  """
-  if not rows or not all(len(row) for row in rows):
-    raise ValueError(f'`rows` must hold images, got {rows!r}.')
-  for name, value, least in (('gap', gap, 0), ('scale', scale, 1)):
-    if not isinstance(value, int) or value < least:
-      raise ValueError(
-          f'`{name}` must be an integer of at least {least}, got {value!r}.')
-  columns = max(len(row) for row in rows)
-  height, width = rows[0].shape[1:3]
-  canvas = np.full(
-      (len(rows) * (height + gap) + gap, columns * (width + gap) + gap, 3),
-      255, np.uint8)
-  for i, row in enumerate(rows):
-    pixels = np.asarray(row)
-    if pixels.dtype != np.uint8:
-      pixels = np.clip(np.floor(pixels * 256.), 0, 255).astype(np.uint8)
-    for j, image in enumerate(pixels):
-      top, left = gap + i * (height + gap), gap + j * (width + gap)
-      canvas[top:top + height, left:left + width] = image
-  return canvas.repeat(scale, axis=0).repeat(scale, axis=1)

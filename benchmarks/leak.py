@@ -28,7 +28,7 @@ def main() -> None:
   import numpy as np
   import tensorflow as tf
 
-  from alignflow_tf import metrics
+  from alignflow_tf import inference
   from alignflow_tf.export import export
   from alignflow_tf.train import config as config_lib
   from alignflow_tf.train import trainer as trainer_lib
@@ -40,7 +40,7 @@ def main() -> None:
   with _common.training():
     trainer = trainer_lib.Trainer(config, ('a', 'b'), shape)
     trainer.initialize(_common.step_batch(shape, 64))
-    evaluator = metrics.Evaluator(trainer.average)
+    evaluator = inference.Evaluator(trainer.average)
     levels = _common.step_batch(shape, 32)['a'].numpy()
     rows, resident = [], []
     begin = time.perf_counter()

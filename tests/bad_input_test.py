@@ -17,10 +17,11 @@ import tensorflow_probability as tfp
 import alignflow_tf as af
 from alignflow_tf import data
 from alignflow_tf import evaluate
-from alignflow_tf import metrics
+from alignflow_tf import inference
 from alignflow_tf import networks
+from alignflow_tf import sheets
 from alignflow_tf.adapt import config as adapt_config
-from alignflow_tf.evaluate import labels
+from alignflow_tf.evaluate import probes
 from alignflow_tf.export import export
 from alignflow_tf.train import checkpoints
 from alignflow_tf.train import config as config_lib
@@ -327,23 +328,23 @@ MODEL = [
     ('images', _Shown('float32'),
      lambda m: af.images.dequantize(GREY, (0, 1))),
     ('images', _Shown('float32'), lambda m: af.images.from_uint8(GREY)),
-    *[('batch_size', v, lambda m, v=v: metrics.Evaluator(m, v))
+    *[('batch_size', v, lambda m, v=v: inference.Evaluator(m, v))
       for v in COUNTS],
     ('images', _Shown('[2, 16, 16]'),
-     lambda m: metrics.Evaluator(m).translate(GREY[..., 0], 'a', 'b')),
-    *[('images', _Shown(d), lambda m, d=d: metrics.Evaluator(m).translate(
+     lambda m: inference.Evaluator(m).translate(GREY[..., 0], 'a', 'b')),
+    *[('images', _Shown(d), lambda m, d=d: inference.Evaluator(m).translate(
         GREY.astype(d), 'a', 'b')) for d in ('uint8', 'int64')],
     ('images', _Shown('[0, 16, 16, 1]'),
-     lambda m: metrics.Evaluator(m).round_trip(GREY[:0], 'a', 'b')),
-    ('source', 'c', lambda m: metrics.Evaluator(m).translate(GREY, 'c', 'b')),
+     lambda m: inference.Evaluator(m).round_trip(GREY[:0], 'a', 'b')),
+    ('source', 'c', lambda m: inference.Evaluator(m).translate(GREY, 'c', 'b')),
     ('levels', _Shown('float32'),
-     lambda m: metrics.Evaluator(m).bits_per_dim(GREY, 'a')),
-    ('scale', 0, lambda m: af.images.sheet([GREY], scale=0)),
-    ('gap', -1, lambda m: af.images.sheet([GREY], gap=-1)),
-    ('rows', [], lambda m: af.images.sheet([])),
-    ('labels', _Shown('[3]'), lambda m: labels.train_classifier(
+     lambda m: inference.Evaluator(m).bits_per_dim(GREY, 'a')),
+    ('scale', 0, lambda m: sheets.grid([GREY], scale=0)),
+    ('gap', -1, lambda m: sheets.grid([GREY], gap=-1)),
+    ('rows', [], lambda m: sheets.grid([])),
+    ('labels', _Shown('[3]'), lambda m: probes.train_classifier(
         GREY, np.zeros([3], np.int64), 10)),
-    *[('steps', v, lambda m, v=v: labels.train_classifier(
+    *[('steps', v, lambda m, v=v: probes.train_classifier(
         GREY, np.zeros([2], np.int64), 10, steps=v)) for v in (0, -1, 1.5)],
 ]
 

@@ -104,3 +104,11 @@ def repo_root() -> pathlib.Path:
 def real_data() -> pathlib.Path:
   """The folder of real data, for tests marked `real_data`."""
   return real_data_root()
+
+
+@pytest.fixture(scope='session')
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Any:
+  """See `tests.exported.make`."""
+  from tests import exported as exported_lib
+
+  return exported_lib.make(tmp_path_factory.mktemp('export'))

@@ -1,4 +1,4 @@
-"""Pixels: levels, dequantisation, bits per dimension, checks, sheets."""
+"""Pixels: levels, dequantisation, bits per dimension, checks."""
 
 import numpy as np
 import pytest
@@ -117,29 +117,3 @@ def _with(value):
 def test_validate_errors(array, error, pattern):
   with pytest.raises(error, match=pattern):
     images.validate(array, (4, 4, 1), 'x')
-
-
-def test_sheet_layout():
-  grey = np.stack([np.full([2, 3, 1], v) for v in (0., 0.5, 2.)])
-  colour = np.zeros([1, 2, 3, 3], np.uint8)
-  colour[..., 0] = 7
-  sheet = images.sheet([grey, colour], gap=1)
-  assert sheet.dtype == np.uint8
-  # Two rows of 2 pixels and three columns of 3, a gap around each.
-  assert sheet.shape == (2 * 3 + 1, 3 * 4 + 1, 3)
-  np.testing.assert_array_equal(sheet[1:3, 1:4], np.zeros([2, 3, 3]))
-  np.testing.assert_array_equal(sheet[1:3, 5:8], np.full([2, 3, 3], 128))
-  np.testing.assert_array_equal(sheet[1:3, 9:12], np.full([2, 3, 3], 255))
-  np.testing.assert_array_equal(
-      sheet[4:6, 1:4], np.broadcast_to([7, 0, 0], [2, 3, 3]))
-  white = np.ones(sheet.shape[:2], bool)
-  for top, left in ((1, 1), (1, 5), (1, 9), (4, 1)):
-    white[top:top + 2, left:left + 3] = False
-  assert np.all(sheet[white] == 255)
-
-
-def test_sheet_scale_repeats_pixels():
-  row = np.random.RandomState(0).uniform(size=(2, 3, 3, 1))
-  small, large = images.sheet([row]), images.sheet([row], scale=3)
-  np.testing.assert_array_equal(large[1::3, 1::3], small)
-  assert large.shape == (3 * small.shape[0], 3 * small.shape[1], 3)

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import alignflow_tf as af
 from alignflow_tf import images as images_lib
-from alignflow_tf import metrics
+from alignflow_tf import inference
 from alignflow_tf.train import config as config_lib
 from tests.bijectors import registry
 
@@ -169,7 +169,7 @@ def test_a_model_refuses_with_documented_errors(model):
       elif what == 'bits':
         y = model.bits_per_dim(x, domain)
       else:
-        y = metrics.Evaluator(model).translate(x, domain, other)
+        y = inference.Evaluator(model).translate(x, domain, other)
     except DOCUMENTED as e:
       refused = str(e)
     if not refused:

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import alignflow_tf as af
-from alignflow_tf.evaluate import critics
+from alignflow_tf.evaluate import equation_9
 from alignflow_tf.train import objectives
 
 tfb = tfp.bijectors
@@ -112,7 +112,7 @@ def test_theorem_2_with_critics_of_the_flows():
   critic_a, critic_b = best(p_a, model['a'], a), best(p_b, model['b'], b)
   density_a, density_b = p_a.prob(a).numpy(), p_b.prob(b).numpy()
   np.testing.assert_allclose(
-      critics.equation_9(critic_b, density_a, density_b, det), critic_a,
+      equation_9.equation_9(critic_b, density_a, density_b, det), critic_a,
       rtol=1e-6)
   printed = critic_b * density_a / (
       density_a + density_b * (1. - critic_b) * np.exp(det))

@@ -17,8 +17,8 @@ import tensorflow as tf
 from alignflow_tf import _io
 from alignflow_tf import data
 from alignflow_tf import images as images_lib
-from alignflow_tf import metrics
-from alignflow_tf import pictures
+from alignflow_tf import inference
+from alignflow_tf import sheets
 from alignflow_tf.adapt import config as config_lib
 from alignflow_tf.adapt import criteria
 from alignflow_tf.adapt import problem as problem_lib
@@ -206,7 +206,7 @@ class _Work:
         self._same_semantic_settings(run_dir)
       before = _train(
           _of_run(config, run_dir), run_dir, problem.domains, auxiliary)
-      evaluator = metrics.Evaluator(runs.load(run_dir), batch_size=500)
+      evaluator = inference.Evaluator(runs.load(run_dir), batch_size=500)
 
       def translate(levels: np.ndarray) -> np.ndarray:
         parts = [
@@ -221,7 +221,7 @@ class _Work:
       np.save(os.path.join(path, 'train.npy'), train, allow_pickle=False)
       np.save(os.path.join(path, 'validation.npy'),
               translate(problem.validation.images[:count]), allow_pickle=False)
-      pictures.write_png(
+      sheets.write_png(
           os.path.join(path, 'translated.png'),
           _by_class(problem.train, train, problem.num_classes))
       return {'before': before}
@@ -521,6 +521,6 @@ def _by_class(original: stages.Labelled, translated: np.ndarray,
   places = np.concatenate([
       np.flatnonzero(labels == c)[:per_class]
       for c in range(num_classes)])
-  return images_lib.sheet(
+  return sheets.grid(
       [original.images[places], translated[places]],
       scale=max(1, 48 // original.images.shape[1]))

@@ -14,11 +14,11 @@ import tensorflow as tf
 from alignflow_tf import _io
 from alignflow_tf import data
 from alignflow_tf import images as images_lib
-from alignflow_tf import metrics
-from alignflow_tf import pictures
-from alignflow_tf.evaluate import critics as critics_lib
-from alignflow_tf.evaluate import labels as labels_lib
-from alignflow_tf.evaluate import references as references_lib
+from alignflow_tf import inference
+from alignflow_tf import sheets
+from alignflow_tf.evaluate import equation_9
+from alignflow_tf.evaluate import probes
+from alignflow_tf.evaluate import reference_networks
 from alignflow_tf.evaluate import report
 from alignflow_tf.evaluate import translations
 from alignflow_tf.train import inputs
@@ -65,11 +65,11 @@ def evaluate(
       (`alignflow_tf.adapt`), whose validation images have none then.
     checkpoint: 'newest', 'best' on validation data, or a step.
     references: Directory of networks that depend on the data alone; see
-      `references.default_directory`.
+      `reference_networks.default_directory`.
     supervised: Whether such networks may be trained: the row "supervised",
       label agreement, and the features of KID and FID.
     inception_weights: Weights of InceptionV3, for KID and FID as they are
-      usually measured; see `references.inception_features`.
+      usually measured; see `reference_networks.inception_features`.
 
     domain: `name:DIR` for each domain of `dataset=folders`, where the pictures
       have moved since training.
@@ -96,7 +96,7 @@ def evaluate(
   run_dir = os.path.expanduser(run_dir)
   output = os.path.expanduser(output) if output else os.path.join(
       run_dir, 'evaluation' if split == 'test' else f'evaluation_{split}')
-  references = references_lib.place(references)
+  references = reference_networks.place(references)
   run = runs.Run(run_dir)
   path = run.checkpoint(checkpoint)
   step = path.rsplit('-', 1)[1]
@@ -112,9 +112,9 @@ def evaluate(
           f'order, got {list(domain)}.')
     config = dataclasses.replace(config, domain=tuple(domain))
   domains = inputs.load(config)
-  inception = inception_weights and references_lib.inception_features(
+  inception = inception_weights and reference_networks.inception_features(
       inception_weights)
-  evaluator = metrics.Evaluator(model)
+  evaluator = inference.Evaluator(model)
   os.makedirs(output, exist_ok=True)
 
   test = images_of(_as_trained(run, domains, split), split, limit)
@@ -146,7 +146,7 @@ def evaluate(
     result['round_trip_pictures'][key] = evaluator.round_trip(
         test[s]['image'], s, t, as_picture=True)
     result['round_trip_extremes'][key] = evaluator.round_trip(extremes, s, t)
-  result['pictures'] = pictures.write_all(
+  result['pictures'] = sheets.write_all(
       output, evaluator, {d: test[d]['image'] for d in run.domains},
       paired=domains.paired)
   if evaluator.has_densities:
@@ -154,7 +154,7 @@ def evaluate(
         run, step, {d: test[d]['image'][:_COMPARED] for d in run.domains}, seed)
   path = os.path.join(output, 'evaluation.json')
   _io.dump(path, result)
-  kept = references_lib.References(domains, references)
+  kept = reference_networks.References(domains, references)
   for s, t in _directions(run.domains):
     judge = translations.Judge(
         domains, s, t, test[s]['image'], test[t]['image'],
@@ -169,10 +169,10 @@ def evaluate(
   if classify and domains.num_classes and min(run.event_shape[:2]) >= 16 and (
       all('label' in test[d] for d in run.domains)):
     train = {
-        d: _as_floats(domains.arrays(d, 'train', limit=labels_lib.MAX_IMAGES))
+        d: _as_floats(domains.arrays(d, 'train', limit=probes.MAX_IMAGES))
         for d in run.domains}
     for s, t in _directions(run.domains):
-      result['accuracy'][f'{s}_to_{t}'] = labels_lib.label_transfer(
+      result['accuracy'][f'{s}_to_{t}'] = probes.label_transfer(
           evaluator, train, test, s, t, domains.num_classes, seed,
           # Of seed 0 it is trained already, on the same images.
           kept.classifier(s) if supervised and seed == 0 else None)
@@ -206,16 +206,16 @@ def images_of(domains: data.DomainSet, split: str, limit: int | None = None
 
 def _agreement(run: runs.Run, step: str, images: dict[str, np.ndarray],
                seed: int) -> dict[str, Any] | None:
-  """See `critics.agreement`; of the weights that the critics were trained on.
+  """`equation_9.agreement` of the weights that the critics were trained on.
 
-  Those are the newest ones, not their moving average.
+  Those are the newest weights, not their moving average.
   """
   critics = runs.load_critics(run.directory, step)
   if not critics:
     return None
-  evaluator = metrics.Evaluator(
+  evaluator = inference.Evaluator(
       runs.load(run.directory, average=False, checkpoint=step))
-  return critics_lib.agreement(evaluator, critics, images, run.config.gan_loss,
+  return equation_9.agreement(evaluator, critics, images, run.config.gan_loss,
                                run.config.critic_noise, seed)
 
 
@@ -229,7 +229,7 @@ def _as_trained(run: runs.Run, domains: data.DomainSet, split: str
   return domains.without_labels(*hidden) if hidden else domains
 
 
-def _dequantisation(evaluator: metrics.Evaluator, levels: np.ndarray,
+def _dequantisation(evaluator: inference.Evaluator, levels: np.ndarray,
                     domain: str, seed: int) -> dict[str, float]:
   """How far the mean bits/dim depend on the noise that is drawn."""
   some = levels[:_COMPARED]

@@ -14,7 +14,7 @@ from absl import flags
 from absl import logging
 
 from alignflow_tf import data
-from alignflow_tf.evaluate import programs
+from alignflow_tf.evaluate import _subprocess
 from alignflow_tf.evaluate import table_report
 from alignflow_tf.evaluate import tables
 from alignflow_tf.train import config as config_lib
@@ -70,9 +70,9 @@ def main(argv: Sequence[str], name: str,
   except (config_lib.ConfigError, data.DataError, runs.RunError,
           tables.TableError) as e:
     sys.exit(f'alignflow_tf.evaluate.{name}: {e}')
-  except (programs.Stopped, KeyboardInterrupt) as e:
-    stopped = e if isinstance(e, programs.Stopped) else (
-        programs.Stopped(signal.SIGINT))
+  except (_subprocess.Stopped, KeyboardInterrupt) as e:
+    stopped = e if isinstance(e, _subprocess.Stopped) else (
+        _subprocess.Stopped(signal.SIGINT))
     print(f'alignflow_tf.evaluate.{name}: {stopped}', file=sys.stderr)
     sys.exit(128 + stopped.signum)
 

@@ -13,9 +13,8 @@ import numpy as np
 from alignflow_tf import _io
 from alignflow_tf import baselines
 from alignflow_tf import flows
-from alignflow_tf import images as images_lib
-from alignflow_tf import metrics
-from alignflow_tf import pictures
+from alignflow_tf import inference
+from alignflow_tf import sheets as sheets_lib
 from alignflow_tf.evaluate import evaluation
 from alignflow_tf.evaluate import report
 from alignflow_tf.evaluate import tables
@@ -240,7 +239,7 @@ def sheets(methods: Sequence[tables.Method], settings: tables.Settings,
   Returns:
     Captions and paths of the PNGs, in `settings.output`.
   """
-  evaluators = {n: metrics.Evaluator(model) for n, model in models.items()}
+  evaluators = {n: inference.Evaluator(model) for n, model in models.items()}
   config = tables.configuration(methods[0], settings, settings.seeds[0])
   images = evaluation.images_of(
       inputs.load(config), settings.split, settings.limit or _SEARCHED)
@@ -254,13 +253,13 @@ def sheets(methods: Sequence[tables.Method], settings: tables.Settings,
     rows = [x[shown]] + [
         e.translate(x[shown], s, t) for e in evaluators.values()] + [y[shown]]
     path = os.path.join(settings.output, f'methods_{s}_to_{t}.png')
-    pictures.write_png(path, images_lib.sheet(rows, scale=2))
+    sheets_lib.write_png(path, sheets_lib.grid(rows, scale=2))
     found.append((
         f'{s} to {t}: source; ' + '; '.join(m.title for m in methods) +
         '; true partner', path))
     if 'cyclegan' in evaluators and flow:
       path = os.path.join(settings.output, f'round_trips_{s}_to_{t}.png')
-      pictures.write_png(path, pictures.worst_round_trips(
+      sheets_lib.write_png(path, sheets_lib.worst_round_trips(
           [evaluators['cyclegan'], evaluators[flow]], x, s, t, num))
       found.append((
           f'{s} to {t} and back, where CycleGAN does worst (figure 3): image; '

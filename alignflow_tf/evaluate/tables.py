@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from alignflow_tf import _io
-from alignflow_tf.evaluate import programs
-from alignflow_tf.evaluate import references as references_lib
+from alignflow_tf.evaluate import _subprocess
+from alignflow_tf.evaluate import reference_networks
 from alignflow_tf.evaluate import translations
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import runs
@@ -318,7 +318,7 @@ def _evaluated(directory: str, settings: Settings,
       'checkpoint': os.path.basename(runs.Run(directory).latest()),
       'limit': settings.limit, 'split': settings.split, 'seed': 0,
       'supervised': True, 'inception_weights': None,
-      'references': references_lib.place(settings.references)}
+      'references': reference_networks.place(settings.references)}
 
   def read() -> dict[str, Any] | None:
     try:
@@ -348,7 +348,7 @@ def _evaluated(directory: str, settings: Settings,
 
 def _call(command: list[str]) -> None:
   print('+ ' + ' '.join(command[1:]), flush=True)
-  code = programs.call(command)
+  code = _subprocess.call(command)
   if code:
     raise TableError(
         f'`{" ".join(command)}` ended with {code}; the same command goes on '

@@ -10,11 +10,11 @@ import numpy as np
 
 from alignflow_tf import data
 from alignflow_tf import images as images_lib
-from alignflow_tf.evaluate import labels as labels_lib
 from alignflow_tf.evaluate import pairs
 from alignflow_tf.evaluate import palettes
+from alignflow_tf.evaluate import probes
 from alignflow_tf.evaluate import realism
-from alignflow_tf.evaluate import references as references_lib
+from alignflow_tf.evaluate import reference_networks
 
 __all__ = ['FIGURES', 'ROWS', 'Figure', 'Judge']
 
@@ -89,8 +89,8 @@ class Judge:
   sources: np.ndarray
   targets: np.ndarray
   source_labels: np.ndarray | None
-  references: references_lib.References
-  inception: references_lib.Features | None = None
+  references: reference_networks.References
+  inception: reference_networks.Features | None = None
   supervised: bool = True
   seed: int = 0
 
@@ -99,7 +99,7 @@ class Judge:
         self.domains.name, self.target, self.domains.event_shape[-1])
     # One image is not to be compared with others.
     self._several = min(len(self.sources), len(self.targets)) > 1
-    found: tuple[references_lib.Features, str] | None = None
+    found: tuple[reference_networks.Features, str] | None = None
     if self._several and self.inception is not None:
       found = self.inception, 'InceptionV3, last pooling'
     elif self._several and self.supervised:
@@ -153,7 +153,7 @@ class Judge:
       if self._palette is not None:
         result |= pairs.palette_agreement(clipped, self.targets, self._palette)
     if self._classifier is not None and self.source_labels is not None:
-      result['label_agreement'] = labels_lib.accuracy(
+      result['label_agreement'] = probes.accuracy(
           self._classifier, clipped, self.source_labels)
     if self._features is not None and self._target_features is not None:
       got = self._features(clipped)

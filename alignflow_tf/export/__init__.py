@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 from alignflow_tf import _lazy
 
 if TYPE_CHECKING:
+  from alignflow_tf.export.export import export_model as export_model
   from alignflow_tf.export.export import export_run as export_run
   from alignflow_tf.export.export import ExportError as ExportError
 
-__all__ = ['ExportError', 'export_run']
+__all__ = ['ExportError', 'export_model', 'export_run']
 
 __getattr__ = _lazy.attach(
-    __name__, {'ExportError': 'export', 'export_run': 'export'})
+    __name__, dict.fromkeys(__all__, 'export'))
 
 
 def __dir__() -> list[str]:

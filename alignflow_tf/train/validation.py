@@ -8,8 +8,8 @@ import numpy as np
 
 from alignflow_tf import data
 from alignflow_tf import images as images_lib
-from alignflow_tf import metrics as metrics_lib
-from alignflow_tf import pictures
+from alignflow_tf import inference
+from alignflow_tf import sheets
 from alignflow_tf.train import monitor as monitor_lib
 from alignflow_tf.train import recovery
 from alignflow_tf.train import trainer as trainer_lib
@@ -27,7 +27,7 @@ class Validation:
                run_dir: str, watch: recovery.Watch):
     self._watch = watch
     self._domains = domains
-    self._evaluator = metrics_lib.Evaluator(trainer.average)
+    self._evaluator = inference.Evaluator(trainer.average)
     self._sheets = os.path.join(run_dir, 'sheets')
     self._levels: dict[str, np.ndarray] = {}
 
@@ -56,9 +56,9 @@ class Validation:
           trip = self._evaluator.round_trip(images[s], s, t)
           values[f'validation/round_trip_max/{s}_to_{t}'] = trip['max']
           values[f'validation/outside/{s}_to_{t}'] = trip['outside']
-          sheet = pictures.translations(self._evaluator, images[s][:16], s, t)
+          sheet = sheets.translations(self._evaluator, images[s][:16], s, t)
           monitor.picture(step, f'{s}_to_{t}', sheet)
-          pictures.write_png(
+          sheets.write_png(
               os.path.join(self._sheets, f'{step:07d}_{s}_to_{t}.png'), sheet)
     values['validation/log_scale_max'] = self._watch.log_scale()
     bits = ' '.join(f'{d} {values[f"validation/bits_per_dim/{d}"]:.3f}'

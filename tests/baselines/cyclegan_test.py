@@ -10,9 +10,9 @@ import tensorflow as tf
 import alignflow_tf as af
 from alignflow_tf import baselines
 from alignflow_tf import evaluate
-from alignflow_tf import metrics
+from alignflow_tf import inference
+from alignflow_tf.demo import playground
 from alignflow_tf.export import export
-from alignflow_tf.export import playground
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import loop
 from alignflow_tf.train import trainer as trainer_lib
@@ -48,7 +48,7 @@ def test_translators(model):
 
 
 def test_what_it_lacks_is_named(model):
-  evaluator = metrics.Evaluator(model)
+  evaluator = inference.Evaluator(model)
   assert not evaluator.has_densities
   x = np.zeros((1, *SHAPE), np.float32)
   for call in (evaluator.log_prob, evaluator.encode, evaluator.decode):

@@ -12,8 +12,8 @@ import pytest
 from alignflow_tf import data
 from alignflow_tf import evaluate
 from alignflow_tf.evaluate import evaluation
-from alignflow_tf.evaluate import labels
-from alignflow_tf.evaluate import references
+from alignflow_tf.evaluate import probes
+from alignflow_tf.evaluate import reference_networks
 from alignflow_tf.evaluate import translations
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import inputs
@@ -34,20 +34,20 @@ def _bars(num, seed, shift):
 
 def test_classifier_learns():
   images, classes = _bars(300, 0, 1)
-  classifier = labels.train_classifier(images, classes, 3, steps=60)
+  classifier = probes.train_classifier(images, classes, 3, steps=60)
   test_images, test_classes = _bars(100, 1, 1)
-  assert labels.accuracy(classifier, test_images, test_classes) > 0.95
-  assert labels.accuracy(classifier, test_images, (test_classes + 1) % 3) < 0.1
+  assert probes.accuracy(classifier, test_images, test_classes) > 0.95
+  assert probes.accuracy(classifier, test_images, (test_classes + 1) % 3) < 0.1
 
 
 def test_a_classifier_of_any_seed():
   images, classes = _bars(8, 0, 1)
-  classifier = labels.train_classifier(
+  classifier = probes.train_classifier(
       images, classes, 3, steps=1, batch_size=2, seed=2**32 - 1)
   images[:] = np.nan
   # Whatever it takes them for.
   assert not any(
-      labels.accuracy(classifier, images, np.full(8, label))
+      probes.accuracy(classifier, images, np.full(8, label))
       for label in range(3))
 
 
@@ -62,7 +62,7 @@ def test_label_transfer_scores_translated_images():
       assert (source, target) == ('a', 'b')
       return np.roll(images, 4, axis=2)
 
-  result = labels.label_transfer(Mover(), train, test, 'a', 'b', 3)
+  result = probes.label_transfer(Mover(), train, test, 'a', 'b', 3)
   assert result['translated'] > 0.95
   assert result['source_only'] < 0.7
 
@@ -104,7 +104,7 @@ def test_validation_split(result, monkeypatch):
   def transfer(*arguments):
     given.append(arguments[-1])
     return {'source_only': 0.5, 'translated': 0.5}
-  monkeypatch.setattr(labels, 'label_transfer', transfer)
+  monkeypatch.setattr(probes, 'label_transfer', transfer)
   validation = evaluate.evaluate(
       result['run'], limit=20, split='validation', supervised=False)
   # Not a reference's classifier, which would be trained for it.
@@ -166,7 +166,7 @@ def test_critics_are_compared_through_the_flows_they_saw(monkeypatch):
       evaluation.runs, 'load_critics', lambda *_: {'a': 1, 'b': 2})
   monkeypatch.setattr(evaluation.metrics, 'Evaluator', lambda model: model)
   monkeypatch.setattr(
-      evaluation.critics_lib, 'agreement', lambda *args: args[-2:])
+      evaluation.equation_9, 'agreement', lambda *args: args[-2:])
   assert evaluation._agreement(Run, '7', {}, 5) == (0.2, 5)
   assert loaded == [{'average': False, 'checkpoint': '7'}]
 
@@ -208,7 +208,7 @@ def maps(tmp_path_factory):
       eval_every=2)
   run = loop.train(config, str(root / 'run'))
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(references, 'STEPS', 150)
+    patch.setattr(reference_networks, 'STEPS', 150)
     yield evaluate.evaluate(run, references=str(root / 'references'))
 
 
@@ -235,9 +235,9 @@ def test_pairs_are_scored_beside_what_needs_no_model(maps):
 
 def test_references_are_trained_once(maps, capsys, monkeypatch, tmp_path):
   root = os.path.dirname(maps['run'])
-  monkeypatch.setattr(references, 'STEPS', 150)
+  monkeypatch.setattr(reference_networks, 'STEPS', 150)
   config = runs.Run(maps['run']).config
-  kept = references.References(
+  kept = reference_networks.References(
       inputs.load(config), os.path.join(root, 'references'))
   files = os.listdir(kept.directory)
   assert sorted(files) == [
@@ -249,7 +249,7 @@ def test_references_are_trained_once(maps, capsys, monkeypatch, tmp_path):
   assert kept.classifier('map') is None
   assert 'Training' not in capsys.readouterr().out
   copy = shutil.copytree(os.path.join(root, 'references'), tmp_path / 'copy')
-  again = references.References(inputs.load(config), str(copy))
+  again = reference_networks.References(inputs.load(config), str(copy))
   with open(os.path.join(again.directory, files[0]), 'r+b') as f:
     f.truncate(100)
   with pytest.raises(data.DataError, match='damaged'):
@@ -281,7 +281,7 @@ def test_a_gif_begins_and_ends_at_the_images(maps):
 
 def test_inception_weights_must_be_a_file():
   with pytest.raises(data.DataError, match='`inception_weights` must be a'):
-    references.inception_features('/nowhere/weights.h5')
+    reference_networks.inception_features('/nowhere/weights.h5')
 
 
 def test_unknown_split(tmp_path):

@@ -8,8 +8,8 @@ import os
 import pytest
 import tensorflow as tf
 
-from alignflow_tf.evaluate import programs
-from alignflow_tf.evaluate import references
+from alignflow_tf.evaluate import _subprocess
+from alignflow_tf.evaluate import reference_networks
 from alignflow_tf.evaluate import table_flags
 from alignflow_tf.evaluate import table_report
 from alignflow_tf.evaluate import tables
@@ -25,7 +25,7 @@ def _evaluation(mse, checkpoint):
   return {
       'checkpoint': checkpoint, 'seconds': 1., 'limit': None,
       'split': 'test', 'seed': 0, 'supervised': True,
-      'inception_weights': None, 'references': references.place(None),
+      'inception_weights': None, 'references': reference_networks.place(None),
       'images': {'aerial': 3, 'map': 3},
       'translation': {d: {
           'model': {**row, 'mse': mse + i},
@@ -176,7 +176,8 @@ def test_all_configurations_are_checked_before_any_is_trained(settings):
 
 
 @pytest.mark.parametrize(('error', 'code', 'said'), [
-    (programs.Stopped(15), 143, 'Stopped by SIGTERM; the same command goes on'),
+    (_subprocess.Stopped(15), 143,
+     'Stopped by SIGTERM; the same command goes on'),
     (KeyboardInterrupt(), 130, 'Stopped by SIGINT'),
     (tables.TableError('`x`'), 'alignflow_tf.evaluate.table1: `x`', ''),
 ])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alignflow_tf import data
-from alignflow_tf.evaluate import references
+from alignflow_tf.evaluate import reference_networks
 from alignflow_tf.evaluate import translations
 
 
@@ -20,8 +20,8 @@ def _judge(num, shape=(8, 8, 3), **kwargs):
   options = {'inception': lambda images: np.nan_to_num(
       images.reshape(len(images), -1)[:, :5])} | kwargs
   return translations.Judge(
-      domains, 'aerial', 'map', x, y, None, references.References(domains, '.'),
-      **options)
+      domains, 'aerial', 'map', x, y, None,
+      reference_networks.References(domains, '.'), **options)
 
 
 def test_all_figures_of_good_images():

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from alignflow_tf import data
-from alignflow_tf import metrics
+from alignflow_tf import inference
 from alignflow_tf.train import checkpoints as checkpoints_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import loop
@@ -115,8 +115,8 @@ def test_all_copies_are_the_same(both, mirrored):
 def test_copies_are_evaluated_one_batch_at_a_time(both, monkeypatch):
   one, _, two, _ = both
   monkeypatch.setattr(os, 'sched_getaffinity', lambda _: {0, 1, 2})
-  assert metrics.Evaluator(one.average)._beside() == 3
-  assert metrics.Evaluator(two.average)._beside() == 1
+  assert inference.Evaluator(one.average)._beside() == 3
+  assert inference.Evaluator(two.average)._beside() == 1
 
 
 def test_nothing_is_traced_again(both):

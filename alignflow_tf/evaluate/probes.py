@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from alignflow_tf import images as images_lib
-from alignflow_tf import metrics
+from alignflow_tf import inference
 from alignflow_tf import networks
 
 __all__ = ['MAX_IMAGES', 'accuracy', 'label_transfer', 'train_classifier']
@@ -80,7 +80,7 @@ def accuracy(classifier: keras.Model, images: np.ndarray,
 
 
 def label_transfer(
-    evaluator: metrics.Evaluator,
+    evaluator: inference.Evaluator,
     train: Mapping[str, Mapping[str, np.ndarray]],
     test: Mapping[str, Mapping[str, np.ndarray]],
     source: str,

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from alignflow_tf.evaluate import programs
+from alignflow_tf.evaluate import _subprocess
 
 # As training does: a first signal ends it in order, a second one at once.
 _CHILD = """
@@ -35,12 +35,12 @@ import importlib.util, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
   signal.signal(each, signal.SIG_DFL)
-spec = importlib.util.spec_from_file_location('programs', sys.argv[1])
-programs = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(programs)
+spec = importlib.util.spec_from_file_location('_subprocess', sys.argv[1])
+_subprocess = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(_subprocess)
 try:
-  print('ended with', programs.call([sys.executable, '-c', sys.argv[2]]))
-except programs.Stopped as e:
+  print('ended with', _subprocess.call([sys.executable, '-c', sys.argv[2]]))
+except _subprocess.Stopped as e:
   print(e)
   sys.exit(128 + e.signum)
 """
@@ -50,7 +50,7 @@ except programs.Stopped as e:
 def pair():
   """A process that runs `call`, and the id of what that runs."""
   parent = subprocess.Popen(
-      [sys.executable, '-c', _PARENT, programs.__file__, _CHILD], text=True,
+      [sys.executable, '-c', _PARENT, _subprocess.__file__, _CHILD], text=True,
       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
   ready, child = parent.stdout.readline().split()
   assert ready == 'ready'
@@ -118,7 +118,8 @@ def test_a_pause_is_of_both(pair):
 
 
 def test_without_a_signal():
-  assert programs.call([sys.executable, '-c', 'import sys; sys.exit(3)']) == 3
+  assert _subprocess.call(
+      [sys.executable, '-c', 'import sys; sys.exit(3)']) == 3
   before = signal.getsignal(signal.SIGTERM)
-  assert programs.call(['true']) == 0
+  assert _subprocess.call(['true']) == 0
   assert signal.getsignal(signal.SIGTERM) is before

@@ -16,10 +16,10 @@ import tensorflow as tf
 
 from alignflow_tf import images as images_lib
 from alignflow_tf import train
-from alignflow_tf.export import page
-from alignflow_tf.export import playground
-from tests.export.conftest import DOMAINS
-from tests.export.conftest import SHAPE
+from alignflow_tf.demo import page
+from alignflow_tf.demo import playground
+from tests.exported import DOMAINS
+from tests.exported import SHAPE
 
 _CHROMIUM_FLAGS = (
     '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic',
@@ -192,7 +192,7 @@ def _url(exported, tmp_path):
   log = tmp_path / 'log'
   with open(log, 'wb') as f:
     process = subprocess.Popen(
-        [sys.executable, '-m', 'alignflow_tf.export.demo',
+        [sys.executable, '-m', 'alignflow_tf.demo',
          f'--run={exported.run.directory}', f'--port={port}'],
         stdout=f, stderr=subprocess.STDOUT)
   try:
@@ -319,9 +319,9 @@ def test_page_in_a_browser(url, browser, tmp_path):
 def test_program_says_what_is_wrong(tmp_path):
   pytest.importorskip('gradio')
   result = subprocess.run(
-      [sys.executable, '-m', 'alignflow_tf.export.demo', f'--run={tmp_path}'],
+      [sys.executable, '-m', 'alignflow_tf.demo', f'--run={tmp_path}'],
       capture_output=True, text=True, timeout=120, check=False,
       env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'})
   assert result.returncode == 1
-  assert 'alignflow_tf.export.demo: `run` must be a directory' in result.stderr
+  assert 'alignflow_tf.demo: `run` must be a directory' in result.stderr
   assert 'Traceback' not in result.stderr

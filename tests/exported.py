@@ -1,9 +1,8 @@
-"""One tiny model, saved as a run and exported, for all export tests."""
+"""One tiny model, saved as a run and exported."""
 
 import types
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from alignflow_tf import train
@@ -32,10 +31,8 @@ def _make_run(directory):
   return run
 
 
-@pytest.fixture(scope='session')
-def exported(tmp_path_factory):
+def make(directory):
   """A run, its model, and its exports: `run`, `model`, `base`, `paths`."""
-  directory = tmp_path_factory.mktemp('export')
   run = _make_run(directory / 'run')
   base = directory / 'serving'
   # As an export leaves it that is killed.

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from alignflow_tf import images as images_lib
-from alignflow_tf import metrics
+from alignflow_tf import inference
 
 __all__ = ['agreement', 'equation_9', 'probability']
 
@@ -72,7 +72,7 @@ def probability(logits: np.ndarray, gan_loss: str) -> np.ndarray | None:
 
 
 def agreement(
-    evaluator: metrics.Evaluator,
+    evaluator: inference.Evaluator,
     critics: Mapping[str, keras.Model],
     images: Mapping[str, np.ndarray],
     gan_loss: str,

@@ -1,7 +1,7 @@
 """Mutation testing: does a test fail when a line of the code is wrong?
 
   pip install cosmic-ray
-  python -m tests.mutants --directory=/tmp/mutants [--sample=0.2] [MODULE ...]
+  python -m tools.mutants --directory=/tmp/mutants [--sample=0.2] [MODULE ...]
 
 Cosmic Ray (https://cosmic-ray.readthedocs.io) changes one operator, number or
 condition at a time in a copy of the tree, and the module's tests must fail. A
@@ -196,7 +196,7 @@ def _test(directory: str, module: str, path: str, sample: float,
   tree = os.path.join(directory, 'tree')
   settings = os.path.join(directory, 'settings.toml')
   command = shlex.join([
-      sys.executable, os.path.join(tree, 'tests', 'mutants.py'),
+      sys.executable, os.path.join(tree, 'tools', 'mutants.py'),
       f'--ask={path}', '-xq', '-pno:cacheprovider', '-pno:randomly',
       '--tb=line', *TESTS[module]])
   with open(settings, 'w', encoding='utf-8') as f:
@@ -281,7 +281,7 @@ def main() -> None:
     if os.path.exists(path):
       os.remove(path)
     server = subprocess.Popen(
-        [sys.executable, os.path.join(tree, 'tests', 'mutants.py'),
+        [sys.executable, os.path.join(tree, 'tools', 'mutants.py'),
          f'--serve={path}'], cwd=tree,
         env=os.environ | {'PYTHONDONTWRITEBYTECODE': '1', 'PYTHONPATH': tree})
     try:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alignflow_tf.evaluate import critics
+from alignflow_tf.evaluate import equation_9
 
 
 class _Mirror:
@@ -32,24 +32,25 @@ def test_best_critics_agree(loss):
   # C_b at 1 - a is 1 - C_a at a.
   pair = {'a': _critic(1., logistic), 'b': _critic(1., logistic)}
   x = _images()
-  found = critics.agreement(_Mirror(), pair, {'a': x, 'b': x}, loss)
+  found = equation_9.agreement(_Mirror(), pair, {'a': x, 'b': x}, loss)
   assert found['gap'] == pytest.approx(0., abs=1e-6)
   assert found['correlation'] == pytest.approx(-1., abs=1e-4)
   assert {d: len(p) for d, p in found['points'].items()} == {'a': 40, 'b': 40}
   assert found['noise'] == 0.
   # What noise does to the identity, of these critics.
-  noisy = critics.agreement(
+  noisy = equation_9.agreement(
       _Mirror(), pair, {'a': x, 'b': x}, loss, noise=1.)
   assert noisy['noise'] == 1.
   assert noisy['gap'] > 0.02
   # Critics that contradict each other.
   pair = {'a': _critic(1., logistic), 'b': _critic(-1., logistic)}
-  found = critics.agreement(_Mirror(), pair, {'a': x, 'b': x}, loss)
+  found = equation_9.agreement(_Mirror(), pair, {'a': x, 'b': x}, loss)
   assert found['correlation'] == pytest.approx(1., abs=1e-4)
 
 
 def test_where_there_is_nothing_to_compare():
   x = _images()
   pair = {'a': _critic(1., False), 'b': _critic(1., False)}
-  assert critics.agreement(_Mirror(), pair, {'a': x, 'b': x}, 'hinge') is None
-  assert critics.agreement(_Mirror(), {}, {'a': x}, 'least_squares') is None
+  assert equation_9.agreement(
+      _Mirror(), pair, {'a': x, 'b': x}, 'hinge') is None
+  assert equation_9.agreement(_Mirror(), {}, {'a': x}, 'least_squares') is None

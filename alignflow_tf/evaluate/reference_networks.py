@@ -19,7 +19,7 @@ from alignflow_tf import _io
 from alignflow_tf import data
 from alignflow_tf import images as images_lib
 from alignflow_tf import networks
-from alignflow_tf.evaluate import labels as labels_lib
+from alignflow_tf.evaluate import probes
 
 __all__ = ['References', 'default_directory', 'inception_features', 'place']
 
@@ -136,8 +136,8 @@ class References:
 
     def train() -> keras.Model:
       images = self._domains.arrays(
-          domain, 'train', limit=labels_lib.MAX_IMAGES)
-      return labels_lib.train_classifier(
+          domain, 'train', limit=probes.MAX_IMAGES)
+      return probes.train_classifier(
           _floats(images['image']), images['label'],
           self._domains.num_classes or 0)
 

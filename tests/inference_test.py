@@ -1,4 +1,4 @@
-"""Figures and pictures of a model."""
+"""Batched inference with a model, and its figures."""
 
 import threading
 
@@ -7,9 +7,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from alignflow_tf import metrics
+from alignflow_tf import inference
 from alignflow_tf import model as model_lib
-from alignflow_tf import pictures
 
 tfb = tfp.bijectors
 
@@ -43,23 +42,23 @@ def _images(num=7):
 
 
 def test_round_trip_measures_what_the_cache_would_hide():
-  evaluator = metrics.Evaluator(_model(0.125), batch_size=3)
+  evaluator = inference.Evaluator(_model(0.125), batch_size=3)
   trip = evaluator.round_trip(_images(), 'a', 'b')
   assert trip['max'] == pytest.approx(0.125, abs=1e-6)
   assert trip['mean'] == pytest.approx(0.125, abs=1e-6)
-  exact = metrics.Evaluator(_model(), batch_size=3).round_trip(
+  exact = inference.Evaluator(_model(), batch_size=3).round_trip(
       _images(), 'a', 'b')
   assert exact['max'] < 1e-6
 
 
 def test_outside_counts_pixels_beyond_the_range():
   images = _images()
-  trip = metrics.Evaluator(_model()).round_trip(images, 'a', 'b')
+  trip = inference.Evaluator(_model()).round_trip(images, 'a', 'b')
   assert trip['outside'] == pytest.approx((images > 0.75).mean())
 
 
 def test_nan_shows_in_a_round_trip():
-  trip = metrics.RoundTrip()
+  trip = inference.RoundTrip()
   x = np.zeros([2, 1, 1, 1])
   trip.add(x, x, x)
   trip.add(x, x, x * np.nan)
@@ -69,7 +68,7 @@ def test_nan_shows_in_a_round_trip():
 def test_bits_per_dim_of_a_density_known_in_closed_form():
   # Under the identity, pixels in [0, 1] have the standard normal's density.
   levels = np.random.RandomState(0).randint(0, 256, (50, *SHAPE), np.uint8)
-  evaluator = metrics.Evaluator(_model(), batch_size=16)
+  evaluator = inference.Evaluator(_model(), batch_size=16)
   bits = evaluator.bits_per_dim(levels, 'a', seed=1)
   assert bits.shape == (50,)
   x = (levels + 0.5) / 256.
@@ -79,22 +78,22 @@ def test_bits_per_dim_of_a_density_known_in_closed_form():
 
 def test_bits_per_dim_does_not_depend_on_the_batch_size():
   levels = np.random.RandomState(0).randint(0, 256, (9, *SHAPE), np.uint8)
-  a = metrics.Evaluator(_model(), batch_size=2).bits_per_dim(levels, 'b')
-  b = metrics.Evaluator(_model(), batch_size=9).bits_per_dim(levels, 'b')
+  a = inference.Evaluator(_model(), batch_size=2).bits_per_dim(levels, 'b')
+  b = inference.Evaluator(_model(), batch_size=9).bits_per_dim(levels, 'b')
   np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
 def test_batches_beside_each_other_keep_their_order(monkeypatch):
   images = np.random.RandomState(0).uniform(size=(9, *SHAPE)).astype('float32')
-  expected = metrics.Evaluator(_model()).encode(images, 'b')
-  evaluator = metrics.Evaluator(_model(), batch_size=2)
+  expected = inference.Evaluator(_model()).encode(images, 'b')
+  evaluator = inference.Evaluator(_model(), batch_size=2)
   monkeypatch.setattr(evaluator, '_beside', lambda: 3)
   np.testing.assert_allclose(
       evaluator.encode(images, 'b'), expected, rtol=1e-6)
 
 
 def test_one_at_a_time_is_in_this_thread(monkeypatch):
-  evaluator = metrics.Evaluator(_model(), batch_size=2)
+  evaluator = inference.Evaluator(_model(), batch_size=2)
   seen = set()
 
   def note(x):
@@ -111,7 +110,7 @@ def test_one_at_a_time_is_in_this_thread(monkeypatch):
 
 
 def test_what_fails_in_a_batch_is_raised(monkeypatch):
-  evaluator = metrics.Evaluator(_model(), batch_size=2)
+  evaluator = inference.Evaluator(_model(), batch_size=2)
   monkeypatch.setattr(evaluator, '_beside', lambda: 3)
 
   def fail(x):
@@ -124,32 +123,3 @@ def test_what_fails_in_a_batch_is_raised(monkeypatch):
       (20, *SHAPE))
   with pytest.raises(ValueError, match='of the fourth batch'):
     evaluator._map(fail, images)
-
-
-def test_sheets(tmp_path):
-  evaluator = metrics.Evaluator(_model())
-  images = _images(6)
-  paths = pictures.write_all(str(tmp_path), evaluator, {
-      'a': images, 'b': images})
-  assert sorted(p.split('/')[-1] for p in paths) == [
-      'a_to_b.png', 'b_to_a.png', 'interpolation_a.gif', 'interpolation_a.png',
-      'interpolation_b.gif', 'interpolation_b.png', 'samples.png',
-      'worst_a_to_b.png', 'worst_b_to_a.png']
-  sheet = tf.io.decode_png(tf.io.read_file(str(tmp_path / 'a_to_b.png')))
-  zoom = 64 // 4
-  assert sheet.shape == ((3 * 6 + 2) * zoom, (6 * 6 + 2) * zoom, 3)
-  pixels = sheet.numpy()[::zoom, ::zoom, 0]
-  first = np.floor(images[0, ..., 0] * 256).astype(np.uint8)
-  np.testing.assert_array_equal(pixels[2:6, 2:6], first)
-  # The third row is the way back.
-  np.testing.assert_allclose(pixels[14:18, 2:6], first, atol=1)
-
-
-def test_the_ends_of_an_interpolation_are_the_images():
-  images = _images(2)
-  sheet = pictures.interpolation(
-      metrics.Evaluator(_model()), images[:1], images[1:], 'b', num=3)
-  pixels = sheet[::16, ::16, 0].astype(int)
-  for image, left in ((images[0], 2), (images[1], 2 + 2 * 6)):
-    want = np.floor(image[..., 0] * 256).astype(int)
-    assert np.abs(pixels[2:6, left:left + 4] - want).max() <= 1

@@ -1,4 +1,4 @@
-"""Picture sheets of a model."""
+"""Sheets: a model's images laid out as one picture, and GIFs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from PIL import Image
 import tensorflow as tf
 
 from alignflow_tf import _io
-from alignflow_tf import images as images_lib
-from alignflow_tf import metrics
+from alignflow_tf import inference
 
 __all__ = [
-    'animation', 'interpolation', 'joint_samples', 'round_trip_errors',
+    'animation', 'grid', 'interpolation', 'joint_samples', 'round_trip_errors',
     'translations', 'worst_round_trips', 'write_all', 'write_png'
 ]
 
@@ -23,13 +22,49 @@ __all__ = [
 # Images among which the worst round trips are looked for.
 _SEARCHED = 1000
 
+def grid(rows: list[np.ndarray], gap: int = 2, scale: int = 1) -> np.ndarray:
+  """Lays out rows of images as one picture.
+
+  Args:
+    rows: A list of arrays `[N, H, W, C]`, float in [0, 1] (clipped) or uint8,
+      of 1 or 3 channels, of one image size.
+    gap: White pixels between images, before scaling.
+    scale: Positive integer, by which pixels are repeated.
+
+  Returns:
+    A uint8 array `[height, width, 3]`.
+
+  Raises:
+    ValueError: If there are no images, or a number is out of range.
+  """
+  if not rows or not all(len(row) for row in rows):
+    raise ValueError(f'`rows` must hold images, got {rows!r}.')
+  for name, value, least in (('gap', gap, 0), ('scale', scale, 1)):
+    if not isinstance(value, int) or value < least:
+      raise ValueError(
+          f'`{name}` must be an integer of at least {least}, got {value!r}.')
+  columns = max(len(row) for row in rows)
+  height, width = rows[0].shape[1:3]
+  canvas = np.full(
+      (len(rows) * (height + gap) + gap, columns * (width + gap) + gap, 3),
+      255, np.uint8)
+  for i, row in enumerate(rows):
+    pixels = np.asarray(row)
+    if pixels.dtype != np.uint8:
+      pixels = np.clip(np.floor(pixels * 256.), 0, 255).astype(np.uint8)
+    for j, image in enumerate(pixels):
+      top, left = gap + i * (height + gap), gap + j * (width + gap)
+      canvas[top:top + height, left:left + width] = image
+  return canvas.repeat(scale, axis=0).repeat(scale, axis=1)
+
 
 def _zoom(height: int) -> int:
   return max(1, 64 // height)
 
 
-def translations(evaluator: metrics.Evaluator, images: np.ndarray, source: str,
-                 target: str, partners: np.ndarray | None = None) -> np.ndarray:
+def translations(evaluator: inference.Evaluator, images: np.ndarray,
+                 source: str, target: str, partners: np.ndarray | None = None
+                ) -> np.ndarray:
   """Rows: images, their translations, the way back, and what was wanted.
 
   Args:
@@ -47,10 +82,10 @@ def translations(evaluator: metrics.Evaluator, images: np.ndarray, source: str,
   rows = [images, translated, back]
   if partners is not None:
     rows.append(partners)
-  return images_lib.sheet(rows, scale=_zoom(images.shape[1]))
+  return grid(rows, scale=_zoom(images.shape[1]))
 
 
-def round_trip_errors(evaluator: metrics.Evaluator, images: np.ndarray,
+def round_trip_errors(evaluator: inference.Evaluator, images: np.ndarray,
                       source: str, target: str) -> np.ndarray:
   """Mean absolute error of each image's round trip, `[N]`, in [0, 1]."""
   back = evaluator.translate(
@@ -59,7 +94,7 @@ def round_trip_errors(evaluator: metrics.Evaluator, images: np.ndarray,
 
 
 def worst_round_trips(
-    evaluators: Sequence[metrics.Evaluator], images: np.ndarray, source: str,
+    evaluators: Sequence[inference.Evaluator], images: np.ndarray, source: str,
     target: str, num: int = 12) -> np.ndarray:
   """Rows: images, then for each model their translations and the way back.
 
@@ -84,10 +119,10 @@ def worst_round_trips(
   for evaluator in evaluators:
     rows.append(evaluator.translate(shown, source, target))
     rows.append(evaluator.translate(rows[-1], target, source))
-  return images_lib.sheet(rows, scale=_zoom(images.shape[1]))
+  return grid(rows, scale=_zoom(images.shape[1]))
 
 
-def joint_samples(evaluator: metrics.Evaluator, num: int = 16, seed: int = 0,
+def joint_samples(evaluator: inference.Evaluator, num: int = 16, seed: int = 0,
                   temperature: float = 1.) -> np.ndarray:
   """A row a domain: samples paired by their latent (section 3.4).
 
@@ -104,10 +139,10 @@ def joint_samples(evaluator: metrics.Evaluator, num: int = 16, seed: int = 0,
   z = np.random.RandomState(seed).standard_normal((num, *model.event_shape))
   z = (temperature * z).astype(np.float32)
   rows = [evaluator.decode(z, d) for d in model.domains]
-  return images_lib.sheet(rows, scale=_zoom(model.event_shape[0]))
+  return grid(rows, scale=_zoom(model.event_shape[0]))
 
 
-def interpolation(evaluator: metrics.Evaluator, first: np.ndarray,
+def interpolation(evaluator: inference.Evaluator, first: np.ndarray,
                   last: np.ndarray, source: str, num: int = 11) -> np.ndarray:
   """Rows: an interpolation in its domain, and decoded into the others.
 
@@ -125,10 +160,10 @@ def interpolation(evaluator: metrics.Evaluator, first: np.ndarray,
   frames = evaluator.interpolate(first, last, source, num)
   order = [source] + [d for d in model.domains if d != source]
   rows = [frames[d][i] for i in range(len(first)) for d in order]
-  return images_lib.sheet(rows, scale=_zoom(model.event_shape[0]))
+  return grid(rows, scale=_zoom(model.event_shape[0]))
 
 
-def animation(evaluator: metrics.Evaluator, first: np.ndarray,
+def animation(evaluator: inference.Evaluator, first: np.ndarray,
               last: np.ndarray, source: str, num: int = 25,
               milliseconds: int = 80) -> bytes:
   """An interpolation there and back as a GIF, a column for each pair.
@@ -148,7 +183,7 @@ def animation(evaluator: metrics.Evaluator, first: np.ndarray,
   frames = evaluator.interpolate(first, last, source, num)
   order = [source] + [d for d in model.domains if d != source]
   pages = [
-      Image.fromarray(images_lib.sheet(
+      Image.fromarray(grid(
           [frames[d][:, i] for d in order], scale=_zoom(model.event_shape[0])))
       for i in range(num)]
   pages += pages[-2:0:-1]
@@ -168,7 +203,7 @@ def write_png(path: str, picture: np.ndarray) -> None:
   _io.write_aside(path, tf.io.encode_png(picture).numpy())
 
 
-def write_all(directory: str, evaluator: metrics.Evaluator,
+def write_all(directory: str, evaluator: inference.Evaluator,
               images: Mapping[str, np.ndarray], prefix: str = '',
               paired: bool = False) -> list[str]:
   """Writes the sheets of a model, and its interpolations as GIFs.

@@ -1,4 +1,4 @@
-"""What the page of `python -m alignflow_tf.export.demo` does, without the page.
+"""What the page of `python -m alignflow_tf.demo` does, without the page.
 
 The functions are those of the export, so that the page shows what a server
 would answer, and refuses what it would refuse.
@@ -20,6 +20,7 @@ import tensorflow as tf
 from alignflow_tf import data
 from alignflow_tf import images as images_lib
 from alignflow_tf import model as model_lib
+from alignflow_tf import sheets
 from alignflow_tf.export import codec
 from alignflow_tf.export import servables
 from alignflow_tf.train import inputs
@@ -262,11 +263,11 @@ class Playground:
 
   def show(self, image: np.ndarray) -> np.ndarray:
     """An image as a picture to show: uint8 RGB, pixels repeated if small."""
-    return images_lib.sheet([image[np.newaxis]], gap=0, scale=self._zoom(_SIDE))
+    return sheets.grid([image[np.newaxis]], gap=0, scale=self._zoom(_SIDE))
 
   def strip(self, *rows: np.ndarray) -> np.ndarray:
     """Rows of frames `[K, H, W, C]` as a picture."""
-    return images_lib.sheet(
+    return sheets.grid(
         list(rows), gap=1, scale=self._zoom(_SIDE // 4))
 
   def pairs(self, samples: dict[str, np.ndarray]) -> np.ndarray:
@@ -282,7 +283,7 @@ class Playground:
         white = np.ones(
             (columns - len(part), height, width, channels), np.float32)
         rows.append(np.concatenate([part, white]))
-      blocks.append(images_lib.sheet(rows, gap=1))
+      blocks.append(sheets.grid(rows, gap=1))
       blocks.append(np.full((max(1, height // 4), blocks[0].shape[1], 3), 255,
                             np.uint8))
     zoom = self._zoom(_SIDE // 2)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from alignflow_tf.export import playground
+from alignflow_tf.demo import playground
 
 __all__ = ['PageError', 'build', 'load_gradio', 'serve']
 

@@ -1,9 +1,9 @@
-"""Shows a page to play with a trained model.
+"""Serves a page to try out a trained model.
 
   pip install 'alignflow_tf[page]'
-  python -m alignflow_tf.export.demo --run=runs/digits
+  python -m alignflow_tf.demo --run=runs/digits
 
-The page is served to this computer alone, and needs no network.
+The page is served to this computer only and needs no network.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from absl import app
 from absl import flags
 from absl import logging
 
-from alignflow_tf.export import page
-from alignflow_tf.export import playground
+from alignflow_tf.demo import page
+from alignflow_tf.demo import playground
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import devices
 from alignflow_tf.train import runs
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> None:
     page.serve(page.build(play), _PORT.value)
   except (config_lib.ConfigError, page.PageError, playground.PlaygroundError,
           runs.RunError) as e:
-    sys.exit(f'alignflow_tf.export.demo: {e}')
+    sys.exit(f'alignflow_tf.demo: {e}')
 
 
 if __name__ == '__main__':
