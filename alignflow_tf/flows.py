@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from alignflow_tf import _checks
 from alignflow_tf import bijectors
 from alignflow_tf import images as images_lib
 from alignflow_tf import networks
@@ -85,7 +86,7 @@ def real_nvp(
     shared: SharedScales | None = None,
     seed: int = 0,
     memory: str = 'standard',
-    dtype: tf.DType = tf.float32,
+    dtype: Any = tf.float32,
     network_dtype: Any = None,
     name: str = 'real_nvp',
 ) -> tfb.Bijector:
@@ -137,6 +138,7 @@ def real_nvp(
   _check_positive(channels=channels, num_blocks=num_blocks)
   shared = shared or SharedScales(())
   seeds = _Seeds(seed)
+  dtype = _checks.floating_type('dtype', dtype)
 
   def couplings(image_channels: int, width: int, mask: type[bijectors.Mask],
                 number: int) -> list[tfb.Bijector]:
@@ -190,7 +192,7 @@ def glow(
     shared: SharedScales | None = None,
     seed: int = 0,
     memory: str = 'standard',
-    dtype: tf.DType = tf.float32,
+    dtype: Any = tf.float32,
     network_dtype: Any = None,
     name: str = 'glow',
 ) -> tfb.Bijector:
@@ -236,6 +238,7 @@ def glow(
                   steps_per_scale=steps_per_scale)
   shared = shared or SharedScales(())
   seeds = _Seeds(seed)
+  dtype = _checks.floating_type('dtype', dtype)
 
   def steps(image_channels: int) -> list[tfb.Bijector]:
     layers: list[tfb.Bijector] = []
@@ -279,9 +282,7 @@ class _Seeds:
   """Distinct seeds from one: a flow's networks must not start alike."""
 
   def __init__(self, seed: int):
-    if not isinstance(seed, int) or seed < 0:
-      raise ValueError(f'`seed` must be a non-negative integer, got {seed!r}.')
-    self._next = seed * 1009
+    self._next = 1009 * _checks.integer('seed', seed, least=0)
 
   def __next__(self) -> int:
     self._next += 1
@@ -290,8 +291,7 @@ class _Seeds:
 
 def _check_positive(**arguments: int) -> None:
   for name, value in arguments.items():
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-      raise ValueError(f'`{name}` must be a positive integer, got {value!r}.')
+    _checks.integer(name, value)
 
 
 def _check_event_shape(

@@ -144,6 +144,20 @@ def test_float64_and_network_precision(flow):
 
 
 @pytest.mark.parametrize('flow', _FLOWS)
+def test_types_by_name_and_numpy_numbers(flow):
+  bijector = _FLOWS[flow](
+      np.array([8, 8, 1]), np.int64(2), channels=np.int32(4),
+      num_blocks=np.int64(1), alpha=np.float32(0.1), seed=np.int64(3),
+      dtype='float64')
+  assert bijector.dtype == tf.float64
+  same = _small(flow, alpha=float(np.float32(0.1)), seed=3, dtype=tf.float64)
+  x = tf.random.uniform([2, 8, 8, 1], dtype=tf.float64)
+  np.testing.assert_array_equal(bijector.inverse(x), same.inverse(x))
+  with pytest.raises(ValueError, match="`dtype` must be a floating.*'int32'"):
+    _small(flow, dtype='int32')
+
+
+@pytest.mark.parametrize('flow', _FLOWS)
 @pytest.mark.parametrize('scales', [[0], [1], [0, 1]])
 def test_shared_scales_are_the_same_objects(flow, scales):
   shared = af.flows.SharedScales(scales)

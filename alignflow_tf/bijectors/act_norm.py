@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 import contextlib
 import contextvars
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from alignflow_tf import _checks
 from alignflow_tf.bijectors import log_det_bijector
 from alignflow_tf.bijectors import shared_function
 
@@ -87,11 +89,12 @@ class ActNorm(log_det_bijector.LogDetBijector):
 
   # Keeps a constant channel (the background of digits) from an infinite scale.
   _MIN_STDDEV = 1e-3
+  _STATE = ('_loc', '_log_scale')
 
   def __init__(
       self,
       channels: int,
-      dtype: tf.DType = tf.float32,
+      dtype: Any = tf.float32,
       validate_args: bool = False,
       name: str = 'act_norm',
   ):
@@ -107,10 +110,8 @@ class ActNorm(log_det_bijector.LogDetBijector):
       ValueError: If `channels` is not a positive integer.
     """
     parameters = dict(locals())
-    if not isinstance(channels, int) or isinstance(channels, bool) or (
-        channels < 1):
-      raise ValueError(
-          f'`channels` must be a positive integer, got {channels!r}.')
+    channels = _checks.integer('channels', channels)
+    dtype = _checks.floating_type('dtype', dtype)
     with tf.name_scope(name) as name:
       super().__init__(
           forward_min_event_ndims=3,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from alignflow_tf import _checks
 from alignflow_tf.bijectors import act_norm
 from alignflow_tf.bijectors import log_det_bijector
 from alignflow_tf.bijectors import masks
 from alignflow_tf.bijectors import shared_function
 from alignflow_tf.bijectors import weights as weights_lib
+from alignflow_tf.networks import tracked
 
 __all__ = ['AffineCoupling']
 
@@ -48,12 +51,14 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
        https://arxiv.org/abs/1905.12892
   """
 
+  _STATE = ('_network', '_bound')
+
   def __init__(
       self,
       channels: int,
       mask: masks.Mask,
       network: Callable[[int], keras.layers.Layer],
-      dtype: tf.DType = tf.float32,
+      dtype: Any = tf.float32,
       validate_args: bool = False,
       name: str = 'affine_coupling',
   ):
@@ -78,10 +83,8 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
         split that many.
     """
     parameters = dict(locals())
-    if not isinstance(channels, int) or isinstance(channels, bool) or (
-        channels < 1):
-      raise ValueError(
-          f'`channels` must be a positive integer, got {channels!r}.')
+    channels = _checks.integer('channels', channels)
+    dtype = _checks.floating_type('dtype', dtype)
     if not isinstance(mask, masks.Mask):
       raise ValueError(
           '`mask` must be a `CheckerboardMask` or a `ChannelMask`, got '
@@ -98,28 +101,16 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
       self._channels = channels
       self._mask = self._no_dependency(mask)
       changed = mask.changed_channels(channels)
-      layer = network(2 * changed)
-      if not layer.built:
-        layer.build((None, None, None, mask.network_channels(channels)))
-      # Keras 3 objects map themselves to *new* variables in a SavedModel, and
-      # `tf.Module` does not see them: the layer is hidden from tracking and
-      # its raw variables are tracked in its place, by name.
-      self._network = self._no_dependency(layer)
-      names = [v.name for v in layer.variables]
-      if len(set(names)) < len(names):
-        # Keras calls each layer's 'kernel' and 'bias'; the names of layers
-        # count on through a process, and are no good for a checkpoint.
-        names = [f'{i}_{name}' for i, name in enumerate(names)]
-      self._network_variables = {
-          name: v.value
-          for name, v in zip(names, layer.variables, strict=True)}
+      self._network = tracked.Tracked(
+          network(2 * changed),
+          (None, None, None, mask.network_channels(channels)))
       self._bound = tf.Variable(
           tf.ones([changed], dtype), name='log_scale_bound')
 
   @property
   def network(self) -> keras.layers.Layer:
     """The conditioning network."""
-    return self._network
+    return self._network.layer
 
   @property
   def mask(self) -> masks.Mask:
@@ -130,7 +121,7 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
       self, x: tf.Tensor, inverse: bool) -> tuple[tf.Tensor, tf.Tensor]:
     self._check(x)
     if act_norm.initializing() and getattr(
-        self._network, 'outputs_zero', False):
+        self.network, 'outputs_zero', False):
       # As new: the identity, which takes no network to compute.
       return x, tf.zeros(tf.shape(x)[:-3], x.dtype)
     kept, changed = self._mask.split(x)
@@ -157,23 +148,23 @@ class AffineCoupling(log_det_bijector.LogDetBijector):
   def _pure_network(
       self) -> tuple[Callable[..., tf.Tensor], list[tf.Variable]]:
     """The network as a function of inputs and weights, where it can be."""
-    function = getattr(self._network, 'function', None)
-    weights = getattr(self._network, 'weight_list', None)
+    function = getattr(self.network, 'function', None)
+    weights = getattr(self.network, 'weight_list', None)
     if function is None or weights is None:
-      return self._network, []
+      return self.network, []
     return function, weights
 
   def _ready_network(
       self) -> tuple[Callable[..., tf.Tensor], Sequence[tf.Tensor]]:
     """As `_pure_network`, within `weights_once` and `weights_fixed` theirs."""
-    parts = getattr(self._network, 'weights_and_rest', None)
+    parts = getattr(self.network, 'weights_and_rest', None)
     if parts is None:
       return self._pure_network()
     prepare, function = parts
-    fixed = getattr(self._network, 'fixed_weights', None)
+    fixed = getattr(self.network, 'fixed_weights', None)
     if weights_lib.are_fixed() and fixed is not None:
       return function, fixed()
-    ready = weights_lib.ready(self, prepare, self._network.weight_list)
+    ready = weights_lib.ready(self, prepare, self.network.weight_list)
     return self._pure_network() if ready is None else (function, ready)
 
   def _forward_and_log_det(
@@ -248,7 +239,8 @@ def _scale_and_shift(
   Returns:
     Log-scale and shift of the part that changes.
   """
-  output = network(mask.network_input(kept, tensor), *weights)
+  output = tracked.for_any_batch(
+      network, mask.network_input(kept, tensor), *weights)
   raw, shift = tf.split(tf.cast(output, kept.dtype), 2, axis=-1)
   # Outside the changed part, `changed` is 0 and must stay so.
   return (mask.restrict(bound * tf.tanh(raw), tensor),

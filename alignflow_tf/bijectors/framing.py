@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
+from alignflow_tf import _checks
 from alignflow_tf import images as images_lib
 from alignflow_tf.bijectors import act_norm
 from alignflow_tf.bijectors import log_det_bijector
@@ -45,12 +48,15 @@ class Framing(log_det_bijector.LogDetBijector):
        In _NeurIPS_, 2020. https://arxiv.org/abs/2002.12229
   """
 
+  _STATE = ('_background', '_rows', '_columns', '_rows_inverse',
+            '_columns_inverse', '_log_det')
+
   def __init__(
       self,
       event_shape: tuple[int, int, int],
       spread: float = 0.2,
       floor: float = 0.6,
-      dtype: tf.DType = tf.float32,
+      dtype: Any = tf.float32,
       validate_args: bool = False,
       name: str = 'framing',
   ):
@@ -70,12 +76,9 @@ class Framing(log_det_bijector.LogDetBijector):
     """
     parameters = dict(locals())
     shape = images_lib.check_event_shape(event_shape)
-    for argument, value, limit in (
-        ('spread', spread, 0.5), ('floor', floor, 1.)):
-      if not isinstance(value, float) or not 0. < value <= limit:
-        raise ValueError(
-            f'`{argument}` must be a number above 0 and at most {limit}, got '
-            f'{value!r}.')
+    spread = _checks.number('spread', spread, 0., 0.5, inclusive=True)
+    floor = _checks.number('floor', floor, 0., 1., inclusive=True)
+    dtype = _checks.floating_type('dtype', dtype)
     with tf.name_scope(name) as name:
       super().__init__(
           forward_min_event_ndims=3,

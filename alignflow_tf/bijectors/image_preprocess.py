@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from alignflow_tf import _checks
 from alignflow_tf.bijectors import log_det_bijector
 from alignflow_tf.bijectors import shared_function
 
@@ -50,7 +51,7 @@ class ImagePreprocess(log_det_bijector.LogDetBijector):
   def __init__(
       self,
       alpha: float = 0.05,
-      dtype: tf.DType = tf.float32,
+      dtype: Any = tf.float32,
       validate_args: bool = False,
       name: str = 'image_preprocess',
   ):
@@ -66,9 +67,8 @@ class ImagePreprocess(log_det_bijector.LogDetBijector):
       ValueError: If `alpha` is outside (0, 0.5).
     """
     parameters = dict(locals())
-    if not isinstance(alpha, float) or not 0. < alpha < 0.5:
-      raise ValueError(
-          f'`alpha` must be a number between 0 and 0.5, got {alpha!r}.')
+    alpha = _checks.number('alpha', alpha, 0., 0.5)
+    dtype = _checks.floating_type('dtype', dtype)
     with tf.name_scope(name) as name:
       super().__init__(
           forward_min_event_ndims=0,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from alignflow_tf import _checks
 from alignflow_tf.bijectors import log_det_bijector
 from alignflow_tf.bijectors import shared_function
 
@@ -37,11 +40,13 @@ class InvertibleConv1x1(log_det_bijector.LogDetBijector):
        https://arxiv.org/abs/1807.03039
   """
 
+  _STATE = ('_lower', '_upper', '_log_scale', '_permutation', '_sign')
+
   def __init__(
       self,
       channels: int,
       seed: int = 0,
-      dtype: tf.DType = tf.float32,
+      dtype: Any = tf.float32,
       validate_args: bool = False,
       name: str = 'invertible_conv_1x1',
   ):
@@ -59,13 +64,9 @@ class InvertibleConv1x1(log_det_bijector.LogDetBijector):
         non-negative one.
     """
     parameters = dict(locals())
-    if not isinstance(channels, int) or isinstance(channels, bool) or (
-        channels < 1):
-      raise ValueError(
-          f'`channels` must be a positive integer, got {channels!r}.')
-    if not isinstance(seed, int) or seed < 0:
-      raise ValueError(
-          f'`seed` must be a non-negative integer, got {seed!r}.')
+    channels = _checks.integer('channels', channels)
+    dtype = _checks.floating_type('dtype', dtype)
+    seed = _checks.integer('seed', seed, least=0)
     with tf.name_scope(name) as name:
       super().__init__(
           forward_min_event_ndims=3,

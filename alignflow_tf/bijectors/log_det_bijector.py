@@ -111,6 +111,25 @@ class LogDetBijector(tfb.Bijector, abc.ABC):
   # arguments for the same function. Two `ActNorm(3)` are not: they have their
   # own variables, and the flows of two domains meet on the same tensors.
 
+  # Attributes that hold variables, which a copy shares.
+  _STATE: tuple[str, ...] = ()
+
+  def copy(self, **overrides: Any) -> LogDetBijector:
+    """A copy with the same variables, as of all TFP's bijectors.
+
+    Args:
+      **overrides: Constructor arguments that differ. With any but `name` and
+        `validate_args`, the copy has variables of its own.
+
+    Returns:
+      A bijector of the same class, with a cache of its own.
+    """
+    made = super().copy(**overrides)
+    if set(overrides) <= {'name', 'validate_args'}:
+      for attribute in self._STATE:
+        setattr(made, attribute, getattr(self, attribute))
+    return made
+
   def __eq__(self, other: Any) -> bool:
     return self is other
 

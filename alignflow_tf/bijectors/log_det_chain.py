@@ -147,13 +147,24 @@ class LogDetChain(log_det_bijector.LogDetBijector):
       y, log_det = self._run(direction, x, values, recompute=False)
 
       def gradient(dy: tf.Tensor, dlog_det: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        # Inlined, the gradients of weights could wait while the way back runs
-        # ahead, and keep what they need of every layer.
-        with shared_function.not_inlined():
-          _, dx, dvalues = self._pull_back(direction, y, dy, dlog_det, values)
-        return dx, *dvalues
+        return way_back(y, dy, dlog_det, *values)
 
       return (y, log_det), gradient
+
+    @tf.custom_gradient
+    def way_back(y: tf.Tensor, dy: tf.Tensor, dlog_det: tf.Tensor,
+                 *values: tf.Tensor) -> Any:
+      # Inlined, the gradients of weights could wait while the way back runs
+      # ahead, and keep what they need of every layer.
+      with shared_function.not_inlined():
+        _, dx, dvalues = self._pull_back(direction, y, dy, dlog_det, values)
+
+      def second_order(*_: tf.Tensor) -> None:
+        raise NotImplementedError(
+            f"`memory='reversible'` of `{self.name}` has no gradients of "
+            "gradients: use `memory='standard'`.")
+
+      return (dx, *dvalues), second_order
 
     return run(x, *values)
 

@@ -8,8 +8,9 @@ from alignflow_tf.networks.conditioner import draw_once
 from alignflow_tf.networks.critic import patch_critic
 from alignflow_tf.networks.regressor import regressor
 from alignflow_tf.networks.resnet_generator import resnet_generator
+from alignflow_tf.networks.tracked import Tracked
 
 __all__ = [
-    'ConditionerResNet', 'draw_once', 'dtn', 'lenet', 'patch_critic',
+    'ConditionerResNet', 'Tracked', 'draw_once', 'dtn', 'lenet', 'patch_critic',
     'regressor', 'resnet_generator', 'strided_classifier'
 ]

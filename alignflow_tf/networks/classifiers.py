@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import keras
 
+from alignflow_tf import _checks
+
 __all__ = ['dtn', 'lenet', 'strided_classifier']
 
 
@@ -38,7 +40,7 @@ def lenet(
     raise ValueError(
         '`image_shape` must be at least 16x16 pixels for LeNet, got '
         f'{image_shape}.')
-  _check_count('num_classes', num_classes)
+  _checks.integer('num_classes', num_classes)
   count = iter(range(seed * 16, seed * 16 + 16))
 
   def init() -> keras.initializers.Initializer:
@@ -94,7 +96,7 @@ def dtn(
     raise ValueError(
         '`image_shape` must be at least 8x8 pixels for DTN, got '
         f'{image_shape}.')
-  _check_count('num_classes', num_classes)
+  _checks.integer('num_classes', num_classes)
   count = iter(range(seed * 16, seed * 16 + 16))
 
   def init() -> keras.initializers.Initializer:
@@ -146,8 +148,8 @@ def strided_classifier(
   Raises:
     ValueError: If `num_classes` or `filters` is not positive.
   """
-  _check_count('num_classes', num_classes)
-  _check_count('filters', filters)
+  _checks.integer('num_classes', num_classes)
+  _checks.integer('filters', filters)
 
   def init(i: int) -> keras.initializers.Initializer:
     return keras.initializers.HeNormal(seed=seed * 16 + i)
@@ -161,8 +163,3 @@ def strided_classifier(
   layers += [keras.layers.Flatten(),
              keras.layers.Dense(num_classes, kernel_initializer=init(3))]
   return keras.Sequential(layers, name=name)
-
-
-def _check_count(name: str, value: int) -> None:
-  if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-    raise ValueError(f'`{name}` must be a positive integer, got {value!r}.')

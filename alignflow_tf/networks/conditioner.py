@@ -12,6 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from alignflow_tf import _checks
+
 __all__ = ['ConditionerResNet', 'draw_once']
 
 # Up to so many filters, kernels are small and multiplied themselves.
@@ -55,6 +57,7 @@ class _Kernels:
     return drawn[key]
 
 
+@keras.saving.register_keras_serializable('alignflow_tf')
 class ConditionerResNet(keras.layers.Layer):
   """ResNet of weight-normalised convolutions with skip connections.
 
@@ -117,16 +120,11 @@ class ConditionerResNet(keras.layers.Layer):
     Raises:
       ValueError: If one of the numbers is not a positive integer.
     """
-    for argument, value in (('output_channels', output_channels),
-                            ('filters', filters), ('num_blocks', num_blocks)):
-      if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(
-            f'`{argument}` must be a positive integer, got {value!r}.')
     super().__init__(dtype=dtype, name=name)
-    self.output_channels = output_channels
-    self.filters = filters
-    self.num_blocks = num_blocks
-    self.seed = seed
+    self.output_channels = _checks.integer('output_channels', output_channels)
+    self.filters = _checks.integer('filters', filters)
+    self.num_blocks = _checks.integer('num_blocks', num_blocks)
+    self.seed = _checks.integer('seed', seed, least=0)
 
   def build(self, input_shape: tuple[int | None, ...]) -> None:
     """Creates the weights for `[B, H, W, C]` inputs of `C` channels."""

@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from alignflow_tf import _checks
+
 __all__ = ['patch_critic']
 
 
@@ -48,10 +50,8 @@ def patch_critic(
        Cycle-Consistent Adversarial Networks. In _ICCV_, 2017, section 4.
        https://arxiv.org/abs/1703.10593
   """
-  for argument, value in (('filters', filters), ('num_layers', num_layers)):
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-      raise ValueError(
-          f'`{argument}` must be a positive integer, got {value!r}.')
+  filters = _checks.integer('filters', filters)
+  num_layers = _checks.integer('num_layers', num_layers)
   size = min(image_shape[:2]) // 2**num_layers - 2
   if size < 1:
     most = (min(image_shape[:2]) // 3).bit_length() - 1

@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from alignflow_tf import _checks
+
 __all__ = ['resnet_generator']
 
 
@@ -71,12 +73,9 @@ def resnet_generator(
        Cycle-Consistent Adversarial Networks. In _ICCV_, 2017, sections 4 and
        7.2. https://arxiv.org/abs/1703.10593
   """
-  for argument, value, least in (('filters', filters, 1),
-                                 ('num_blocks', num_blocks, 1),
-                                 ('num_halvings', num_halvings, 0)):
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-      raise ValueError(
-          f'`{argument}` must be an integer of {least} or more, got {value!r}.')
+  filters = _checks.integer('filters', filters)
+  num_blocks = _checks.integer('num_blocks', num_blocks)
+  num_halvings = _checks.integer('num_halvings', num_halvings, least=0)
   factor = 2**num_halvings
   if any(size % factor or size // factor < 2 for size in image_shape[:2]):
     raise ValueError(

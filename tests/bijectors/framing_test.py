@@ -138,7 +138,7 @@ def test_a_flow_is_given_one():
     ({'event_shape': (4, 0, 1)}, r'`event_shape` must be.*\(4, 0, 1\)'),
     ({'event_shape': (4, 4, 1), 'spread': 0.7}, '`spread` must be.*0.7'),
     ({'event_shape': (4, 4, 1), 'floor': 0.}, '`floor` must be.*0.0'),
-    ({'event_shape': (4, 4, 1), 'floor': 1}, '`floor` must be.*1'),
+    ({'event_shape': (4, 4, 1), 'floor': 1.5}, '`floor` must be.*1.5'),
 ])
 def test_errors(arguments, message):
   with pytest.raises(ValueError, match=message):

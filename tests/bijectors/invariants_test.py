@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 
 import keras
@@ -285,16 +286,33 @@ def test_saved_model_runs_in_the_cpp_loader(traced_case, tmp_path):
   _assert_same(outputs, case.eager)
 
 
-def test_copy_has_its_own_cache_and_the_same_parameters(case):
+def test_copy_shares_variables(case):
   bijector = case.bijector
-  copy = bijector.copy()
-  assert type(copy) is type(bijector)
-  assert set(copy.parameters) == set(bijector.parameters)
-  assert [v.shape for v in copy.variables] == [
-      v.shape for v in bijector.variables]
-  for new, old in zip(copy.variables, bijector.variables, strict=True):
-    new.assign(old)
-  _assert_same(_evaluate(copy, case.x, case.y), case.eager, 1e-6)
+  copied = bijector.copy()
+  assert type(copied) is type(bijector)
+  assert set(copied.parameters) == set(bijector.parameters)
+  assert {v.ref() for v in copied.variables} == {
+      v.ref() for v in bijector.variables}
+  assert len(copied.variables) == case.entry.saved
+  _assert_same(_evaluate(copied, case.x, case.y), case.eager, 1e-6)
+
+
+def test_deepcopy_has_its_own_variables(case):
+  copied = copy.deepcopy(case.bijector)
+  _assert_same(_evaluate(copied, case.x, case.y), case.eager, 1e-6)
+  assert not {v.ref() for v in copied.variables} & {
+      v.ref() for v in case.bijector.variables}
+  if case.entry.variables:
+    registry.randomize(copied, seed=3)
+    changed = _evaluate(copied, case.x, case.y)
+    assert np.abs(changed['y'] - case.eager['y']).max() > 1e-4
+
+
+def test_empty_batches(case):
+  outputs = _evaluate(case.bijector, case.x[:0], case.y[:0])
+  assert {key: value.shape for key, value in outputs.items()} == {
+      'y': (0, *case.entry.output_shape), 'fldj': (0,),
+      'x': (0, *case.entry.event_shape), 'ildj': (0,)}
 
 
 def test_parameters_are_the_constructors_arguments(case):

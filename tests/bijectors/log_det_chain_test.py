@@ -124,3 +124,21 @@ def test_the_way_back_is_not_inlined(memory):
   calls = [n.attr['f'].func.name for n in graph.node
            if n.op in ('PartitionedCall', 'StatefulPartitionedCall')]
   assert sum(name in kept for name in calls) >= couplings
+
+
+@pytest.mark.parametrize('graph', [False, True])
+def test_second_order_gradients_of_a_reversible_chain_are_refused(graph):
+  flow = FLOWS['real_nvp'](memory='reversible')
+  registry.randomize(flow)
+
+  def penalty(x):
+    with tf.GradientTape() as outer:
+      with tf.GradientTape() as inner:
+        inner.watch(x)
+        log_det = flow.inverse_log_det_jacobian(x)
+      loss = tf.reduce_sum(tf.square(inner.gradient(log_det, x)))
+    return outer.gradient(loss, flow.trainable_variables)
+
+  x = tf.random.stateless_uniform([2, *SHAPE], (0, 1))
+  with pytest.raises(NotImplementedError, match="`memory='standard'`"):
+    (tf.function(penalty, autograph=False) if graph else penalty)(x)

@@ -41,7 +41,7 @@ def test_seeds():
 
 
 @pytest.mark.parametrize(('kwargs', 'message'), [
-    (dict(filters=0), '`filters` must be an integer of 1 or more, got 0'),
+    (dict(filters=0), '`filters` must be a positive integer, got 0'),
     (dict(num_blocks=0), '`num_blocks`'),
     (dict(num_halvings=-1), '`num_halvings`'),
     (dict(shape=(18, 16, 3)), '`num_halvings` is 2, but images of 18x16'),
