@@ -135,7 +135,7 @@ def _steps(args: argparse.Namespace) -> None:
 def main() -> None:
   parser = argparse.ArgumentParser(
       description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-  parser.add_argument('--modes', default='standard,recompute,reversible')
+  parser.add_argument('--modes', default='standard,reversible')
   parser.add_argument('--couplings', default='8,16,32,64')
   parser.add_argument('--size', type=int, default=32)
   parser.add_argument('--batch', type=int, default=16)

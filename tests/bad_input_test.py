@@ -19,6 +19,7 @@ from alignflow_tf import data
 from alignflow_tf import evaluate
 from alignflow_tf import inference
 from alignflow_tf import networks
+from alignflow_tf import objectives
 from alignflow_tf import sheets
 from alignflow_tf.adapt import config as adapt_config
 from alignflow_tf.evaluate import probes
@@ -27,7 +28,6 @@ from alignflow_tf.train import checkpoints
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import flags as flags_lib
 from alignflow_tf.train import loop
-from alignflow_tf.train import objectives
 from alignflow_tf.train import pool
 from alignflow_tf.train import runs
 
@@ -46,7 +46,7 @@ POSITIVE = [f.name for f in dataclasses.fields(config_lib.Config)
                 'max_pixels', 'skip_limit')]
 
 CONFIG = [(name, value) for name in POSITIVE for value in COUNTS] + [
-    (name, value) for name in ('pool_size', 'seed', 'max_rollbacks')
+    (name, value) for name in ('pool_size', 'seed')
     for value in (-1, 0.5, 'x', False)] + [
     ('seed', 2**31)] + [
     (name, value) for name in ('learning_rate', 'critic_learning_rate')
@@ -265,8 +265,7 @@ FLOWS = [
         SHAPE, num_halvings=v)) for v in (-1, 1.5, '3', True, None)],
     *[('size', v, lambda v=v: pool.ImagePool(v, SHAPE))
       for v in (-1, 0.5, 'x', None)],
-    ('weights', _Shown('all 0'),
-     lambda: objectives.alignflow_loss({}, {'a': tf.zeros([])}, {'a': 0.})),
+    ('terms', _Shown('none'), lambda: objectives.total([], None)),
 ]
 
 

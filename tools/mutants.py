@@ -71,10 +71,10 @@ TESTS: dict[str, tuple[str, ...]] = {
         ('shared_function', 'coupling_channel'),
         ('squeeze', 'squeeze', 'squeeze'))
 } | {
-    f'{_TRAIN}/objectives.py': (
-        'tests/train/objectives_test.py', 'tests/theory_test.py',
+    'alignflow_tf/objectives.py': (
+        'tests/objectives_test.py', 'tests/theory_test.py',
         f'{_TRAINER}::test_loss_is_equation_7_and_the_penalty'),
-    f'{_TRAIN}/generator_losses.py': (
+    'alignflow_tf/baselines/alignflow.py': (
         f'{_TRAINER}::test_loss_is_equation_7_and_the_penalty',
         f'{_TRAINER}::test_mle_has_no_critics_and_learns',
         f'{_TRAINER}::test_adversarial_training_leaves_the_likelihood_out',

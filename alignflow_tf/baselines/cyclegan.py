@@ -1,4 +1,4 @@
-"""CycleGAN: two generators a pair of domains, held together by a loss."""
+"""CycleGAN: a generator for each direction, held together by a loss."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Mapping, Sequence
 import math
 from typing import Any, NamedTuple
 
-import keras
 import tensorflow as tf
 
 from alignflow_tf import images as images_lib
 from alignflow_tf import model as model_lib
 from alignflow_tf import networks
+from alignflow_tf import objectives
 
-__all__ = ['CycleGAN', 'Generator']
+__all__ = ['CycleGAN', 'Generator', 'PRESETS', 'build', 'terms']
 
 
 class Generator(NamedTuple):
   """G_{source->target}, with the one method it shares with a bijector.
 
   Attributes:
-    network: Keras model from [-1, 1] to [-1, 1].
+    network: Network from [-1, 1] to [-1, 1].
   """
-  network: keras.Model
+  network: networks.Tracked
 
   def forward(self, images: tf.Tensor) -> tf.Tensor:
     """Translates images `[B, H, W, C]` in [0, 1]; the result is in [0, 1]."""
@@ -32,10 +32,14 @@ class Generator(NamedTuple):
 class CycleGAN(tf.Module):
   """Domains joined by a generator for each direction.
 
-  It takes the place of an `AlignFlow` wherever images are translated: same
-  `domains`, `event_shape`, `translator(s, t).forward(x)`. It has no densities,
-  no latents and no inverses: that translating there and back gives back the
-  image is what training asks for with a loss, not what the model guarantees.
+  It is a `model.Translates`, as an `AlignFlow` is. It has no densities, no
+  latents and no inverses. Training asks for cycle consistency by a loss; the
+  model does not guarantee it.
+
+  ```python
+  model = baselines.CycleGAN(('maps', 'aerial'), (64, 64, 3))
+  photographs = model.translator('maps', 'aerial').forward(maps)
+  ```
 
   Images are NHWC with pixels in [0, 1], and so are translations (`tanh`
   bounds them).
@@ -81,15 +85,15 @@ class CycleGAN(tf.Module):
     for source in self._domains:
       for target in self._domains:
         if source != target:
-          generators[source, target] = Generator(networks.resnet_generator(
-              self._event_shape, filters, num_blocks, num_halvings,
-              seed=seed * 997 + len(generators), dtype=network_dtype,
-              name=f'{source}_to_{target}'))
+          name = f'{source}_to_{target}'
+          generators[source, target] = Generator(networks.Tracked(
+              networks.resnet_generator(
+                  self._event_shape, filters, num_blocks, num_halvings,
+                  seed=seed * 997 + len(generators), dtype=network_dtype,
+                  name=name), name=name))
     self._generators = self._no_dependency(generators)
-    # Keras 3 objects hold their variables in wrappers: track the raw ones.
-    self._weights = {
-        f'{s}_to_{t}': [v.value for v in g.network.variables]
-        for (s, t), g in generators.items()}
+    self._networks = {
+        f'{s}_to_{t}': g.network for (s, t), g in generators.items()}
 
   def __repr__(self) -> str:
     return (f'CycleGAN(domains={self._domains}, '
@@ -149,3 +153,74 @@ class CycleGAN(tf.Module):
     for domain in self._domains:
       images_lib.validate(images[domain], self._event_shape,
                           f'images[{domain!r}]')
+
+
+def build(config: Any, domains: tuple[str, ...],
+          event_shape: tuple[int, int, int]) -> CycleGAN:
+  """Builds the model of a configuration, with initial weights.
+
+  Raises:
+    ValueError: If the architecture does not fit the images.
+  """
+  try:
+    return CycleGAN(
+        domains, event_shape, filters=config.width,
+        num_blocks=config.num_blocks, num_halvings=config.num_scales - 1,
+        seed=config.seed, network_dtype=config.precision)
+  except ValueError as e:
+    raise ValueError(
+        f'`num_scales` (one more than the halvings), `image_size`: {e}') from e
+
+
+def terms(config: Any, model: CycleGAN) -> list[objectives.Term]:
+  """Adversarial losses, cycle consistency, and the identity loss.
+
+  #### References
+
+  [1]: Jun-Yan Zhu et al. Unpaired Image-to-Image Translation using
+       Cycle-Consistent Adversarial Networks. In _ICCV_, 2017, equation 3 and
+       section 5.2. https://arxiv.org/abs/1703.10593
+  """
+
+  def cycle(s: str, t: str) -> Any:
+    return lambda state: objectives.mean_absolute_difference(
+        model.translator(t, s).forward(state.fakes[s, t]), state.real[s])
+
+  def identity(state: objectives.State) -> tf.Tensor:
+    return tf.add_n([
+        objectives.mean_absolute_difference(
+            model.translator(s, t).forward(state.real[t]), state.real[t])
+        for s, t in state.fakes])
+
+  found = objectives.adversarial_terms(model.domains)
+  found += [
+      objectives.Term(f'cycle_loss/{s}_to_{t}', config.cycle_weight,
+                      cycle(s, t))
+      for s in model.domains for t in model.domains if s != t]
+  if config.identity_weight:
+    # Relative to the cycle's weight, as in the published code.
+    found.append(objectives.Term(
+        'identity_loss', config.identity_weight * config.cycle_weight,
+        identity))
+  return found
+
+
+# `cyclegan` is sections 4 and 7 of the paper, with AlignFlow's batches.
+PRESETS: dict[str, dict[str, Any]] = {
+    'cyclegan': {
+        'num_scales': 3, 'width': 64, 'num_blocks': 9, 'steps': 13_800,
+        'clip_norm': 0., 'cycle_weight': 10.,
+    },
+    'cyclegan_cpu': {
+        'num_scales': 3, 'width': 16, 'num_blocks': 6, 'batch_size': 16,
+        'critic_width': 32, 'critic_layers': 3, 'critic_noise': 0.15,
+        'steps': 4_000, 'ema_decay': 0.998, 'clip_norm': 0.,
+        'cycle_weight': 10., 'checkpoint_every': 250, 'eval_every': 500,
+    },
+    'cyclegan_digits': {
+        'num_scales': 2, 'width': 16, 'num_blocks': 4, 'batch_size': 16,
+        'critic_width': 32, 'critic_layers': 2, 'critic_noise': 0.15,
+        'steps': 1_200, 'ema_decay': 0.995, 'clip_norm': 0.,
+        'cycle_weight': 10., 'checkpoint_every': 200, 'eval_every': 400,
+    },
+}

@@ -1,4 +1,4 @@
-"""Training: objectives, a step's two updates, the loop, run directories."""
+"""Training: configurations, the step, the loop, checkpoints and runs."""
 
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,8 @@
 """Trains AlignFlow: python -m alignflow_tf.train [--dataset=svhn_mnist].
 
-With no flag it trains on two small sets of handwritten digits that come with
-packages. The same command goes on with a run that was stopped.
+Without flags it trains on two small sets of handwritten digits that come with
+Python packages. The same command goes on with a run that was stopped. At the
+end it exports the run, as `python -m alignflow_tf.export` does.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from collections.abc import Sequence
 import contextlib
 import json
 import os
+import subprocess
 import sys
 
 from absl import app
 from absl import flags
 from absl import logging
 
+from alignflow_tf import _io
 from alignflow_tf import data
-from alignflow_tf import export as export_lib
 from alignflow_tf import train as train_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import devices
@@ -31,7 +33,7 @@ flags.adopt_module_key_flags(flags_lib)
 
 
 def _export(run_dir: str) -> None:
-  """Exports a run, once for a checkpoint."""
+  """Exports a run by the program that does it, once for a checkpoint."""
   output = os.path.join(run_dir, 'export')
   marker = os.path.join(output, 'exported.json')
   checkpoint = {'checkpoint': os.path.basename(train_lib.Run(run_dir).latest())}
@@ -39,9 +41,13 @@ def _export(run_dir: str) -> None:
     with open(marker, encoding='utf-8') as f:
       if json.load(f) == checkpoint:
         return
-  paths = export_lib.export_run(run_dir, output)
-  config_lib.dump(marker, checkpoint)
-  print('Exported ' + ', '.join(paths))
+  done = subprocess.run(
+      [sys.executable, '-m', 'alignflow_tf.export', f'--run={run_dir}',
+       f'--output={output}'], check=False)
+  if done.returncode:
+    sys.exit(done.returncode if done.returncode > 0 else 128 - done.returncode)
+  with contextlib.suppress(OSError):  # It is exported again next time, then.
+    _io.dump(marker, checkpoint)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -74,7 +80,7 @@ def main(argv: Sequence[str]) -> None:
     sys.exit(130)
   except (config_lib.ConfigError, data.DataError, strategies.Lost) as e:
     sys.exit(f'alignflow_tf.train: {e}')
-  except (export_lib.ExportError, train_lib.RunError) as e:
+  except train_lib.RunError as e:  # Named apart, as this loads TensorFlow.
     sys.exit(f'alignflow_tf.train: {e}')
   except train_lib.Stopped as e:
     print(e)

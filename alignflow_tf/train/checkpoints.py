@@ -14,20 +14,21 @@ from typing import Any
 from absl import logging
 import tensorflow as tf
 
+from alignflow_tf import _io
 from alignflow_tf.train import config as config_lib
 
 __all__ = [
-    'Checkpoints', 'RunError', 'best', 'difference', 'first_line',
+    'Checkpoints', 'RunError', 'best', 'check_format', 'difference',
     'newest', 'prefix', 'problem', 'restore', 'steps'
 ]
 
-FORMAT = 1
-# What stands for a setting that a configuration does not have.
+# Format 1, of version 0.1, named variables otherwise.
+FORMAT = 2
+# Stands for a setting that a configuration does not have.
 _MISSING = 'nothing'
-# What readers of files raise that TensorFlow or a disk has damaged: its own
-# errors, and those of Python that its readers let through.
+# Errors that reading a damaged file raises.
 _READING = (IndexError, OSError, RuntimeError, ValueError, tf.errors.OpError)
-# What says nothing about a file, which may well be read the next time.
+# Errors that say nothing about the file, which may be read the next time.
 _ELSEWHERE = (MemoryError, PermissionError, tf.errors.PermissionDeniedError,
               tf.errors.ResourceExhaustedError)
 
@@ -75,10 +76,10 @@ def problem(path: str) -> str:
     _read_json(f'{path}.json')
   except _ELSEWHERE as e:
     raise RunError(
-        f'`run_dir`: {path} cannot be read: {first_line(e)}. Nothing was '
+        f'`run_dir`: {path} cannot be read: {_io.first_line(e)}. Nothing was '
         'changed; mend that and start again.') from e
   except _READING as e:
-    return first_line(e)
+    return _io.first_line(e)
   return ''
 
 
@@ -144,7 +145,27 @@ def restore(checkpoint: tf.train.Checkpoint, path: str, whole: bool) -> None:
   except (AssertionError, *_READING) as e:
     raise RunError(
         f'`run_dir`: {path} is damaged or does not hold this model: '
-        f'{first_line(e)}.') from e
+        f'{_io.first_line(e)}.') from e
+
+
+def check_format(path: str, found: Any, argument: str = 'run_dir') -> None:
+  """Refuses files of another version.
+
+  Args:
+    path: Path of the file, for the message.
+    found: Its format.
+    argument: Name of the argument, for the message.
+
+  Raises:
+    RunError: If it is not `FORMAT`.
+  """
+  if found != FORMAT:
+    written = ('version 0.1 of alignflow_tf' if found == 1 else
+               'another version of alignflow_tf')
+    raise RunError(
+        f'`{argument}`: {path} has format {found}, written by {written}; this '
+        f'version reads format {FORMAT}. Use that version to go on with the '
+        'run, or train again in another --run_dir.')
 
 
 def differences(saved: dict[str, Any], given: dict[str, Any],
@@ -186,14 +207,12 @@ class Checkpoints:
   to know to go on. It is written first, so that there is no checkpoint without
   it.
 
-  The newest ones, the newest sound one and the best on validation data are
-  kept, others removed.
+  The newest ones and the best on validation data are kept, others removed.
   """
 
   def __init__(self, directory: str, checkpoint: tf.train.Checkpoint,
                keep: int, config: dict[str, Any],
-               free: frozenset[str] = frozenset(),
-               sound: Callable[[dict[str, Any]], bool] = lambda state: True):
+               free: frozenset[str] = frozenset()):
     """Prepares; nothing is read or written yet.
 
     Args:
@@ -202,17 +221,14 @@ class Checkpoints:
       keep: How many of the newest are kept.
       config: The configuration, as JSON values.
       free: Settings that a run may change as it goes on.
-      sound: Whether a run can go back to a checkpoint of such a state.
     """
     self.directory = directory
     self._checkpoint = checkpoint
-    # Checkpoints of version 0.1 were made by `tf.train.CheckpointManager`,
-    # which saves this counter.
+    # `restore` looks for this counter, which is made at its first use.
     self._counter = checkpoint.save_counter
     self._keep = keep
     self._config = config
     self._free = free
-    self._sound = sound
 
   def save(self, step: int, state: dict[str, Any],
            figure: float | None = None) -> str:
@@ -233,7 +249,7 @@ class Checkpoints:
     """
     os.makedirs(self.directory, exist_ok=True)
     path = prefix(self.directory, step)
-    config_lib.dump(f'{path}.json', {
+    _io.dump(f'{path}.json', {
         'format': FORMAT, 'tensorflow': tf.__version__, 'step': step,
         'config': self._config, 'figure': figure, 'state': state})
     try:
@@ -251,43 +267,35 @@ class Checkpoints:
     """The best figure on validation data yet; infinity where there is none."""
     return _best(self.directory)[0]
 
-  def restore(
-      self, say: Callable[[str], None],
-      good: Callable[[dict[str, Any]], bool] = lambda state: True,
-  ) -> dict[str, Any] | None:
-    """Restores the newest checkpoint that reads well and is good.
+  def restore(self, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """Restores the newest checkpoint that reads well.
 
     Newer ones that are damaged are reported and renamed to `damaged-...`; where
-    none will do, all stay as they are.
+    all are damaged, they stay as they are.
 
     Args:
       say: Takes a line for a person.
-      good: Whether a checkpoint of such a state will do.
 
     Returns:
-      The state that it was saved with, or None where there is none that is
-      good.
+      The state that it was saved with, or None where there is no checkpoint.
 
     Raises:
       RunError: If it is of another configuration or version, or all are
         damaged.
     """
     damaged: dict[str, str] = {}
-    found_steps = steps(self.directory)
-    for step in reversed(found_steps):
+    for step in reversed(steps(self.directory)):
       path = prefix(self.directory, step)
       found = problem(path)
       if found:
         damaged[path] = found
         continue
       facts = self._facts(path)
-      state = facts.get('state', {})
-      if good(state):
-        restore(self._checkpoint, path, whole=True)
-        for bad, why in damaged.items():
-          self._put_aside(bad, why, say)
-        return state
-    if damaged and len(damaged) == len(found_steps):
+      restore(self._checkpoint, path, whole=True)
+      for bad, why in damaged.items():
+        self._put_aside(bad, why, say)
+      return facts['state']
+    if damaged:
       raise RunError(_all_damaged(list(damaged)))
     return None
 
@@ -306,9 +314,9 @@ class Checkpoints:
           f'`run_dir`: {path}, which the first process has, is not seen by '
           'this one: all processes of a run need the same directory, on a file '
           'system that they share.')
-    state = self._facts(path).get('state', {})
+    facts = self._facts(path)
     restore(self._checkpoint, path, whole=True)
-    return state
+    return facts['state']
 
   def _put_aside(self, path: str, why: str, say: Callable[[str], None]) -> None:
     aside = os.path.join(self.directory, 'damaged-')
@@ -317,21 +325,10 @@ class Checkpoints:
     for name in glob.glob(f'{glob.escape(path)}.*'):
       os.replace(name, aside + os.path.basename(name))
 
-  def drop_after(self, step: int) -> None:
-    """Removes the checkpoints of later steps."""
-    for later in steps(self.directory):
-      if later > step:
-        self._remove(later)
-
   def _facts(self, path: str) -> dict[str, Any]:
-    """What stands beside a checkpoint, checked; {} for those of version 0.1."""
+    """The JSON values beside a checkpoint, checked."""
     facts = _read_json(f'{path}.json')
-    if not facts:
-      return {}
-    if facts.get('format') != FORMAT:
-      raise RunError(
-          f'`run_dir`: {path} has format {facts.get("format")!r}, written by '
-          f'another version of alignflow_tf; this one reads format {FORMAT}.')
+    check_format(path, facts.get('format', 1))
     # A setting that is new since has its default in an older checkpoint.
     saved = {**config_lib.Config().to_json(), **facts.get('config', {})}
     lines = difference(saved, self._config, self._free)
@@ -343,7 +340,7 @@ class Checkpoints:
 
   def _clean(self) -> None:
     found = steps(self.directory)
-    kept = {best(self.directory), self._newest_sound(found),
+    kept = {best(self.directory),
             *(prefix(self.directory, s) for s in found[-self._keep:])}
     for step in found:
       if prefix(self.directory, step) not in kept:
@@ -352,19 +349,11 @@ class Checkpoints:
         glob.escape(self.directory), 'ckpt-*_temp')):
       shutil.rmtree(name, ignore_errors=True)
     # For TensorFlow's own tools, `tf.train.latest_checkpoint` and its like.
-    config_lib.write_aside(
+    _io.write_aside(
         os.path.join(self.directory, 'checkpoint'),
         f'model_checkpoint_path: "ckpt-{found[-1]}"\n' + ''.join(
             f'all_model_checkpoint_paths: "ckpt-{s}"\n'
             for s in steps(self.directory)))
-
-  def _newest_sound(self, found: list[int]) -> str | None:
-    for step in reversed(found):
-      path = prefix(self.directory, step)
-      with contextlib.suppress(RunError):
-        if self._sound(_read_json(f'{path}.json').get('state', {})):
-          return path
-    return None
 
   def _remove(self, step: int) -> None:
     path = prefix(self.directory, step)
@@ -404,9 +393,3 @@ def _all_damaged(paths: list[str]) -> str:
   return (f'`run_dir`: all checkpoints are damaged: {", ".join(paths)}. Bring '
           'them back from a copy, or start again in another --run_dir.')
 
-
-def first_line(error: Exception) -> str:
-  """The first line of an error's text: TensorFlow's have dozens."""
-  line = (str(error).splitlines() or [''])[0]
-  line = re.sub(r'{{.*?}} ?|^.*assertion failed: ', '', line)
-  return line[:400] or type(error).__name__

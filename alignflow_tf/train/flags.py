@@ -12,47 +12,49 @@ from absl import flags
 
 from alignflow_tf import train as train_lib
 from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import settings
 
 __all__ = ['define', 'define_fields', 'resolve']
 
-# Other names by which a flag may be called for.
-_EXTRA_HELP = {
-    'preset': 'Starting point: ' + ', '.join(config_lib.PRESETS),
-    'dataset': "Name of the data; '--list_datasets' prints them.",
-    'domain': 'name:DIR of one domain of --dataset=folders; repeat the flag.',
-}
-
-
 def _help_texts(cls: type) -> dict[str, str]:
-  """The `Attributes` of a class's docstring, by name."""
+  """Help by field: its metadata, or the `Attributes` of the class's docstring.
+
+  A field of `Config` says in its metadata which values it takes as well.
+  """
   lines = inspect.cleandoc(cls.__doc__ or '').splitlines()
   texts: dict[str, str] = {}
   name = ''
-  for line in lines[lines.index('Attributes:') + 1:]:
-    match = re.match(r'  (\w+): (.*)', line)
-    if match:
-      name = match.group(1)
-      texts[name] = match.group(2)
-    elif name:
-      texts[name] += ' ' + line.strip()
+  if 'Attributes:' in lines:
+    for line in lines[lines.index('Attributes:') + 1:]:
+      match = re.match(r'  (\w+): (.*)', line)
+      if match:
+        name = match.group(1)
+        texts[name] = match.group(2)
+      elif name:
+        texts[name] += ' ' + line.strip()
+  for field in dataclasses.fields(cls):
+    if 'help' in field.metadata:
+      _, expected = field.metadata['range']
+      texts[field.name] = field.metadata['help'] + (
+          f' ({expected})' if expected else '')
   return texts
 
 
-def define_fields(cls: type, texts: dict[str, str] | None = None) -> None:
+def define_fields(cls: type) -> None:
   """Defines a flag for each attribute of a dataclass, with None as default.
 
   Args:
-    cls: The dataclass; its docstring has a section `Attributes`.
-    texts: Help in place of the docstring's.
+    cls: The dataclass. Its fields have `help` and `range` in their metadata, or
+      its docstring has a section `Attributes`.
   """
-  helps = _help_texts(cls) | (texts or {})
+  helps = _help_texts(cls)
   for field in dataclasses.fields(cls):
     kind = str(field.type)
     if kind.startswith('tuple'):
       flags.DEFINE_multi_string(field.name, None, helps[field.name])
     elif kind.startswith('bool'):
       flags.DEFINE_bool(field.name, None, helps[field.name])
-    elif kind.startswith('int'):
+    elif kind.startswith('int') and 'tuple' not in kind:
       flags.DEFINE_integer(field.name, None, helps[field.name])
     elif kind.startswith('float'):
       flags.DEFINE_float(field.name, None, helps[field.name])
@@ -65,15 +67,15 @@ def define() -> None:
 
   All default to None, 'not given': a preset or the run decides.
   """
-  define_fields(config_lib.Config, _EXTRA_HELP)
+  define_fields(config_lib.Config)
   flags.DEFINE_string('domain_a', None,
                       'Directory of the first domain of --dataset=folders.')
   flags.DEFINE_string('domain_b', None,
                       'Directory of the second domain of --dataset=folders.')
   flags.DEFINE_string(
       'run_dir', None,
-      'Directory of the run; runs/<dataset> by default. A run that is there '
-      'goes on, with its own settings.')
+      'Directory of the run; runs/<dataset> by default. An existing run goes '
+      'on, with its own settings.')
   flags.DEFINE_bool('list_datasets', False, 'Print the datasets and exit.')
   flags.DEFINE_bool(
       'export', True,
@@ -84,8 +86,7 @@ def resolve(
     values: flags.FlagValues) -> tuple[config_lib.Config, str]:
   """The configuration and the run directory that the flags ask for.
 
-  A run that is there already has its own settings; flags that are given beside
-  it must agree with them, which `train` checks.
+  An existing run has its own settings; `train` checks that flags agree.
 
   Args:
     values: Parsed flags.
@@ -102,6 +103,8 @@ def resolve(
       for field in dataclasses.fields(config_lib.Config)
       if values[field.name].value is not None
   }
+  if 'image_size' in given:
+    given['image_size'] = settings.parse_size('image_size', given['image_size'])
   folders = {k: values[k].value for k in ('domain_a', 'domain_b')
              if values[k].value is not None}
   if folders:

@@ -1,4 +1,4 @@
-"""The data of a configuration. Nothing here loads TensorFlow before it must."""
+"""The data of a configuration; does not load TensorFlow before data do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees of a run: progress, metrics, summaries."""
+"""Progress line, `metrics.jsonl` and TensorBoard summaries of a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Monitor:
 
   def __init__(self, directory: str, total: int, images_per_step: int,
                step: int = 0):
-    """Opens the files for appending; what is past `step` is cut off.
+    """Opens the files for appending, and removes lines past `step`.
 
     Args:
       directory: The run directory.
@@ -57,14 +57,14 @@ class Monitor:
     with contextlib.suppress(OSError, tf.errors.OpError):
       self._writer.close()
 
-  def rewind(self, step: int) -> None:
-    """Cuts off what is past a step that the run has gone back to."""
+  def reopen(self, step: int) -> None:
+    """Opens the files again, after the run directory was removed."""
     self.__exit__()
     self._open(step)
     self._since_step = None
 
   def flush(self) -> None:
-    """Writes all that is held back: before a checkpoint, which ends there."""
+    """Writes all buffers, as a checkpoint's step must be on disk before it."""
     self._file.flush()
     self._writer.flush()
 
@@ -74,7 +74,7 @@ class Monitor:
     _print(('\r' if self._live else '') + text, end)
 
   def start(self, step: int) -> None:
-    """Starts the clock anew: what came before is not training."""
+    """Restarts the clock, so that time before it does not count."""
     self._since, self._since_step = time.monotonic(), step
 
   def scalars(self, step: int, values: dict[str, float]) -> None:
@@ -120,7 +120,7 @@ class Monitor:
       text += '  bits/dim ' + ' '.join(f'{v:.2f}' for v in bits)
     text += f'  {self._speed * self._images:.0f} images/s'
     if values.get('skipped_steps'):
-      text += f'  {values["skipped_steps"]:.0f} steps left out'
+      text += f'  {values["skipped_steps"]:.0f} steps skipped'
     if not math.isnan(left):
       text += f'  {_duration(left)} left'
     if self._live:
@@ -136,7 +136,7 @@ class Monitor:
 
 
 class Silent(Monitor):
-  """Stands for a `Monitor` where another process writes."""
+  """A `Monitor` without output, for processes other than the first."""
 
   def __init__(self) -> None:
     pass
@@ -144,7 +144,7 @@ class Silent(Monitor):
   def __exit__(self, *unused: object) -> None:
     pass
 
-  def rewind(self, step: int) -> None:
+  def reopen(self, step: int) -> None:
     pass
 
   def flush(self) -> None:

@@ -12,10 +12,10 @@ __all__ = ['ImagePool']
 class ImagePool(tf.Module):
   """Keeps past translations, so that critics do not forget.
 
-  While it fills, images pass through and are kept. After that, each image is
-  handed on itself with probability 0.5; otherwise a kept one is handed on in
-  its place and it is kept instead. The images are in variables, so that
-  checkpoints hold them.
+  While the pool fills, images pass through and are kept. After that, with
+  probability 0.5 an image takes the place of a kept one, which is returned
+  instead; otherwise the image itself is returned. The images are in variables,
+  so that checkpoints hold them.
 
   #### References
 
@@ -49,25 +49,27 @@ class ImagePool(tf.Module):
             where: tf.Tensor | bool = True) -> tf.Tensor:
     """Exchanges images with the pool.
 
-    Replicas of a step (`replicas`) have one pool, each a copy of it.
+    Replicas of a step have equal copies of one pool, and exchange the first
+    images of all of them.
 
     Args:
       images: `[B, H, W, C]`.
-      seed: Stateless seed, two integers.
-      where: Boolean scalar, without which nothing is kept.
+      seed: Stateless seed, two integers, the same for all replicas.
+      where: Boolean scalar; if False, nothing is kept.
 
     Returns:
-      As many images, some of them from earlier calls.
+      `[B, H, W, C]`, some of them images of earlier calls.
     """
     if not self._size:
       return images
-    candidates = replicas.gather_first(images, self._size)
+    everything = replicas.gather(images)
+    candidates = everything[:self._size]
     used = tf.shape(candidates)[0]
     seeds = tf.random.split(seed, 2)
     kept = self._count
     filling = kept < self._size
-    # Different places for the images of a batch: the order in which they are
-    # written does not matter then. (XLA has no op that shuffles.)
+    # The images of a batch have different places, so that the order in which
+    # they are written does not matter. (XLA has no op that shuffles.)
     order = tf.argsort(tf.random.stateless_uniform([self._size], seeds[0]))
     fill = tf.range(used) + kept
     places = tf.where(filling, fill % self._size, order[:used])
@@ -85,4 +87,4 @@ class ImagePool(tf.Module):
         updates=tf.where(store, candidates, stored))
     replicas.assign(
         self._count, tf.where(where, tf.minimum(kept + used, self._size), kept))
-    return replicas.replace_first(images, out, self._size)
+    return replicas.own(tf.concat([out, everything[self._size:]], axis=0))

@@ -1,4 +1,4 @@
-"""Run directories: what is in one, and loading a model from it."""
+"""Run directories: their files, and loading a model from one."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from absl import logging
 import keras
 import tensorflow as tf
 
+from alignflow_tf import _io
 from alignflow_tf import baselines
-from alignflow_tf import networks
+from alignflow_tf import data
+from alignflow_tf import model as model_lib
 from alignflow_tf.train import checkpoints as checkpoints_lib
 from alignflow_tf.train import config as config_lib
-from alignflow_tf.train import tracing
-from alignflow_tf.train import trainer as trainer_lib
+from alignflow_tf.train import critics as critics_lib
 
-__all__ = ['Run', 'RunError', 'load', 'load_critics', 'lock']
+__all__ = ['Run', 'RunError', 'find', 'load', 'load_critics', 'lock']
 
-FORMAT = 1
 RunError = checkpoints_lib.RunError
 # Settings that a run may change as it goes on.
 FREE = frozenset({
@@ -35,13 +35,13 @@ class Run:
   """A run directory.
 
   ```
-  config.json     the resolved configuration, domains and image shape
+  config.json     the configuration, domains and image shape
   flags.txt       the configuration for --flagfile
-  data.json       what the data are, how they are split and brought to size
+  data.json       the data, their splits and how they are brought to size
   checkpoints/    the newest ones, and the best on validation data
   metrics.jsonl   one JSON object a line
   summaries/      TensorBoard
-  sheets/         pictures on validation data
+  sheets/         pictures of validation images
   ```
 
   Attributes:
@@ -70,21 +70,18 @@ class Run:
     try:
       with open(path, encoding='utf-8') as f:
         saved = json.load(f)
-      version = saved['format']
-      if version == FORMAT:
-        self.config = config_lib.Config.from_json(saved['config'])
-        self.domains = tuple(saved['domains'])
-        self.event_shape = tuple(saved['event_shape'])
-        self.copied_channels = dict(saved['copied_channels'])
+      checkpoints_lib.check_format(path, saved['format'], 'run')
+      self.config = config_lib.Config.from_json(saved['config'])
+      self.domains = tuple(saved['domains'])
+      self.event_shape = tuple(saved['event_shape'])
+      self.copied_channels = dict(saved['copied_channels'])
+    except RunError:
+      raise
     except OSError as e:
       raise RunError(f'`run`: {path} cannot be read: {e}') from e
     except (json.JSONDecodeError, KeyError, TypeError, ValueError) as e:
       raise RunError(f'`run`: {path} is damaged or of another version: {e}'
                     ) from e
-    if version != FORMAT:
-      raise RunError(
-          f'`run`: {path} has format {version}; this version of alignflow_tf '
-          f'reads format {FORMAT}.')
 
   @property
   def checkpoints(self) -> str:
@@ -96,7 +93,7 @@ class Run:
     return {d: dict(facts['sizes']) for d, facts in self._facts().items()}
 
   def files(self) -> dict[str, str]:
-    """What hangs on the names and sizes of picture files, where known."""
+    """A hash of the names and sizes of picture files by domain, where known."""
     return {d: facts['files'] for d, facts in self._facts().items()
             if 'files' in facts}
 
@@ -126,11 +123,11 @@ class Run:
              description: dict[str, Any] | None = None) -> Run:
     """Makes a run directory; `config.json`, written last, makes it a run."""
     os.makedirs(directory, exist_ok=True)
-    config_lib.write_aside(
+    _io.write_aside(
         os.path.join(directory, 'flags.txt'), config.flag_lines())
-    config_lib.dump(os.path.join(directory, 'data.json'), description or {})
-    config_lib.dump(os.path.join(directory, 'config.json'), {
-        'format': FORMAT,
+    _io.dump(os.path.join(directory, 'data.json'), description or {})
+    _io.dump(os.path.join(directory, 'config.json'), {
+        'format': checkpoints_lib.FORMAT,
         'config': config.to_json(),
         'domains': list(domains),
         'event_shape': list(event_shape),
@@ -143,6 +140,55 @@ class Run:
     saved, given = self.config.to_json(), config.to_json()
     return {name: (saved[name], given[name]) for name in (
         checkpoints_lib.differences(saved, given, FREE))}
+
+  def check_config(self, config: config_lib.Config) -> None:
+    """Refuses a configuration that would make it another run.
+
+    Raises:
+      RunError: If a setting differs.
+    """
+    differences = self.differences(config)
+    if differences:
+      lines = '\n'.join(f'  {name}: {saved!r} in the run, {given!r} given'
+                        for name, (saved, given) in differences.items())
+      raise RunError(
+          f'`run_dir` {self.directory!r} holds a run of another configuration:'
+          f'\n{lines}\nUse another --run_dir, or leave those flags away to go '
+          'on.')
+
+  def check_data(self, domains: data.DomainSet) -> None:
+    """Refuses other domains or shapes, and warns of other images.
+
+    Raises:
+      RunError: If domains or the image shape differ, or with --deterministic
+        the images.
+    """
+    for name, saved, found in (
+        ('domains', self.domains, domains.domains),
+        ('image shape', self.event_shape, domains.event_shape)):
+      if tuple(saved) != tuple(found):
+        raise RunError(
+            f'`run_dir` {self.directory!r}: the data have changed under the '
+            f'run, {name} {tuple(saved)} in the run, {tuple(found)} now.')
+    files = self.files()
+    facts = domains.describe()['domains']
+    for domain, sizes in self.sizes().items():
+      now = domains.sizes[domain]
+      if sizes != now:
+        changed = f'images of {domain!r} {sizes} in the run, {now} now'
+      elif domain in files and files[domain] != facts[domain].get('files'):
+        changed = (f'there are as many files of {domain!r} as before, but with '
+                   'other names or sizes')
+      else:
+        continue
+      text = f'the data have changed under the run: {changed}'
+      if self.config.deterministic:
+        raise RunError(
+            f'`run_dir` {self.directory!r}: {text}. With --deterministic, '
+            'bring them back, or start another --run_dir.')
+      logging.warning(
+          '%s: %s. The run goes on, but with other results than it would have '
+          'had.', self.directory, text)
 
   def latest(self) -> str:
     """Path of the newest checkpoint that reads well.
@@ -187,19 +233,43 @@ class Run:
     return path
 
 
+def find(run_dir: str, writes: bool = True) -> Run | None:
+  """The run in a directory, or None where one can begin.
+
+  Args:
+    run_dir: The directory, which need not exist.
+    writes: Whether this process would write the run's files.
+
+  Raises:
+    RunError: If the run is damaged or of another version, or the directory
+      holds other files.
+    OSError: If the directory cannot be read.
+  """
+  if os.path.exists(os.path.join(run_dir, 'config.json')):
+    return Run(run_dir)
+  # A run that was killed before it began leaves these.
+  if writes and os.path.isdir(run_dir) and not all(
+      name in ('lock', 'flags.txt', 'data.json') or name.endswith('.partial')
+      for name in os.listdir(run_dir)):
+    raise RunError(
+        f'`run_dir` must be new, empty, or a run, got {run_dir!r}, which holds '
+        'other files.')
+  return None
+
+
 def load(run_dir: str, average: bool = True,
-         checkpoint: str = 'newest') -> baselines.Model:
+         checkpoint: str = 'newest') -> model_lib.Translates:
   """Loads the model of a run.
 
   Args:
     run_dir: The run directory of `python -m alignflow_tf.train`.
-    average: Whether to load the moving average of the weights, which is what
-      is evaluated and exported, or the newest weights.
+    average: Whether to load the moving average of the weights, which is
+      evaluated and exported, or the newest weights.
     checkpoint: As in `Run.checkpoint`. Damaged newest ones are reported and
       the one before is used.
 
   Returns:
-    The model: an `AlignFlow`, or what `Config.model` names.
+    The model: an `AlignFlow`, or of the system that `Config.model` names.
 
   Raises:
     RunError: If there is no run or no checkpoint in the directory, or its
@@ -207,8 +277,8 @@ def load(run_dir: str, average: bool = True,
   """
   run = Run(run_dir)
   path = run.checkpoint(checkpoint)
-  with tracing.uncollected(), networks.draw_once():
-    model = trainer_lib.build_model(run.config, run.domains, run.event_shape)
+  model = baselines.get(run.config.model).build(
+      run.config, run.domains, run.event_shape)
   part = {'average' if average else 'model': model}
   checkpoints_lib.restore(tf.train.Checkpoint(**part), path, whole=False)
   for variable in model.variables:
@@ -237,13 +307,11 @@ def load_critics(run_dir: str,
   run = Run(run_dir)
   if run.config.objective == 'mle':
     return {}
-  critics = trainer_lib.build_critics(
-      run.config, run.domains, run.event_shape)
-  holder = trainer_lib.Holder({
-      d: [v.value for v in critic.variables] for d, critic in critics.items()})
-  checkpoints_lib.restore(tf.train.Checkpoint(critics=holder),
-                          run.checkpoint(checkpoint), whole=False)
-  return critics
+  networks = critics_lib.build(run.config, run.domains, run.event_shape)
+  checkpoints_lib.restore(
+      tf.train.Checkpoint(critics=tf.train.Checkpoint(networks=networks)),
+      run.checkpoint(checkpoint), whole=False)
+  return networks.by_domain
 
 
 @contextlib.contextmanager

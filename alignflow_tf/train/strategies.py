@@ -1,32 +1,35 @@
-"""The devices and processes that train together.
+"""Devices and processes that train together, on `tf.distribute`.
 
-Nothing here loads TensorFlow before `make` does: `check` answers mistakes at
-once.
+This module does not load TensorFlow before `make` does, so that mistakes in
+`TF_CONFIG` are answered at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import functools
 import json
 import os
 import re
 from typing import Any
+import zlib
 
 import numpy as np
 
+from alignflow_tf import data
 from alignflow_tf._lazy import tensorflow as tf
 from alignflow_tf.train import config as config_lib
 
-__all__ = ['Lost', 'Team', 'check', 'check_flags', 'make']
+__all__ = ['Lost', 'Team', 'check', 'check_data', 'check_flags', 'make']
 
-# Settings that hang on the machine of a process.
+# Settings of one process, in which the processes of a run may differ.
 _LOCAL = frozenset({
     'data_dir', 'cache', 'cache_dir', 'data_service', 'download',
     'max_pixels'})
-# Texts travel in multiples of so many numbers of 8 bytes: a new length is a new
-# collective operation, which is kept for ever.
-_TEXT = 512
+# Words in errors of collective operations, in addition to names of processes.
+_REMOTE = re.compile(
+    'collective|coordination|heartbeat|socket|connect|peer|rpc|/task:|'
+    'recv|barrier', re.IGNORECASE)
 
 
 class Lost(Exception):
@@ -56,97 +59,76 @@ class Team:
     """Whether this process is the one that writes."""
     return not self.worker
 
-  def rows(self, batch_size: int, rounds: int) -> list[int] | None:
-    """Which images of a step's `rounds` batches are this process's part.
-
-    Args:
-      batch_size: Images of a domain in a batch.
-      rounds: Number of batches in a step.
-
-    Returns:
-      Their places among all; None for all of them.
-    """
+  def rows(self, number: int) -> list[int] | None:
+    """Places, in a step's `number` images, of this process; None for all."""
     if self.workers == 1:
       return None
-    part = batch_size // self.workers
-    begin = self.worker * part
-    return [i * batch_size + begin + j
-            for i in range(rounds) for j in range(part)]
+    part = number // self.workers
+    return list(range(self.worker * part, (self.worker + 1) * part))
 
   def total(self, value: int) -> int:
-    """The sum of all processes' values; all wait for the last one.
+    """The sum of all processes' values; waits for the last one.
 
     Raises:
       Lost: If another process cannot be reached.
     """
-    if self.workers == 1:
-      return value
-    return int(self._gather(np.asarray([value], np.int64)).sum())
-
-  def _gather(self, values: np.ndarray) -> np.ndarray:
-    """int64 `[N]` of all processes, as `[workers, N]`; `N` is one for all."""
-    if self._sum is None:
-      strategy = self.strategy
-      assert strategy is not None
-
-      # A function: each new collective operation would be kept for ever.
-      @tf.function(autograph=False)
-      def total(values: tf.Tensor) -> tf.Tensor:
-        # Each process counts once, whatever the number of its devices.
-        def run(values: tf.Tensor) -> tf.Tensor:
-          context = tf.distribute.get_replica_context()
-          first = context.replica_id_in_sync_group % local == 0
-          return context.all_reduce(
-              tf.distribute.ReduceOp.SUM,
-              tf.where(first, values, tf.zeros_like(values)))
-
-        local = len(strategy.extended.worker_devices)
-        return strategy.experimental_local_results(
-            strategy.run(run, args=(values,)))[0]
-
-      self._sum = total
-    # Each adds its row to zeros.
-    rows = np.zeros([self.workers, len(values)], np.int64)
-    rows[self.worker] = values
-    return np.asarray(self.call(self._sum, tf.constant(rows)))
-
-  def _exchange(self, text: str) -> list[str]:
-    """The texts of all processes."""
-    mine = np.frombuffer(text.encode(), np.uint8)
-    sizes = self._gather(np.asarray([len(mine)], np.int64))[:, 0]
-    padded = np.zeros([-(-int(sizes.max()) // (8 * _TEXT)) * _TEXT], np.int64)
-    padded.view(np.uint8)[:len(mine)] = mine
-    return [row.tobytes()[:size].decode()
-            for row, size in zip(self._gather(padded), sizes, strict=True)]
-
-  def differences(self, facts: dict[str, Any]) -> str:
-    """Compares facts of all processes, the same answer in each; see `total`.
-
-    Args:
-      facts: JSON values by name.
-
-    Returns:
-      A line for each name of which not all have the same value, with all its
-      values and who has them; '' where there is none.
-    """
-    if self.workers == 1:
-      return ''
-    text = json.dumps(facts, sort_keys=True)
-    return _differences([json.loads(text) for text in self._exchange(text)])
+    return int(self._gather([value]).sum())
 
   def tell(self, value: int) -> int:
     """The first process's value, in all of them; see `total`."""
-    return self.total(value if self.chief else 0)
+    return int(self._gather([value])[0, 0])
 
   def wait(self) -> None:
     """Waits until all processes are here; see `total`."""
     self.total(0)
 
+  def differing(self, facts: Mapping[str, Any]) -> list[str]:
+    """Names of facts that are not the same in all processes; see `total`.
+
+    Args:
+      facts: JSON values by name; all processes have the same names.
+    """
+    hashes = self._gather([
+        zlib.crc32(json.dumps(value, sort_keys=True).encode())
+        for value in facts.values()])
+    return [name for name, column in zip(facts, hashes.T, strict=True)
+            if len(set(column)) > 1]
+
+  def _gather(self, values: list[int]) -> np.ndarray:
+    """The values of all processes, as `[workers, N]`; `N` is one for all."""
+    # Each process adds its row to zeros.
+    rows = np.zeros([self.workers, len(values)], np.int64)
+    rows[self.worker] = values
+    if self.workers == 1:
+      return rows
+    if self._sum is None:
+      strategy = self.strategy
+      assert strategy is not None
+      local = len(strategy.extended.worker_devices)
+
+      # A function, as each new collective operation would be kept for ever.
+      @tf.function(autograph=False)
+      def total(values: tf.Tensor) -> tf.Tensor:
+        def run(values: tf.Tensor) -> tf.Tensor:
+          context = tf.distribute.get_replica_context()
+          # Each process counts once, whatever its number of devices.
+          first = context.replica_id_in_sync_group % local == 0
+          return context.all_reduce(
+              tf.distribute.ReduceOp.SUM,
+              tf.where(first, values, tf.zeros_like(values)))
+
+        return strategy.experimental_local_results(
+            strategy.run(run, args=(values,)))[0]
+
+      self._sum = total
+    return np.asarray(self.call(self._sum, tf.constant(rows)))
+
   def call(self, function: Callable[..., Any], *args: Any) -> Any:
     """Calls a function that works together with the other processes.
 
     Raises:
-      Lost: If another process ended or cannot be reached.
+      Lost: If another process ended or cannot be reached. Errors of this
+        process, such as those of its GPU, pass.
     """
     if self.workers == 1:
       return function(*args)
@@ -155,6 +137,10 @@ class Team:
     except (tf.errors.AbortedError, tf.errors.CancelledError,
             tf.errors.DeadlineExceededError, tf.errors.FailedPreconditionError,
             tf.errors.InternalError, tf.errors.UnavailableError) as e:
+      if isinstance(e, (
+          tf.errors.FailedPreconditionError, tf.errors.InternalError)) and (
+              not _REMOTE.search(str(e))):
+        raise
       raise Lost(
           f'another process of this run ({self._other(str(e))}) ended or '
           f'cannot be reached ({type(e).__name__})') from e
@@ -167,22 +153,6 @@ class Team:
       if here is None or (job, int(task)) != (here.task_type, here.task_id):
         return f'/job:{job}/replica:0/task:{task}'
     return 'unknown which'
-
-
-def _differences(facts: list[dict[str, Any]]) -> str:
-  """As `Team.differences`, of the facts of process 1, 2, ..."""
-  lines = []
-  for name in dict.fromkeys(name for each in facts for name in each):
-    found: dict[str, list[str]] = {}
-    for number, each in enumerate(facts, 1):
-      value = repr(each[name])[:200] if name in each else 'nothing'
-      found.setdefault(value, []).append(str(number))
-    if len(found) > 1:
-      lines.append(f'  {name}: ' + '; '.join(
-          f'{value} in process {", ".join(numbers[:5])}'
-          + (f' and {len(numbers) - 5} more' if len(numbers) > 5 else '')
-          for value, numbers in found.items()))
-  return '\n'.join(lines)
 
 
 def check(config: config_lib.Config) -> None:
@@ -204,25 +174,47 @@ def check(config: config_lib.Config) -> None:
 
 
 def check_flags(config: config_lib.Config, team: Team) -> None:
-  """Compares the configurations of all processes; all wait for the last one.
+  """Compares the configurations of all processes; waits for the last one.
 
   Raises:
     ConfigError: If they differ, in all of them.
     Lost: If another process cannot be reached.
   """
-  differences = team.differences({
-      f'`{name}`': value for name, value in config.to_json().items()
-      if name not in _LOCAL})
-  if differences:
+  values = {name: value for name, value in config.to_json().items()
+            if name not in _LOCAL}
+  names = team.differing(values)
+  if names:
     raise config_lib.ConfigError(
-        f'the processes of a run must have the same flags, got\n{differences}\n'
-        'Start all of them again, with the same ones.')
+        'the processes of a run must have the same flags, got others for '
+        + ', '.join(f'`{name}` (here {values[name]!r})' for name in names)
+        + '. Start all of them again, with the same ones.')
 
 
-def _check_batch(config: config_lib.Config, number: int, what: str) -> None:
+def check_data(domains: data.DomainSet, team: Team) -> None:
+  """Compares the data of all processes; waits for the last one.
+
+  Raises:
+    DataError: If they differ, in all of them.
+    Lost: If another process cannot be reached.
+  """
+  facts = domains.describe()['domains'].values()
+  names = team.differing({
+      'the domains': domains.domains,
+      'the image shape': domains.event_shape,
+      'the numbers of images': [f['sizes'] for f in facts],
+      'the names and sizes of files': [f.get('files') for f in facts],
+      'the number of channels': [f['grey_copied'] for f in facts]})
+  if names:
+    raise data.DataError(
+        'the processes of a run must have the same data, got others for '
+        f'{", ".join(names)}. Bring the same to all of them, and start them '
+        'again.')
+
+
+def _check_batch(config: config_lib.Config, number: int, kind: str) -> None:
   if config.batch_size % number:
     raise config_lib.ConfigError(
-        f'`batch_size` must be a multiple of the {number} {what} that share '
+        f'`batch_size` must be a multiple of the {number} {kind} that share '
         f'it, got {config.batch_size}.')
 
 
@@ -269,8 +261,8 @@ def make(config: config_lib.Config,
          say: Callable[[str], None] = print) -> Team:
   """Makes the strategy of a configuration, and waits for other processes.
 
-  These must have the same configuration, but for what hangs on a machine. To be
-  called before TensorFlow's first operation where there are several processes.
+  To be called before TensorFlow's first operation where there are several
+  processes.
 
   Args:
     config: The configuration, which passed `check`.
@@ -286,12 +278,15 @@ def make(config: config_lib.Config,
   """
   check(config)
   if config.strategy != 'multi_worker':
-    # Some services set it for all that they start.
-    workers = _named(os.environ.get('TF_CONFIG', ''))
+    workers = 0
+    try:
+      # Some services set it for all that they start, and it need not be good.
+      workers, _ = _cluster(os.environ.get('TF_CONFIG', ''))
+    except config_lib.ConfigError:
+      pass
     if workers > 1:
       say(f'TF_CONFIG names {workers} processes, which '
-          f'--strategy={config.strategy} leaves alone: this one trains by '
-          'itself.')
+          f'--strategy={config.strategy} ignores: this one trains by itself.')
   if config.strategy == 'default':
     return Team()
   if config.strategy == 'mirrored':
@@ -302,8 +297,7 @@ def make(config: config_lib.Config,
   if workers > 1:
     say(f'Process {worker + 1} of {workers}, waiting for the others.')
   try:
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    team = Team(strategy, workers, worker)
+    team = Team(tf.distribute.MultiWorkerMirroredStrategy(), workers, worker)
     _check_batch(config, team.replicas, 'devices')
     check_flags(config, team)
   except (tf.errors.OpError, RuntimeError) as e:
@@ -311,14 +305,6 @@ def make(config: config_lib.Config,
         'the other processes that TF_CONFIG names did not come '
         f'({(str(e).splitlines() or [""])[0][:200]})') from e
   return team
-
-
-def _named(text: str) -> int:
-  """Number of processes of a `TF_CONFIG` that is not used, so may be bad."""
-  try:
-    return _cluster(text)[0]
-  except config_lib.ConfigError:
-    return 0
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""What a run measures and shows while it trains."""
+"""Validation while a run trains: figures, and sheets of pictures."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from alignflow_tf import data
 from alignflow_tf import images as images_lib
 from alignflow_tf import inference
 from alignflow_tf import sheets
+from alignflow_tf.train import divergence
+from alignflow_tf.train import faults
 from alignflow_tf.train import monitor as monitor_lib
-from alignflow_tf.train import recovery
 from alignflow_tf.train import trainer as trainer_lib
 
 __all__ = ['Validation']
@@ -24,11 +25,11 @@ class Validation:
   """Figures and sheets of the averaged model on validation images."""
 
   def __init__(self, domains: data.DomainSet, trainer: trainer_lib.Trainer,
-               run_dir: str, watch: recovery.Watch):
+               run_dir: str, watch: divergence.Watch):
     self._watch = watch
     self._domains = domains
     self._evaluator = inference.Evaluator(trainer.average)
-    self._sheets = os.path.join(run_dir, 'sheets')
+    self._run_dir = run_dir
     self._levels: dict[str, np.ndarray] = {}
 
   def read(self) -> None:
@@ -40,7 +41,18 @@ class Validation:
 
   def __call__(self, step: int, monitor: monitor_lib.Monitor
               ) -> dict[str, float]:
-    os.makedirs(self._sheets, exist_ok=True)
+    """Measures the model after a step, and shows sheets.
+
+    Args:
+      step: Number of steps done.
+      monitor: Takes sheets and lines for a person.
+
+    Returns:
+      Figures by name.
+
+    Raises:
+      RunError: If sheets cannot be written.
+    """
     names = self._domains.domains
     self.read()
     images = {d: images_lib.from_uint8(x).numpy()
@@ -57,9 +69,12 @@ class Validation:
           values[f'validation/round_trip_max/{s}_to_{t}'] = trip['max']
           values[f'validation/outside/{s}_to_{t}'] = trip['outside']
           sheet = sheets.translations(self._evaluator, images[s][:16], s, t)
-          monitor.picture(step, f'{s}_to_{t}', sheet)
-          sheets.write_png(
-              os.path.join(self._sheets, f'{step:07d}_{s}_to_{t}.png'), sheet)
+          with faults.writing(self._run_dir):
+            monitor.picture(step, f'{s}_to_{t}', sheet)
+            folder = os.path.join(self._run_dir, 'sheets')
+            os.makedirs(folder, exist_ok=True)
+            sheets.write_png(
+                os.path.join(folder, f'{step:07d}_{s}_to_{t}.png'), sheet)
     values['validation/log_scale_max'] = self._watch.log_scale()
     bits = ' '.join(f'{d} {values[f"validation/bits_per_dim/{d}"]:.3f}'
                     for d in densities)

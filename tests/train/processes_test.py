@@ -189,8 +189,10 @@ def _compare(run_dir, run_of_one):
   assert [line['step'] for line in ours] == [line['step'] for line in theirs]
   for a, b in zip(ours, theirs, strict=True):
     assert a.keys() == b.keys()
-    if 'loss' in a:
-      assert a['loss'] == pytest.approx(b['loss'], rel=1e-5, abs=1e-5), a
+    for name in a:
+      # Each process draws noise of its own.
+      if 'bits_per_dim/' in name:
+        assert a[name] == pytest.approx(b[name], rel=0.02), a
 
 
 def _check_export(run_dir):
@@ -271,19 +273,16 @@ def test_processes_that_do_not_fit_together_are_told_why(tmp_path):
   answers = [dict(re.findall(r'^== (.*)\n((?s:.*?))\n==', log, re.MULTILINE))
              for log in logs]
   for found in answers:
-    assert found['flags'].startswith(
+    assert re.match(
         'SystemExit: alignflow_tf.train: the processes of a run must have the '
-        'same flags, got\n  `seed`: 0 in process 1; 1 in process 2\nStart')
+        r'same flags, got others for `seed` \(here [01]\)\. Start all',
+        found['flags'])
     assert found['flags again'].startswith('ConfigError: the processes of')
-    assert found['data'].startswith(
-        'DataError: the processes of a run must have the same data, got\n')
     # A name differs in the one, and a picture is more in the other.
-    assert re.fullmatch(
-        r"""  images of 'b': {.*} in process 1; {.*} in process 2
-  names and sizes of the files of 'a': '.*' in process 1; '.*' in process 2
-  names and sizes of the files of 'b': '.*' in process 1; '.*' in process 2
-Bring the same to all of them, and start them again\.""",
-        found['data'].split('\n', 1)[1])
+    assert found['data'] == (
+        'DataError: the processes of a run must have the same data, got others '
+        'for the numbers of images, the names and sizes of files. Bring the '
+        'same to all of them, and start them again.')
     assert found['record'].startswith('RunError: `run_dir`')
     assert "the data have changed under the run: images of 'a'" in (
         found['record'])

@@ -11,14 +11,15 @@ import pytest
 import tensorflow as tf
 
 from alignflow_tf import data
+from alignflow_tf import images as images_lib
 from alignflow_tf import inference
 from alignflow_tf.train import checkpoints as checkpoints_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import loop
+from alignflow_tf.train import optimizer
 from alignflow_tf.train import replicas
 from alignflow_tf.train import strategies
 from alignflow_tf.train import trainer as trainer_lib
-from alignflow_tf.train import updates
 
 SHAPE = (8, 8, 1)
 # Pools of 6 images are full within two steps of 4, and smaller than a step's.
@@ -47,21 +48,6 @@ def mirrored():
   return strategies.make(_config(strategy='mirrored'))
 
 
-@pytest.fixture(scope='module', autouse=True)
-def smooth_adam():
-  """Adam that does not blow up rounding errors.
-
-  With its usual epsilon, a gradient that is all but zero moves its variable by
-  a whole step, one way or the other: two orders of adding, two results.
-  """
-  patch = pytest.MonkeyPatch()
-  patch.setattr(updates, '_EPSILON', 1e-2)
-  updates._adam.cache_clear()
-  yield
-  patch.undo()
-  updates._adam.cache_clear()
-
-
 def _train(config, strategy, steps=5):
   trainer = trainer_lib.Trainer(config, ('a', 'b'), SHAPE, strategy=strategy)
   trainer.initialize(_batch(9, 32))
@@ -71,16 +57,31 @@ def _train(config, strategy, steps=5):
       for step in range(steps)]
 
 
-@pytest.fixture(scope='module', params=[
-    dict(pool_size=6, clip_norm=1.),
-    dict(pool_size=3, gan_loss='wasserstein', critic_steps=2),
-], ids=['least_squares', 'wasserstein'])
-def both(request, mirrored):
-  """A trainer on one device and one on two, and their metrics by step."""
-  config = _config(**request.param)
-  one, one_metrics = _train(config, None)
-  two, two_metrics = _train(config, mirrored.strategy)
-  return one, one_metrics, two, two_metrics
+def _without_noise(patch):
+  """Adam that does not blow up rounding errors, and images without noise.
+
+  With Adam's usual epsilon, a gradient that is all but zero moves its variable
+  by a whole step, one way or the other: two orders of adding, two results.
+  """
+  patch.setattr(optimizer, '_EPSILON', 1e-2)
+  patch.setattr(images_lib, 'dequantize',
+                lambda images, seed, width: images_lib.from_uint8(images))
+  optimizer._adam.cache_clear()
+
+
+@pytest.fixture(scope='module')
+def both(mirrored):
+  """A trainer on one device and one on two, and their metrics by step.
+
+  Of all randomness there are the pools, which the replicas have together.
+  """
+  config = _config(pool_size=6, clip_norm=1., critic_noise=0.)
+  with pytest.MonkeyPatch.context() as patch:
+    _without_noise(patch)
+    one, one_metrics = _train(config, None)
+    two, two_metrics = _train(config, mirrored.strategy)
+    yield one, one_metrics, two, two_metrics
+  optimizer._adam.cache_clear()
 
 
 @pytest.fixture(scope='module')
@@ -102,6 +103,18 @@ def test_two_devices_give_the_losses_of_one(both):
 def test_two_devices_give_the_weights_averages_and_pools_of_one(values):
   for name, a, b in values:
     np.testing.assert_allclose(b, a, rtol=1e-4, atol=2e-5, err_msg=name)
+
+
+def test_with_noise_two_devices_agree_in_distribution(mirrored):
+  """Replicas draw their own noise: the losses of one to 2 %."""
+  config = _config(gan_loss='wasserstein', critic_steps=2, critic_noise=0.1)
+  _, one = _train(config, None, 4)
+  _, two = _train(config, mirrored.strategy, 4)
+  for name in ('bits_per_dim/a', 'bits_per_dim/b'):
+    a, b = (np.mean([step[name] for step in steps]) for steps in (one, two))
+    assert a != b
+    assert b == pytest.approx(a, rel=0.02)
+  assert not any(step['skipped'] for step in two)
 
 
 def test_all_copies_are_the_same(both, mirrored):
@@ -139,9 +152,7 @@ def test_a_step_that_is_not_finite_is_left_out_on_both_devices(mirrored):
       np.testing.assert_array_equal(copy.numpy(), old, err_msg=variable.name)
   assert trainer.step.numpy() == 2
   assert trainer.skipped.numpy() == 1
-  found = trainer.diagnose(_batch(1, 4))
-  assert weights.name.split(':')[0] in found['weights'][0]
-  assert 'loss' in found['terms']
+  assert not np.isfinite(float(values['loss']))
 
 
 def test_a_checkpoint_of_two_devices_goes_on_on_one(
@@ -151,7 +162,7 @@ def test_a_checkpoint_of_two_devices_goes_on_on_one(
   checkpoints = checkpoints_lib.Checkpoints(
       str(tmp_path), two.checkpoint(), 1, {})
   path = checkpoints.save(5, {})
-  alone = trainer_lib.Trainer(*two._arguments)
+  alone = trainer_lib.Trainer(one._config, ('a', 'b'), SHAPE)
   holder = alone.checkpoint()
   assert holder.save_counter.numpy() == 0  # Made at its first use.
   checkpoints_lib.restore(holder, path, whole=True)
@@ -164,11 +175,12 @@ def test_a_checkpoint_of_two_devices_goes_on_on_one(
 @pytest.mark.slow
 @pytest.mark.parametrize('overrides', [
     dict(precision='mixed_bfloat16'),
-    dict(model='cyclegan', objective='adversarial', num_scales=2),
+    dict(model='cyclegan', num_scales=2),
     dict(share='all', memory='reversible', objective='mle'),
 ], ids=['bfloat16', 'cyclegan', 'reversible'])
-def test_other_settings_train_on_two_devices(overrides, mirrored):
-  config = _config(**overrides)
+def test_other_settings_train_on_two_devices(overrides, mirrored, monkeypatch):
+  _without_noise(monkeypatch)
+  config = _config(critic_noise=0., **overrides)
   _, one = _train(config, None, 2)
   _, two = _train(config, mirrored.strategy, 2)
   near = 2e-2 if 'precision' in overrides else 1e-5
@@ -176,26 +188,36 @@ def test_other_settings_train_on_two_devices(overrides, mirrored):
     assert b['loss'] == pytest.approx(a['loss'], rel=near, abs=near)
 
 
-def test_numbers_drawn_in_parts_are_those_drawn_at_once(mirrored):
+def test_replicas_draw_noise_of_their_own(mirrored):
   seed = tf.constant([1, 2])
 
-  # 30 numbers a replica are not whole groups of the generator.
-  for size, blocks in ((8, 2), (5, 1)):
-    shape = [blocks * size, 3, 2]
+  @tf.function
+  def draw():
+    return mirrored.strategy.run(lambda: tf.random.stateless_uniform(
+        [3], replicas.fold_in(seed)))
 
-    @tf.function
-    def draw(shape=shape, blocks=blocks):
-      return mirrored.strategy.run(lambda: (
-          replicas.uniform(shape, seed, blocks),
-          replicas.normal(shape, seed, blocks)))
+  first, second = mirrored.strategy.experimental_local_results(draw())
+  assert np.all(first.numpy() != second.numpy())
+  np.testing.assert_array_equal(replicas.fold_in(seed), seed)
 
-    for parts, function in zip(draw(), (
-        tf.random.stateless_uniform, tf.random.stateless_normal), strict=True):
-      parts = [p.numpy().reshape([blocks, size, 3, 2])
-               for p in mirrored.strategy.experimental_local_results(parts)]
-      found = np.concatenate(parts, axis=1).reshape([-1, 3, 2])
-      np.testing.assert_array_equal(
-          found, function([2 * blocks * size, 3, 2], seed))
+
+def test_what_replicas_gather_is_divided_again(mirrored):
+  x = tf.reshape(tf.range(24.), [4, 3, 2])
+
+  @tf.function
+  def divide():
+    def run():
+      mine = replicas.part(x, 2)
+      return mine, replicas.gather(mine), replicas.own(replicas.gather(mine))
+
+    return mirrored.strategy.run(run)
+
+  parts, whole, again = (
+      mirrored.strategy.experimental_local_results(v) for v in divide())
+  for i in range(2):
+    np.testing.assert_array_equal(parts[i], x[2 * i:2 * i + 2])
+    np.testing.assert_array_equal(whole[i], x)
+    np.testing.assert_array_equal(again[i], parts[i])
 
 
 def test_a_loop_on_two_devices_goes_on_on_one(tmp_path, mirrored, capsys):
@@ -213,19 +235,19 @@ def test_a_loop_on_two_devices_goes_on_on_one(tmp_path, mirrored, capsys):
   assert len(lines['one']) == len(lines['two']) == 5
   for a, b in zip(lines['one'], lines['two'], strict=True):
     assert a.keys() == b.keys()
-    for key in set(a) - {'steps_per_second'}:
-      if 'round_trip' not in key and 'skipped' not in key and a[key]:
-        assert b[key] == pytest.approx(a[key], rel=1e-4, abs=1e-5), key
+    for key in a:
+      if 'bits_per_dim/' in key or key == 'learning_rate':
+        assert b[key] == pytest.approx(a[key], rel=0.02), key
   # Not another run: where it trains is no part of what it trains.
   loop.train(dataclasses.replace(config, strategy='default'),
              str(tmp_path / 'two'), domains)
   assert 'is done' in capsys.readouterr().out
 
 
-def test_a_process_has_its_rows_of_each_round():
+def test_a_process_has_its_rows():
   teams = [strategies.Team(None, 2, i) for i in range(2)]
-  assert [t.rows(4, 2) for t in teams] == [[0, 1, 4, 5], [2, 3, 6, 7]]
-  assert strategies.Team().rows(4, 2) is None
+  assert [t.rows(8) for t in teams] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+  assert strategies.Team().rows(8) is None
   assert [t.chief for t in teams] == [True, False]
 
 
@@ -320,10 +342,10 @@ def test_the_place_of_a_process(number):
 
 
 def test_what_differs_between_processes_is_named():
-  """Texts of all lengths, by threads in place of processes."""
-  facts = [{'`name`': 'é', 'long': [1] * 5000, 'other': 1},
-           {'`name`': 'é', 'long': [1] * 5000, 'other': 2},
-           {'`name`': 'e', 'long': [1] * 5000, 'other': 1, 'more': None}]
+  """By threads in place of processes."""
+  facts = [{'name': 'é', 'long': [1] * 5000, 'other': 1},
+           {'name': 'é', 'long': [1] * 5000, 'other': 2},
+           {'name': 'e', 'long': [1] * 5000, 'other': 1}]
   barrier = threading.Barrier(3)
   rows = {}
 
@@ -339,15 +361,9 @@ def test_what_differs_between_processes_is_named():
     team._sum = total
     assert team.total(worker + 1) == 6
     assert team.tell(7 + worker) == 7
-    return team.differences(facts[worker])
+    return tuple(team.differing(facts[worker]))
 
   with concurrent.futures.ThreadPoolExecutor(3) as threads:
     found = set(threads.map(run, range(3)))
-  assert found == {
-      "  `name`: 'é' in process 1, 2; 'e' in process 3\n"
-      '  other: 1 in process 1, 3; 2 in process 2\n'
-      '  more: nothing in process 1, 2; None in process 3'}
-  assert strategies.Team().differences(facts[0]) == ''
-  many = [{'x': int(i == 8)} for i in range(9)]
-  assert strategies._differences(many) == (
-      '  x: 0 in process 1, 2, 3, 4, 5 and 3 more; 1 in process 9')
+  assert found == {('name', 'other')}
+  assert strategies.Team().differing(facts[0]) == []

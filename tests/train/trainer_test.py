@@ -1,13 +1,19 @@
 """One step of training."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from alignflow_tf import bijectors
 from alignflow_tf import images as images_lib
+from alignflow_tf import objectives
+from alignflow_tf.baselines import alignflow
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import trainer as trainer_lib
+
+tfb = tfp.bijectors
 
 SHAPE = (8, 8, 1)
 TINY = dict(num_scales=1, width=4, num_blocks=1, critic_width=4,
@@ -40,7 +46,7 @@ def trained():
   trainer = _trainer(num_scales=2)
   before = {
       'flows': _copy(trainer.model.trainable_variables),
-      'critics': _copy(trainer._critic_weights)}
+      'critics': _copy(trainer.critics.networks.trainable)}
   for step in range(3):
     metrics = trainer.train_step(_batch(step))
   return trainer, before, {k: float(v) for k, v in metrics.items()}
@@ -51,14 +57,14 @@ def test_a_step_trains_every_variable(trained):
   for variable, old in zip(trainer.model.trainable_variables, before['flows'],
                            strict=True):
     assert np.any(variable.numpy() != old), variable.name
-  for variable, old in zip(trainer._critic_weights, before['critics'],
-                           strict=True):
+  for variable, old in zip(trainer.critics.networks.trainable,
+                           before['critics'], strict=True):
     if variable.shape.rank > 1:
       assert np.any(variable.numpy() != old), variable.name
 
 
 @pytest.mark.parametrize('settings', [
-    {}, {'memory': 'reversible'}, {'flow': 'glow', 'memory': 'recompute'}])
+    {}, {'memory': 'reversible'}, {'flow': 'glow'}])
 def test_framings_are_set_from_each_domain_and_averaged(settings):
   shape = (8, 12, 3)
   trainer = trainer_lib.Trainer(
@@ -96,7 +102,8 @@ def test_metrics_are_finite_and_named(trained):
   assert set(metrics) == {
       'loss', 'gradient_norm', 'adversarial_loss/a_to_b',
       'adversarial_loss/b_to_a', 'bits_per_dim/a', 'bits_per_dim/b',
-      'critic_loss/a', 'critic_loss/b', 'range_loss', 'skipped'}
+      'critic_loss/a', 'critic_loss/b', 'range_loss', 'magnitude_l2',
+      'learning_rate', 'skipped'}
   assert all(np.isfinite(v) for v in metrics.values())
 
 
@@ -125,8 +132,8 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_count():
   good = flow.numpy()
   flow.assign(good * np.nan)
   watched = (trainer.model.trainable_variables[1:] + tuple(
-      trainer._critic_weights) + trainer.average.variables + tuple(
-          v for p in trainer._pools.values() for v in p.variables))
+      trainer.critics.networks.trainable) + trainer.average.variables + tuple(
+          v for p in trainer.critics._pools.values() for v in p.variables))
   before = _copy(watched)
   trainer.train_step(_batch(1))
   for variable, old in zip(watched, before, strict=True):
@@ -138,20 +145,26 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_count():
   assert int(trainer.skipped) == 1
 
 
+def _magnitudes(trainer):
+  return list({id(v): v for m in trainer.model.submodules for v in getattr(
+      getattr(m, 'network', None), 'magnitudes', ())}.values())
+
+
 def test_loss_is_equation_7_and_the_penalty():
   trainer = _trainer(lambda_a=1e-3, lambda_b=1e-2)
-  magnitudes = sum(float(tf.reduce_sum(tf.square(g))) / 2.
-                   for g in trainer._generator_loss.magnitudes)
+  magnitudes = _magnitudes(trainer)
+  half = sum(float(tf.reduce_sum(tf.square(g))) / 2. for g in magnitudes)
   metrics = {k: float(v) for k, v in trainer.train_step(_batch()).items()}
+  assert metrics['magnitude_l2'] == pytest.approx(half, rel=1e-5)
   size = np.prod(SHAPE)
   nats = {d: (metrics[f'bits_per_dim/{d}'] - 8.) * size * np.log(2.)
           for d in 'ab'}
   want = (metrics['adversarial_loss/a_to_b']
           + metrics['adversarial_loss/b_to_a'] + 1e-3 * nats['a']
-          + 1e-2 * nats['b'] + 5e-5 * magnitudes
+          + 1e-2 * nats['b'] + 5e-5 * half
           + 10. * metrics['range_loss'])
   np.testing.assert_allclose(metrics['loss'], want, rtol=1e-4)
-  assert len(trainer._generator_loss.magnitudes) == 2 * 4  # flows, networks
+  assert len(magnitudes) == 2 * 4  # flows, networks
 
 
 def test_lambda_falls_to_zero():
@@ -160,15 +173,13 @@ def test_lambda_falls_to_zero():
   batch = _batch()
   for step, want in ((0, 1.), (3, 0.4), (5, 0.), (9, 0.)):
     trainer.step.assign(step)
-    assert trainer._config.likelihood_multiplier(step) == pytest.approx(want)
-    magnitudes = sum(float(tf.reduce_sum(tf.square(g))) / 2.
-                     for g in trainer._generator_loss.magnitudes)
     metrics = {k: float(v) for k, v in trainer.train_step(batch).items()}
     assert metrics['lambda_factor'] == pytest.approx(want)
     nats = sum((metrics[f'bits_per_dim/{d}'] - 8.) * size * np.log(2.)
                for d in 'ab')
     rest = (metrics['adversarial_loss/a_to_b']
-            + metrics['adversarial_loss/b_to_a'] + 5e-5 * magnitudes
+            + metrics['adversarial_loss/b_to_a']
+            + 5e-5 * metrics['magnitude_l2']
             + 10. * metrics['range_loss'])
     assert metrics['loss'] - rest == pytest.approx(
         1e-2 * want * nats, rel=1e-3, abs=1e-4)
@@ -177,7 +188,7 @@ def test_lambda_falls_to_zero():
 def test_mle_has_no_critics_and_learns():
   trainer = _trainer(objective='mle', learning_rate=3e-3, decay_from=1.,
                      steps=100)
-  assert not trainer._critics
+  assert trainer.critics is None
   batch = _batch(0)
   first = trainer.train_step(batch)
   for _ in range(40):
@@ -203,14 +214,14 @@ def test_adversarial_training_leaves_the_likelihood_out():
 def test_other_objectives_and_settings_train(overrides):
   trainer = _trainer(**overrides)
   size = 4 * trainer._config.critic_steps
-  before = _copy(trainer._critic_weights)
+  before = _copy(trainer.critics.networks.trainable)
   for step in range(2):
     metrics = trainer.train_step(_batch(step, size))
   assert all(np.isfinite(float(v)) for v in metrics.values())
   assert int(trainer.skipped) == 0
   assert any(np.any(v.numpy() != old) for v, old in zip(
-      trainer._critic_weights, before, strict=True))
-  assert int(trainer.critic_optimizer.iterations) == (
+      trainer.critics.networks.trainable, before, strict=True))
+  assert int(trainer.critics.optimizer.iterations) == (
       2 * trainer._config.critic_steps)
 
 
@@ -228,28 +239,25 @@ def test_the_gradient_penalty_takes_each_sources_translations(monkeypatch):
       _config(gan_loss='wasserstein', pool_size=0), domains, SHAPE)
   seen = []
 
-  def penalty(critic, real, fake, seed, draw):
+  def penalty(critic, real, fake, seed):
     del critic, seed
-    weight = draw([real.shape[0], 1, 1, 1], (0, 1))
-    seen.append((real[:, 0, 0, 0].numpy(), fake[:, 0, 0, 0].numpy(),
-                 weight[:, 0, 0, 0].numpy()))
+    seen.append((real[:, 0, 0, 0].numpy(), fake[:, 0, 0, 0].numpy()))
     return tf.zeros([])
 
-  monkeypatch.setattr(trainer_lib.objectives, 'gradient_penalty', penalty)
+  monkeypatch.setattr(objectives, 'gradient_penalty', penalty)
   value = {d: 0.1 * i for i, d in enumerate(domains)}
-  trainer._update_critics(
+  trainer.critics.update(
       {d: tf.fill([2, *SHAPE], value[d]) for d in domains},
       {(s, t): tf.fill([2, *SHAPE], value[s] + value[t])
        for s in domains for t in domains if s != t},
-      tf.constant([0, 1]), tf.constant([0, 2]), tf.constant(True))
+      tf.constant([0, 1]), tf.constant(1e-3), tf.constant(True))
   noise = 5. * trainer._config.critic_noise
   assert len(seen) == 3
-  for t, (real, fake, weight) in zip(domains, seen, strict=True):
+  for t, (real, fake) in zip(domains, seen, strict=True):
     near = np.repeat([value[s] + value[t] for s in domains if s != t], 2)
     np.testing.assert_allclose(real, [2. * value[t] - 1.] * 4, atol=noise)
     np.testing.assert_array_equal(real[:2], real[2:])
     np.testing.assert_allclose(fake, 2. * near - 1., atol=noise)
-    assert len(set(weight)) == 4
 
 
 def test_share_all_has_one_flow():
@@ -284,9 +292,8 @@ def test_rates_fall_to_zero():
   trainer = _trainer(steps=10, decay_from=0.5)
   for step, want in ((0, 1.), (5, 1.), (8, 0.4), (10, 0.)):
     trainer.step.assign(step)
-    assert float(trainer._rate_multiplier()) == pytest.approx(want)
-    assert trainer._config.learning_rate_multiplier(step) == (
-        pytest.approx(want))
+    rate = float(trainer.train_step(_batch())['learning_rate'])
+    assert rate == pytest.approx(want * trainer._config.learning_rate)
 
 
 @pytest.mark.parametrize(('overrides', 'shape', 'message'), [
@@ -335,3 +342,50 @@ def test_auxiliary_objective_adds_its_loss_and_has_its_update(tmp_path):
   path = trainer.checkpoint().save(str(tmp_path / 'checkpoint'))
   assert any('auxiliary/offset' in name
              for name, _ in tf.train.list_variables(path))
+
+
+def test_flows_without_weight_norm_train(monkeypatch):
+  """Such flows have no magnitudes, of which the penalty was an empty sum."""
+  def flow(shape, **unused):
+    return tfb.Chain([tfb.Shift(tf.Variable(tf.zeros(shape))),
+                      tfb.Scale(log_scale=tf.Variable(tf.zeros(shape)))])
+
+  monkeypatch.setitem(alignflow._FLOWS, 'real_nvp', flow)
+  trainer = _trainer(objective='mle', magnitude_l2=1e-3)
+  before = _copy(trainer.model.trainable_variables)
+  metrics = trainer.train_step(_batch())
+  assert 'magnitude_l2' not in metrics
+  assert all(np.any(v.numpy() != old) for v, old in zip(
+      trainer.model.trainable_variables, before, strict=True))
+
+
+def test_critics_that_share_layers_update_them_once(monkeypatch):
+  shared = keras.layers.Conv2D(1, 3, use_bias=False)
+
+  def critics(config, domains, event_shape):
+    def critic():
+      x = keras.Input(event_shape)
+      return keras.Model(x, keras.layers.Conv2D(1, 1)(shared(x)))
+
+    return {d: critic() for d in domains}
+
+  monkeypatch.setattr(alignflow, 'critics', critics, raising=False)
+  trainer = _trainer(critic_learning_rate=1e-2)
+  kernel = shared.kernel.numpy()
+  assert len(trainer.critics.networks.trainable) == 1 + 2 * 2
+  trainer.train_step(_batch())
+  # Adam's first step is the rate, whatever the gradient.
+  np.testing.assert_allclose(
+      np.abs(shared.kernel.numpy() - kernel), 1e-2, rtol=1e-3)
+
+
+def test_a_term_of_ones_own():
+  trainer = _trainer(magnitude_l2=0.)
+  trainer.terms.append(objectives.Term(
+      'brightness', 0.5, lambda state: tf.reduce_mean(state.fakes['a', 'b'])))
+  got = {k: float(v) for k, v in trainer.train_step(_batch()).items()}
+  want = {k: float(v) for k, v in _trainer(magnitude_l2=0.).train_step(
+      _batch()).items()}
+  assert got['brightness'] > 0.
+  assert got['loss'] == pytest.approx(
+      want['loss'] + 0.5 * got['brightness'], rel=1e-5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from alignflow_tf.train import objectives
+from alignflow_tf import objectives
 
 REAL = tf.constant([[2.], [-1.]])
 FAKE = tf.constant([[0.5], [3.]])
@@ -114,18 +114,47 @@ def test_negative_log_likelihood_is_the_mean_in_nats():
       objectives.negative_log_likelihood(tf.constant([-3., -5.])), 4.)
 
 
-def test_alignflow_loss_is_equation_7():
-  adversarial = {('b', 'a'): tf.constant(0.5), ('a', 'b'): tf.constant(0.25)}
-  nll = {'a': tf.constant(100.), 'b': tf.constant(200.)}
-  loss = objectives.alignflow_loss(adversarial, nll, {'a': 1e-2, 'b': 1e-3})
+def _state(step=0.):
+  return objectives.State(
+      real={}, fakes={}, step=tf.constant(step), seed=tf.constant([0, 1]),
+      scores={('b', 'a'): tf.constant(0.5), ('a', 'b'): tf.constant(0.25)})
+
+
+def test_total_of_terms_is_their_weighted_sum():
+  terms = objectives.adversarial_terms(('a', 'b')) + [
+      objectives.Term('nll/a', 1e-2, lambda state: tf.constant(100.)),
+      objectives.Term('nll/b', 1e-3, lambda state: tf.constant(200.),
+                      logged=lambda nats: nats / 2.)]
+  loss, metrics = objectives.total(terms, _state())
   np.testing.assert_allclose(loss, 0.5 + 0.25 + 1. + 0.2, rtol=1e-6)
+  assert {k: float(v) for k, v in metrics.items()} == {
+      'adversarial_loss/a_to_b': 0.25, 'adversarial_loss/b_to_a': 0.5,
+      'nll/a': 100., 'nll/b': 100.}
 
 
-def test_lambda_zero_leaves_the_likelihood_out():
+def test_a_weight_of_zero_leaves_a_term_out_of_the_loss():
   nan = tf.constant(float('nan'))
-  loss = objectives.alignflow_loss(
-      {('a', 'b'): tf.constant(2.)}, {'a': nan, 'b': nan}, {'a': 0., 'b': 0.})
-  np.testing.assert_allclose(loss, 2.)
+  loss, metrics = objectives.total([
+      *objectives.adversarial_terms(('a', 'b')),
+      objectives.Term('nll', 0., lambda state: nan),
+      objectives.Term('ended', lambda step: 0. * step, lambda state: nan)],
+      _state(3.))
+  np.testing.assert_allclose(loss, 0.75)
+  assert np.isnan(metrics['nll'])
+
+
+def test_a_weight_may_follow_the_step():
+  for step, want in ((0., 2.), (3., 2. * 0.4), (5., 0.), (9., 0.)):
+    loss, _ = objectives.total([objectives.Term(
+        'x', lambda s: objectives.linear_decay(s, 0., 5.),
+        lambda state: tf.constant(2.))], _state(step))
+    assert float(loss) == pytest.approx(want)
+
+
+def test_linear_decay():
+  factors = [float(objectives.linear_decay(tf.constant(s), 50., 100.))
+             for s in (0., 50., 75., 100., 120.)]
+  assert factors == [1., 1., 0.5, 0., 0.]
 
 
 def test_out_of_range():
@@ -134,6 +163,7 @@ def test_out_of_range():
       objectives.out_of_range(images), (0.25 + 4.) / 5.)
 
 
-def test_alignflow_loss_needs_a_term():
-  with pytest.raises(ValueError, match='`weights` are all 0'):
-    objectives.alignflow_loss({}, {'a': tf.constant(1.)}, {'a': 0.})
+def test_total_needs_a_term():
+  with pytest.raises(ValueError, match='`terms` must have a weight above 0'):
+    objectives.total([objectives.Term(
+        'x', 0., lambda state: tf.constant(1.))], _state())

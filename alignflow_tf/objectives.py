@@ -1,22 +1,115 @@
-"""Training objectives as pure functions: equation 7 and its parts.
+"""Terms of the generator's loss, and adversarial objectives.
 
-Critics give logits of any shape (a patch critic gives many an image); losses
-are means over all of them. Each adversarial objective is a pair: what a critic
-minimises, and what the generator minimises.
+The generator minimises a weighted sum of terms. Equation 7 of AlignFlow, for
+example, is one adversarial term for each direction and one likelihood term for
+each domain: see `baselines.alignflow.terms`.
+
+Critics give logits of any shape; a patch critic gives many for an image. An
+adversarial loss is the mean over all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from alignflow_tf._lazy import tensorflow as tf
 
 __all__ = [
-    'GAN_LOSSES', 'GanLoss', 'alignflow_loss', 'cross_entropy',
-    'gradient_penalty', 'hinge', 'least_squares', 'mean_absolute_difference',
-    'negative_log_likelihood', 'non_saturating', 'out_of_range', 'wasserstein'
+    'GAN_LOSSES', 'GanLoss', 'State', 'Term', 'adversarial_terms',
+    'cross_entropy', 'gradient_penalty', 'hinge', 'least_squares',
+    'linear_decay', 'mean_absolute_difference', 'negative_log_likelihood',
+    'non_saturating', 'out_of_range', 'total', 'wasserstein'
 ]
+
+Directions = Mapping[tuple[str, str], 'tf.Tensor']
+
+
+class State(NamedTuple):
+  """A step's tensors, from which each term computes its value.
+
+  Attributes:
+    real: For each domain, dequantised images `[B, H, W, C]` in [0, 1].
+    fakes: For each (source, target), translations `[B, H, W, C]` of
+      `real[source]`. Empty where training is by likelihood alone.
+    scores: For each (source, target), the adversarial loss of the
+      translations, a scalar that is low where the critic takes them for real.
+    step: Number of steps done, a float32 scalar.
+    seed: Stateless seed, two integers, of terms that draw at random.
+  """
+  real: Mapping[str, tf.Tensor]
+  fakes: Directions
+  scores: Directions
+  step: tf.Tensor
+  seed: tf.Tensor
+
+
+class Term(NamedTuple):
+  """One term of the generator's loss.
+
+  ```python
+  brightness = Term(
+      'brightness', 0.1,
+      lambda state: tf.reduce_mean(state.fakes['a', 'b']))
+  ```
+
+  Attributes:
+    name: Name in `metrics.jsonl` and TensorBoard.
+    weight: A number, or a function of `State.step`. A number 0 leaves the term
+      out of the loss; it is still logged.
+    fn: Function of the state; gives a scalar.
+    logged: Function of the scalar; gives the value that is logged.
+  """
+  name: str
+  weight: float | Callable[[tf.Tensor], tf.Tensor]
+  fn: Callable[[State], tf.Tensor]
+  logged: Callable[[tf.Tensor], tf.Tensor] = lambda value: value
+
+
+def total(
+    terms: Sequence[Term], state: State
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+  """The loss `sum of weight * fn(state)`.
+
+  Args:
+    terms: The terms.
+    state: The step's tensors.
+
+  Returns:
+    The loss, a scalar, and for each term the value that is logged.
+
+  Raises:
+    ValueError: If all weights are 0.
+  """
+  weighted, metrics = [], {}
+  for term in terms:
+    value = term.fn(state)
+    metrics[term.name] = term.logged(value)
+    if callable(term.weight):
+      # A term whose weight has fallen to 0 may be infinite.
+      weighted.append(tf.math.multiply_no_nan(value, term.weight(state.step)))
+    elif term.weight:
+      weighted.append(term.weight * value)
+  if not weighted:
+    raise ValueError(
+        '`terms` must have a weight above 0, got none: there is nothing to '
+        'train on.')
+  return tf.add_n(weighted), metrics
+
+
+def adversarial_terms(domains: Sequence[str]) -> list[Term]:
+  """A term of weight 1 for each direction between domains."""
+  def score(source: str, target: str) -> Callable[[State], tf.Tensor]:
+    return lambda state: state.scores[source, target]
+
+  return [Term(f'adversarial_loss/{s}_to_{t}', 1., score(s, t))
+          for s in domains for t in domains if s != t]
+
+
+def linear_decay(step: tf.Tensor, start: float, end: float) -> tf.Tensor:
+  """A factor that is 1 until step `start`, and 0 from step `end` on."""
+  left = (end - step) / max(end - start, 1e-6)
+  return tf.clip_by_value(left, 0., 1.)
 
 
 class GanLoss(NamedTuple):
@@ -157,35 +250,3 @@ def mean_absolute_difference(images: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
   """
   return 2. * tf.reduce_mean(tf.abs(images - others))
 
-
-def alignflow_loss(
-    adversarial: Mapping[tuple[str, str], tf.Tensor],
-    nll: Mapping[str, tf.Tensor],
-    weights: Mapping[str, float],
-) -> tf.Tensor:
-  """What the generator minimises: equation 7.
-
-  `sum of L_GAN(C_t, G_{s->t}) + sum of lambda_d * (-L_MLE(G_{Z->d}))`.
-
-  Args:
-    adversarial: The generator's adversarial loss for each (source, target).
-    nll: The negative log-likelihood of each domain, in nats an image.
-    weights: lambda for each domain. A weight of 0 leaves the likelihood out of
-      the graph, for pure adversarial training.
-
-  Returns:
-    A scalar.
-
-  #### References
-
-  [1]: Aditya Grover et al. AlignFlow: Cycle Consistent Learning from Multiple
-       Domains via Normalizing Flows. In _AAAI_, 2020, equation 7.
-       https://arxiv.org/abs/1905.12892
-  """
-  terms = list(adversarial.values())
-  terms += [weights[d] * nll[d] for d in nll if weights[d]]
-  if not terms:
-    raise ValueError(
-        '`weights` are all 0 and there is no adversarial term: nothing to '
-        'train on.')
-  return tf.add_n(terms)

@@ -1,0 +1,117 @@
+"""Fields of a configuration, which carry their range and their help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import math
+import re
+from typing import Any
+
+__all__ = [
+    'ConfigError', 'check', 'check_type', 'field', 'key_of', 'one_of',
+    'parse_size'
+]
+
+
+class ConfigError(ValueError):
+  """A configuration that cannot be trained; says which argument and why."""
+
+
+# A range: a test of a value, and what it says, as in "must be a number".
+Range = tuple[Callable[[Any], bool], str]
+
+ANY: Range = (lambda value: True, '')
+POSITIVE: Range = (lambda value: value >= 1, 'a positive integer')
+COUNT: Range = (lambda value: value >= 0, 'a non-negative integer')
+SEED: Range = (lambda value: 0 <= value < 2**31,
+               'a non-negative integer below 2**31')
+RATE: Range = (lambda value: 0. < value <= 1., 'above 0 and at most 1')
+WEIGHT: Range = (lambda value: 0. <= value < math.inf,
+                 'finite and not negative')
+DECAY: Range = (lambda value: 0. <= value < 1., 'at least 0 and below 1')
+SHARE: Range = (lambda value: 0. <= value <= 1., 'between 0 and 1')
+SIZE: Range = (
+    lambda value: all(8 <= side <= 4096 for side in (
+        value if isinstance(value, tuple) else (value,))),
+    'between 8 and 4096 pixels')
+DOMAINS: Range = (
+    lambda value: all(re.fullmatch(r'[A-Za-z0-9_]+:.+', v) for v in value),
+    'name:DIR with a name of letters, digits and _')
+
+
+def one_of(*names: str) -> Range:
+  """The range of a value that is one of some names."""
+  return (lambda value: value in names), 'one of ' + ', '.join(names)
+
+
+def key_of(registry: Mapping[str, Any]) -> Range:
+  """The range of a value that is a name of a registry, which may grow."""
+  return (lambda value: value in registry), 'one of ' + ', '.join(registry)
+
+
+def field(default: Any, text: str, allowed: Range = ANY,
+          unused: Any = None) -> Any:
+  """A field.
+
+  Args:
+    default: Its default.
+    text: Its help, a noun phrase first.
+    allowed: Its range; None is not checked.
+    unused: For a setting that not all systems have (`baselines.System`), its
+      value where the system has none.
+  """
+  return dataclasses.field(default=default, metadata={
+      'help': text, 'range': allowed, 'unused': unused})
+
+
+def check(good: bool, name: str, value: Any, expected: str) -> None:
+  """Raises ConfigError unless a value is good."""
+  if not good:
+    raise ConfigError(f'`{name}` must be {expected}, got {value!r}.')
+
+
+def check_type(name: str, annotation: Any, value: Any,
+               check: Callable[[bool, str, Any, str], None] = check) -> None:
+  """Checks a value against the simple annotations of a dataclass.
+
+  Args:
+    name: Name of the attribute.
+    annotation: Its annotation, as text.
+    value: The value.
+    check: Takes whether it is good, the name, the value and what would do, and
+      raises if it is not.
+  """
+  if value is None and 'None' in annotation:
+    return
+  if isinstance(value, tuple) and 'tuple[int, int]' in annotation:
+    good = len(value) == 2 and all(type(v) is int for v in value)
+    check(good, name, value, 'an integer or (height, width)')
+  elif annotation.startswith('tuple'):
+    good = isinstance(value, tuple) and all(isinstance(v, str) for v in value)
+    check(good, name, value, 'a tuple of strings')
+  elif annotation.startswith('bool'):
+    check(isinstance(value, bool), name, value, 'True or False')
+  elif annotation.startswith('int'):
+    check(isinstance(value, int) and not isinstance(value, bool), name, value,
+          'an integer')
+  elif annotation.startswith('float'):
+    check(isinstance(value, (int, float)) and not isinstance(value, bool),
+          name, value, 'a number')
+  else:
+    check(isinstance(value, str), name, value, 'a string')
+
+
+def parse_size(name: str, text: str) -> int | tuple[int, int]:
+  """A size as in a flag: '64', or '128x256' for (height, width).
+
+  Raises:
+    ConfigError: If it is neither.
+  """
+  match = re.fullmatch(r'(\d+)(?:x(\d+))?', text)
+  if match is None:
+    raise ConfigError(
+        f'`{name}` must be an integer, or HEIGHTxWIDTH such as 128x256, got '
+        f'{text!r}.')
+  height, width = match.groups()
+  return int(height) if width is None else (int(height), int(width))
