@@ -1,0 +1,170 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from alignflow_tf import images as images_lib
+from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import inputs
+from alignflow_tf.train import trainer as trainer_lib
+
+pytest.importorskip(
+    'jax', reason='needs JAX: pip install alignflow_tf[stablehlo]')
+
+from alignflow_tf.export import stablehlo  # noqa: E402
+from alignflow_tf.export.stablehlo import runner  # noqa: E402
+
+STEPS = 20
+CHUNK = 5
+
+
+def middles(x, seed=None, levels=1., dtype=tf.float32, draw=None):
+  """`images.dequantize` without noise."""
+  del seed, levels, draw
+  return (tf.cast(x, dtype) + 0.5) / 256.
+
+
+@pytest.fixture(scope='module')
+def made(tmp_path_factory):
+  """A kit without noise, and what 20 steps of it gave in JAX alone."""
+  folder = tmp_path_factory.mktemp('stablehlo')
+  config = config_lib.resolve(
+      'cpu', steps=STEPS, batch_size=4, image_size=8, num_scales=1, width=4,
+      critic_width=4, critic_layers=1, critic_noise=0., pool_size=0,
+      framing=False)
+  domains = inputs.load(config, batch_size=config.batch_size)
+  kit, output = str(folder / 'kit'), str(folder / 'output')
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(images_lib, 'dequantize', middles)
+    stablehlo.write(config, domains, kit, compact=False)
+    trained = trained_by_tensorflow(config, domains, kit)
+  # As a user runs it: a process without TensorFlow.
+  subprocess.run(
+      [sys.executable, os.path.join(kit, 'run.py'), f'--output={output}',
+       f'--chunk={CHUNK}'], check=True)
+  return kit, output, trained
+
+
+def trained_by_tensorflow(config, domains, kit):
+  """The losses of each step, and the trained trainer."""
+  trainer = trainer_lib.Trainer(
+      config, domains.domains, domains.event_shape, domains.grey_copied)
+  size = min(256, *(s['train'] for s in domains.sizes.values()))
+  first = next(iter(domains.train_batches(size, seed=config.seed)))
+  trainer.initialize({d: first[d]['image'] for d in domains.domains})
+  images = runner.Kit(kit, 'float32').data('train')
+  losses = []
+  for step in range(STEPS):
+    batch = {}
+    for i, (d, x) in enumerate(images.items()):
+      rows, _ = runner.rows(
+          config.seed, i, len(x), config.batch_size, step, 1)
+      batch[d] = tf.constant(x[rows[0]])
+    losses.append({k: float(v) for k, v in trainer.train_step(batch).items()})
+  return losses, trainer
+
+
+def test_losses_are_those_of_tensorflow(made):
+  _, output, (losses, _) = made
+  with open(os.path.join(output, 'metrics.jsonl'), encoding='utf-8') as f:
+    lines = [json.loads(line) for line in f]
+  assert [line['step'] for line in lines] == list(
+      range(CHUNK, STEPS + 1, CHUNK))
+  for line in lines:
+    part = losses[line['step'] - CHUNK:line['step']]
+    for name in part[0]:
+      expected = np.mean([values[name] for values in part])
+      assert line[name] == pytest.approx(expected, rel=1e-4, abs=1e-4), name
+
+
+def test_weights_are_those_of_tensorflow(made):
+  kit, output, (_, trainer) = made
+  state = runner.Kit(kit, 'float32').manifest['state']
+  compared = 0
+  with np.load(os.path.join(output, 'state.npz')) as saved:
+    assert int(saved['step']) == STEPS
+    for i, entry in enumerate(state):
+      part, _, rest = entry['name'].partition('/')
+      if part in ('model', 'average'):
+        variable = getattr(trainer, part).variables[int(rest.split('/')[0])]
+        np.testing.assert_allclose(
+            saved[str(i)], variable.numpy(), rtol=0, atol=1e-3)
+        compared += 1
+  assert compared >= 2 * len(trainer.model.trainable_variables)
+
+
+def test_translators_come_back(made):
+  _, output, _ = made
+  with open(os.path.join(output, 'figures.json'), encoding='utf-8') as f:
+    figures = json.load(f)
+  for direction in ('optical_to_mnist', 'mnist_to_optical'):
+    assert figures[direction]['round_trip_max'] < 1e-4
+    assert figures[direction]['not_finite'] == 0
+    assert np.load(os.path.join(output, f'{direction}.npz'))['arr_0'].ndim == 4
+    assert os.path.getsize(os.path.join(output, f'{direction}.png')) > 1000
+  assert 0 < figures['mnist']['bits_per_dim'] < 20
+
+
+def test_translations_are_those_of_tensorflow(made):
+  kit, output, (_, trainer) = made
+  test = runner.Kit(kit, 'float32').data('test')['optical'][:16]
+  translated = trainer.average.translator('optical', 'mnist').forward(
+      tf.constant(test / 255., tf.float32))
+  levels = runner.to_levels(translated.numpy()).astype(int)
+  in_jax = np.load(os.path.join(output, 'optical_to_mnist.npz'))['arr_0'][:16]
+  assert np.abs(levels - in_jax).max() <= 1
+
+
+def test_a_run_goes_on_from_its_state(made):
+  kit, output, _ = made
+  done = subprocess.run(
+      [sys.executable, os.path.join(kit, 'run.py'), f'--output={output}',
+       f'--chunk={CHUNK}'], check=True, capture_output=True, text=True)
+  assert f'on from step {STEPS}' in done.stdout
+
+
+def test_order_is_a_permutation_of_each_epoch():
+  rows, flips = runner.rows(3, 0, 10, 4, 0, 5)
+  assert rows.shape == flips.shape == (5, 4)
+  assert sorted(rows.ravel()[:10]) == sorted(rows.ravel()[10:]) == list(
+      range(10))
+  later, _ = runner.rows(3, 0, 10, 4, 2, 3)
+  np.testing.assert_array_equal(later, rows[2:])
+  other, _ = runner.rows(3, 1, 10, 4, 0, 5)
+  assert not np.array_equal(other, rows)
+
+
+def test_compact_state_keeps_distributions(tmp_path):
+  config = config_lib.resolve('cpu', image_size=8, num_scales=1, width=32,
+                              critic_layers=1, batch_size=4)
+  domains = inputs.load(config, batch_size=config.batch_size)
+  from alignflow_tf.export.stablehlo import kit as kit_lib
+  trainer = kit_lib._trainer(config, domains, 'float32', None)
+  captures = [v.handle for v in trainer.model.variables]
+  values = [kit_lib._value(c) for c in captures]
+  manifest = {}
+  stored = kit_lib._state(captures, values, {}, True, manifest)
+  drawn = [e for e in manifest['state'] if 'normal' in e]
+  assert drawn
+  assert sum(v.nbytes for v in stored.values()) < 0.3 * sum(
+      v.nbytes for v in values)
+  for entry in drawn:
+    value = values[manifest['state'].index(entry)]
+    assert entry['normal']['stddev'] == pytest.approx(np.std(value), rel=1e-6)
+
+
+@pytest.mark.parametrize('precisions', [(), ('float64',)])
+def test_unknown_precisions_are_refused(precisions, tmp_path):
+  config = config_lib.resolve('cpu')
+  with pytest.raises(stablehlo.KitError, match='`precisions` must be of'):
+    stablehlo.write(config, None, str(tmp_path / 'kit'), precisions)
+
+
+def test_an_existing_directory_is_refused(tmp_path):
+  config = config_lib.resolve('cpu')
+  with pytest.raises(stablehlo.KitError, match='`output` must be a new'):
+    stablehlo.write(config, None, str(tmp_path))
