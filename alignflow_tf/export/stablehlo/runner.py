@@ -11,6 +11,7 @@ copied into kits.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterator
 from concurrent import futures
 import contextlib
 import dataclasses
@@ -22,6 +23,7 @@ import struct
 import subprocess
 import sys
 import time
+from typing import Any
 import zlib
 
 # Several processes compile side by side.
@@ -34,6 +36,9 @@ import numpy as np
 # The step's counters are int64.
 jax.config.update('jax_enable_x64', True)
 
+Arrays = dict[str, np.ndarray]
+State = list[Any]
+
 
 class Kit:
   """What a kit's directory holds.
@@ -44,7 +49,7 @@ class Kit:
     precision: The precision of the programs that `program` gives.
   """
 
-  def __init__(self, directory, precision):
+  def __init__(self, directory: str, precision: str):
     self.directory = directory
     with open(os.path.join(directory, 'manifest.json'), encoding='utf-8') as f:
       self.manifest = json.load(f)
@@ -60,21 +65,21 @@ class Kit:
     self.event_shape = tuple(self.manifest['event_shape'])
     self.batch_size = self.manifest['batch_size']
 
-  def data(self, split):
+  def data(self, split: str) -> Arrays:
     """uint8 images by domain."""
     with np.load(os.path.join(self.directory, 'data.npz')) as f:
       return {d: f[f'{split}/{d}'] for d in self.domains
               if f'{split}/{d}' in f.files}
 
-  def directions(self):
+  def directions(self) -> list[tuple[str, str]]:
     """All (source, target)."""
     return [(s, t) for s in self.domains for t in self.domains if s != t]
 
-  def has(self, name):
+  def has(self, name: str) -> bool:
     """Whether there is a program of that name."""
     return name in self.manifest['programs']
 
-  def initial_state(self):
+  def initial_state(self) -> State:
     """The state to start from, a list of arrays."""
     state = []
     with np.load(os.path.join(self.directory, 'state.npz')) as stored:
@@ -94,7 +99,7 @@ class Kit:
         state.append(value)
     return state
 
-  def program(self, name):
+  def program(self, name: str) -> Callable[..., Any]:
     """A function of the arguments and the state.
 
     Returns the results, then the new values of what it updates, by number.
@@ -112,7 +117,7 @@ class Kit:
         [*facts['arguments'], *(entries[i] for i in facts['state'])], outputs)
     names = [result['name'] for result in facts['results']]
 
-    def function(arguments, state):
+    def function(arguments: Any, state: Any) -> Any:
       values = call(*arguments, *(state[i] for i in facts['state']))
       return (dict(zip(names, values, strict=False)),
               {number: values[output] for output, number in updates.items()})
@@ -120,7 +125,9 @@ class Kit:
     return function
 
 
-def exported(artifact, name, inputs, outputs):
+def exported(
+    artifact: bytes, name: str, inputs: list[dict[str, Any]],
+    outputs: list[dict[str, Any]]) -> Callable[..., Any]:
   """A StableHLO artifact as a function that `jax.jit` takes.
 
   Args:
@@ -162,7 +169,9 @@ def exported(artifact, name, inputs, outputs):
   return jax.export.Exported(**{f: known[f] for f in fields}).call
 
 
-def rows(seed, domain, number, size, start, count):
+def rows(
+    seed: int, domain: int, number: int, size: int, start: int, count: int
+) -> tuple[np.ndarray, np.ndarray]:
   """Rows of images for `count` steps, and which are flipped; `[count, B]`.
 
   The image at position p of a domain's stream is row `p % n` of a permutation
@@ -192,7 +201,8 @@ class Training:
     compile_seconds: What compiling took.
   """
 
-  def __init__(self, kit, chunk, state=None, step=0):
+  def __init__(self, kit: Kit, chunk: int, state: State | None = None,
+               step: int = 0):
     """Compiles a loop of `chunk` steps, and places data and state."""
     self.kit, self.chunk, self.step = kit, chunk, step
     config = kit.manifest['config']
@@ -207,7 +217,7 @@ class Training:
     names = [a['name'] for a in kit.manifest['programs']['train_step'][
         'arguments']]
 
-    def one(state, images, rows, flips):
+    def one(state: Any, images: Any, rows: Any, flips: Any) -> Any:
       batch = []
       for d in names:
         x = images[d][rows[d]]
@@ -216,7 +226,7 @@ class Training:
       results, updates = function(batch, state)
       return [updates.get(i, x) for i, x in enumerate(state)], results
 
-    def loop(state, images, rows, flips):
+    def loop(state: Any, images: Any, rows: Any, flips: Any) -> Any:
       return jax.lax.scan(
           lambda state, xs: one(state, images, *xs), state, (rows, flips))
 
@@ -227,7 +237,7 @@ class Training:
     self._compiled = lowered.compile()
     self.compile_seconds = time.time() - start - self.lower_seconds
 
-  def _batches(self):
+  def _batches(self) -> tuple[Arrays, Arrays]:
     found = {}, {}
     for i, d in enumerate(self.kit.domains):
       found[0][d], found[1][d] = rows(
@@ -237,21 +247,21 @@ class Training:
         found[1][d][:] = False
     return found
 
-  def memory(self):
+  def memory(self) -> dict[str, int]:
     """Bytes by kind, as the compiler plans them."""
     m = self._compiled.memory_analysis()
     return {'arguments': m.argument_size_in_bytes,
             'temporaries': m.temp_size_in_bytes,
             'code': m.generated_code_size_in_bytes}
 
-  def run(self):
+  def run(self) -> Arrays:
     """`chunk` steps; returns scalars by name, `[chunk]` each."""
     self.state, results = self._compiled(
         self.state, self._images, *self._batches())
     self.step += self.chunk
     return {k: np.asarray(v) for k, v in results.items()}
 
-  def time(self, chunks=3):
+  def time(self, chunks: int = 3) -> float:
     """Seconds a step: the least of `chunks` timed calls."""
     self.run()
     taken = []
@@ -265,7 +275,7 @@ class Training:
 class Model:
   """The programs of the moving average of the weights."""
 
-  def __init__(self, kit, names=None):
+  def __init__(self, kit: Kit, names: list[str] | None = None):
     """Compiles programs, in threads of their own.
 
     Args:
@@ -278,15 +288,15 @@ class Model:
     pool = futures.ThreadPoolExecutor(len(names))
     self._compiled = {n: pool.submit(self._compile, n) for n in names}
 
-  def _compile(self, name):
+  def _compile(self, name: str) -> Any:
     function = self._kit.program(name)
     facts, entries = (
         self._kit.manifest['programs'][name], self._kit.manifest['state'])
 
-    def spec(entry):
+    def spec(entry: dict[str, Any]) -> jax.ShapeDtypeStruct:
       return jax.ShapeDtypeStruct(tuple(entry['shape']), entry['dtype'])
 
-    def call(x, parts):
+    def call(x: Any, parts: Any) -> Any:
       results, _ = function([x], dict(zip(facts['state'], parts, strict=True)))
       return results['']
 
@@ -294,7 +304,13 @@ class Model:
         spec(facts['arguments'][0]),
         [spec(entries[i]) for i in facts['state']]).compile()
 
-  def __call__(self, name, images, state):
+  def wait(self) -> None:
+    """Returns when all programs are compiled."""
+    for compiled in self._compiled.values():
+      compiled.result()
+
+  def __call__(self, name: str, images: np.ndarray,
+               state: State) -> np.ndarray:
     """Applies a program to images `[N, H, W, C]`, a batch at a time."""
     size, parts = self._kit.batch_size, []
     numbers = self._kit.manifest['programs'][name]['state']
@@ -308,20 +324,28 @@ class Model:
     return np.concatenate(parts)
 
 
-def to_levels(images):
-  """Images in [0, 1] as uint8 levels."""
-  return np.clip(np.rint(images * 255.), 0, 255).astype(np.uint8)
+def to_levels(images: np.ndarray) -> np.ndarray:
+  """Images in [0, 1] as uint8 levels; clips what is outside."""
+  return np.clip(np.floor(images * 256.), 0, 255).astype(np.uint8)
 
 
-def round_trip(model, state, images, source, target):
+def from_levels(levels: np.ndarray) -> np.ndarray:
+  """uint8 levels `k` as `(k + 0.5) / 256`, the middles of their bins."""
+  return ((levels + 0.5) / 256.).astype(np.float32)
+
+
+def round_trip(
+    model: Model, state: State, images: np.ndarray, source: str, target: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Translations of images, their way back, and the way back from 8 bits."""
   there = model(f'translate_{source}_to_{target}', images, state)
   back = f'translate_{target}_to_{source}'
   return (there, model(back, there, state),
-          model(back, to_levels(there) / 255., state))
+          model(back, from_levels(to_levels(there)), state))
 
 
-def errors(images, there, back, from_8_bits):
+def errors(images: np.ndarray, there: np.ndarray, back: np.ndarray,
+           from_8_bits: np.ndarray) -> dict[str, float]:
   """Figures of a round trip, in units of [0, 1]."""
   found = {
       'round_trip_max': np.max(np.abs(back - images)),
@@ -334,7 +358,8 @@ def errors(images, there, back, from_8_bits):
   return {k: float(v) for k, v in found.items()}
 
 
-def evaluate(kit, model, state, output):
+def evaluate(kit: Kit, model: Model, state: State,
+             output: str) -> dict[str, dict[str, float]]:
   """Translates the test split; writes pictures, translations and figures.
 
   Args:
@@ -347,7 +372,7 @@ def evaluate(kit, model, state, output):
     The figures, which `figures.json` holds.
   """
   levels = kit.data('test')
-  images = {d: (x / 255.).astype(np.float32) for d, x in levels.items()}
+  images = {d: from_levels(x) for d, x in levels.items()}
   figures, sheets, translations = {}, {}, {}
   for s, t in kit.directions():
     there, back, from_8_bits = round_trip(model, state, images[s], s, t)
@@ -380,7 +405,8 @@ def evaluate(kit, model, state, output):
   return figures
 
 
-def train(kit, output, saved, minutes, steps, chunk):
+def train(kit: Kit, output: str, saved: str, minutes: float,
+          steps: int | None, chunk: int) -> None:
   """Trains, or goes on; logs, saves, and evaluates at the end.
 
   Args:
@@ -428,20 +454,19 @@ def train(kit, output, saved, minutes, steps, chunk):
   os.replace(partial, saved)
 
 
-def bench(kit, output, name, chunk):
-  """Measures the training step and the round trip; writes `bench.NAME.json`.
+def bench(kit: Kit, output: str, chunk: int) -> None:
+  """Measures a kit's training step and round trip in one precision.
+
+  The figures are written to `bench.PRECISION.json`.
 
   Of several processes, each compiles beside the others and measures alone.
   """
   with turn(output, fcntl.LOCK_SH):
     training = Training(kit, chunk)
     model = Model(kit, [f'translate_{s}_to_{t}' for s, t in kit.directions()])
-    images = {d: (x[:2 * kit.batch_size] / 255.).astype(np.float32)
+    images = {d: from_levels(x[:2 * kit.batch_size])
               for d, x in kit.data('test').items()}
-    trips = {
-        f'{s}_to_{t}': errors(images[s], *round_trip(
-            model, training.state, images[s], s, t))
-        for s, t in kit.directions()}
+    model.wait()
   device = jax.devices()[0]
   row = {'precision': kit.precision, 'device': device.device_kind,
          'jax': jax.__version__, 'xla_flags': os.environ.get('XLA_FLAGS', ''),
@@ -450,40 +475,37 @@ def bench(kit, output, name, chunk):
          'memory': training.memory()}
   with turn(output, fcntl.LOCK_EX):
     row['step_ms'] = 1000. * training.time()
-    row['kernels'] = kernels(training, os.path.join(output, f'trace.{name}'))
+    row['kernels'] = kernels(
+        training, os.path.join(output, f'trace.{kit.precision}'))
   row['images_per_second'] = (
       1000. * training.size * len(kit.domains) / row['step_ms'])
   row['peak_bytes'] = (device.memory_stats() or {}).get('peak_bytes_in_use')
-  row['round_trips'] = trips
-  dump(os.path.join(output, f'bench.{name}.json'), row)
+  row['steps_before_round_trips'] = training.step
+  row['round_trips'] = {
+      f'{s}_to_{t}': errors(images[s], *round_trip(
+          model, training.state, images[s], s, t))
+      for s, t in kit.directions()}
+  dump(os.path.join(output, f'bench.{kit.precision}.json'), row)
 
 
 @contextlib.contextmanager
-def turn(output, kind):
+def turn(output: str, kind: int) -> Iterator[None]:
   """Holds the lock of an output directory."""
   with open(os.path.join(output, 'lock'), 'w', encoding='utf-8') as f:
     fcntl.flock(f, kind)
     yield
 
 
-def report(kit, output, arguments):
+def report(kit: Kit, output: str, arguments: argparse.Namespace) -> None:
   """Measures all precisions of a kit, a process each; prints a table."""
-  variants = {p: (p, '') for p in kit.manifest['precisions']}
-  if 'tf32' in variants:
-    variants['tf32_nhwc'] = ('tf32', '--xla_gpu_force_conv_nhwc=true')
-  if jax.default_backend() != 'gpu':
-    variants.pop('tf32_nhwc', None)
   running = {}
-  for name, (precision, xla_flags) in variants.items():
+  for name in kit.manifest['precisions']:
     with open(os.path.join(output, f'bench.{name}.log'), 'wb') as log:
       running[name] = subprocess.Popen(
           [sys.executable, os.path.abspath(__file__), f'--kit={kit.directory}',
-           f'--output={output}', f'--precision={precision}', f'--bench={name}',
+           f'--output={output}', f'--precision={name}', '--bench',
            f'--chunk={arguments.chunk}', f'--cache={arguments.cache or ""}'],
-          stdout=log, stderr=subprocess.STDOUT, env=os.environ | {
-              # XLA takes a string that begins with a space for a file's name.
-              'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} {xla_flags}'
-                           .strip()})
+          stdout=log, stderr=subprocess.STDOUT)
   columns = ('step ms', 'images/s', 'kernels ms', 'conv ms', 'launches',
              'temp GB', 'peak GB', 'lower s', 'compile s', 'trip max',
              'trip mean')
@@ -496,7 +518,8 @@ def report(kit, output, arguments):
         row = json.load(f)
     except OSError:
       with open(os.path.join(output, f'bench.{name}.log'), 'rb') as f:
-        print(f'{name} failed: {f.read()[-1500:].decode(errors="replace")}')
+        text = f.read()[-1500:].decode(errors='replace')
+      print(f'{name} failed: {text}', flush=True)
       continue
     ms = dict(row['kernels'].get('ms', {}))
     launches = ms.pop('launches', 0.)
@@ -510,7 +533,7 @@ def report(kit, output, arguments):
         max(t['round_trip_mean'] for t in trips)))]), flush=True)
 
 
-def kernels(training, folder):
+def kernels(training: Training, folder: str) -> dict[str, Any]:
   """Milliseconds a step of device time, by kind of kernel, by the profiler."""
   try:
     with jax.profiler.trace(folder):
@@ -536,30 +559,31 @@ def kernels(training, folder):
     return {'failed': repr(e)}
 
 
-def kind_of(kernel):
+def kind_of(kernel: str) -> str:
   """The kind of a GPU kernel by its name."""
   name = kernel.lower()
   if 'memcpy' in name or 'memset' in name:
     return 'copies'
   if any(part in name for part in (
-      'conv', 'fprop', 'dgrad', 'wgrad', 'cudnn', 'implicit', 'xmma', 'winograd',
-      'nchwto', 'nhwcto', 'cutlass', 'gemm', 'cublas', 'sm80', 'sm90')):
+      'conv', 'fprop', 'dgrad', 'wgrad', 'cudnn', 'implicit', 'xmma',
+      'winograd', 'nchwto', 'nhwcto', 'cutlass', 'gemm', 'cublas', 'sm80',
+      'sm90')):
     return 'convolutions'
   return 'others'
 
 
-def dump(path, values):
+def dump(path: str, values: Any) -> None:
   """Writes JSON aside, then renames."""
   with open(f'{path}.partial', 'w', encoding='utf-8') as f:
     json.dump(values, f, indent=1)
   os.replace(f'{path}.partial', path)
 
 
-def png(path, levels):
+def png(path: str, levels: np.ndarray) -> None:
   """Writes uint8 `[H, W, 1 or 3]` as PNG."""
   height, width, channels = levels.shape
 
-  def chunk(kind, body):
+  def chunk(kind: bytes, body: bytes) -> bytes:
     return (struct.pack('>I', len(body)) + kind + body +
             struct.pack('>I', zlib.crc32(kind + body)))
 
@@ -573,7 +597,7 @@ def png(path, levels):
             chunk(b'IEND', b''))
 
 
-def main():
+def main() -> None:
   """Runs the command line."""
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   parser.add_argument('--kit', default=os.path.dirname(
@@ -590,7 +614,8 @@ def main():
   parser.add_argument('--cache', help='directory of compiled programs')
   parser.add_argument('--report', action='store_true',
                       help='measure all precisions')
-  parser.add_argument('--bench', help=argparse.SUPPRESS)
+  parser.add_argument('--bench', action='store_true',
+                      help='measure one precision, without a table')
   arguments = parser.parse_args()
   if arguments.cache:
     jax.config.update('jax_compilation_cache_dir', arguments.cache)
@@ -600,7 +625,7 @@ def main():
   if arguments.report:
     report(kit, output, arguments)
   elif arguments.bench:
-    bench(kit, output, arguments.bench, arguments.chunk)
+    bench(kit, output, arguments.chunk)
   else:
     saved = arguments.state or os.path.join(output, 'state.npz')
     train(kit, output, saved, arguments.minutes, arguments.steps,

@@ -113,7 +113,7 @@ def test_translations_are_those_of_tensorflow(made):
   kit, output, (_, trainer) = made
   test = runner.Kit(kit, 'float32').data('test')['optical'][:16]
   translated = trainer.average.translator('optical', 'mnist').forward(
-      tf.constant(test / 255., tf.float32))
+      tf.constant(runner.from_levels(test)))
   levels = runner.to_levels(translated.numpy()).astype(int)
   in_jax = np.load(os.path.join(output, 'optical_to_mnist.npz'))['arr_0'][:16]
   assert np.abs(levels - in_jax).max() <= 1

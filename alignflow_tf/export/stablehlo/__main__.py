@@ -1,0 +1,68 @@
+"""Writes a kit: python -m alignflow_tf.export.stablehlo --output=kit.
+
+The flags of `python -m alignflow_tf.train` say what is trained. With
+`--run_dir=RUN` of a run that is there, the kit goes on from its newest
+checkpoint. See docs/stablehlo.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import os
+import sys
+
+from absl import app
+from absl import flags
+
+from alignflow_tf import data
+from alignflow_tf.export import stablehlo
+from alignflow_tf.export.stablehlo import kit
+from alignflow_tf.train import checkpoints
+from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import flags as flags_lib
+from alignflow_tf.train import inputs
+from alignflow_tf.train import runs
+from alignflow_tf.train import trainer as trainer_lib
+
+flags_lib.define()
+flags.adopt_module_key_flags(flags_lib)
+_OUTPUT = flags.DEFINE_string(
+    'output', None, 'Directory of the kit, which must not be there yet.',
+    required=True)
+_PRECISIONS = flags.DEFINE_list(
+    'precisions', ['float32'],
+    f'Programs to write: some of {", ".join(kit.PRECISIONS)}.')
+_COMPACT = flags.DEFINE_bool(
+    'compact', True,
+    'Store large random tensors of the initial state as distributions.')
+
+
+def main(argv: Sequence[str]) -> None:
+  """Writes a kit."""
+  if len(argv) > 1:
+    raise app.UsageError(f'Unknown argument {argv[1]!r}: flags begin with --.')
+  try:
+    config, run_dir = flags_lib.resolve(flags.FLAGS)
+    restore = None
+    if os.path.exists(os.path.join(run_dir, 'config.json')):
+      path = runs.Run(run_dir).latest()
+
+      def restore(trainer: trainer_lib.Trainer) -> None:
+        checkpoints.restore(trainer.checkpoint(), path)
+
+    domains = inputs.load(config, batch_size=config.batch_size)
+    inputs.check(config, domains)
+    output = stablehlo.write(
+        config, domains, _OUTPUT.value, _PRECISIONS.value, _COMPACT.value,
+        restore)
+  except (config_lib.ConfigError, data.DataError, runs.RunError,
+          stablehlo.KitError) as e:
+    sys.exit(f'alignflow_tf.export.stablehlo: {e}')
+  size = sum(os.path.getsize(os.path.join(root, name))
+             for root, _, names in os.walk(output) for name in names)
+  print(f'{output}: {size / 1e6:.1f} MB. Run it where JAX is:\n'
+        f'  python {output}/run.py --output=OUT')
+
+
+if __name__ == '__main__':
+  app.run(main)
