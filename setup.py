@@ -33,9 +33,11 @@ _ONNX = [
     'tf2onnx>=1.17,<2',
 ]
 _PAGE = ['gradio>=6.31,<7']
+_STABLEHLO = ['jax>=0.10,<0.12']
 _TEST = [
     *_DEMO,
     *_ONNX,
+    *_STABLEHLO,
     'dill>=0.3.8',
     'grpcio>=1.60',
     'hypothesis>=6.100,<7',
@@ -103,6 +105,7 @@ setuptools.setup(
         'demo': _DEMO,
         'onnx': _ONNX,
         'page': _PAGE,
+        'stablehlo': _STABLEHLO,
         'test': _TEST,
         'dev': _DEV,
     },

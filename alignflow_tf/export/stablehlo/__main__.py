@@ -8,6 +8,7 @@ checkpoint. See docs/stablehlo.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
+import functools
 import os
 import sys
 
@@ -37,6 +38,10 @@ _COMPACT = flags.DEFINE_bool(
     'Store large random tensors of the initial state as distributions.')
 
 
+def _restore(path: str, trainer: trainer_lib.Trainer) -> None:
+  checkpoints.restore(trainer.checkpoint(), path, whole=False)
+
+
 def main(argv: Sequence[str]) -> None:
   """Writes a kit."""
   if len(argv) > 1:
@@ -45,11 +50,7 @@ def main(argv: Sequence[str]) -> None:
     config, run_dir = flags_lib.resolve(flags.FLAGS)
     restore = None
     if os.path.exists(os.path.join(run_dir, 'config.json')):
-      path = runs.Run(run_dir).latest()
-
-      def restore(trainer: trainer_lib.Trainer) -> None:
-        checkpoints.restore(trainer.checkpoint(), path)
-
+      restore = functools.partial(_restore, runs.Run(run_dir).latest())
     domains = inputs.load(config, batch_size=config.batch_size)
     inputs.check(config, domains)
     output = stablehlo.write(

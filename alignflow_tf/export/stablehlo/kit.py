@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 import contextlib
 import dataclasses
+import functools
 import gzip
 import json
 import os
@@ -27,6 +28,7 @@ import numpy as np
 import tensorflow as tf
 
 from alignflow_tf import data
+from alignflow_tf import model as model_lib
 from alignflow_tf.export.stablehlo import lower
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import trainer as trainer_lib
@@ -117,13 +119,13 @@ def write(
           'programs': interface,
       }
       stored = _state(captures, values, _names(trainer), compact, manifest)
-      np.savez_compressed(os.path.join(partial, 'state.npz'), **stored)
+      _save(os.path.join(partial, 'state.npz'), stored)
     elif interface != manifest['programs']:
       raise KitError(
           f'The programs of {network!r} and {config.precision!r} differ in more'
           ' than their arithmetic.')
   manifest['precisions'] = list(precisions)
-  np.savez_compressed(os.path.join(partial, 'data.npz'), **{
+  _save(os.path.join(partial, 'data.npz'), {
       f'{split}/{d}': domains.arrays(d, split)['image']
       for split in ('train', 'test') for d in domains.domains
       if domains.sizes[d].get(split)})
@@ -133,6 +135,10 @@ def write(
     json.dump(manifest, f, indent=1)
   os.rename(partial, output)
   return output
+
+
+def _save(path: str, arrays: dict[str, Any]) -> None:
+  np.savez_compressed(path, **arrays)
 
 
 def _trainer(
@@ -183,10 +189,13 @@ def _programs(
   functions: dict[str, tuple[str, Callable[[tf.Tensor], tf.Tensor]]] = {
       f'translate_{s}_to_{t}': ('images', model.translator(s, t).forward)
       for s in domains.domains for t in domains.domains if s != t}
-  if hasattr(model, 'prior'):
-    for d in domains.domains:
-      functions[f'encode_{d}'] = ('images', model.flow(d).inverse)
-      functions[f'decode_{d}'] = ('latents', model.flow(d).forward)
+  for d in domains.domains:
+    if isinstance(model, model_lib.HasLatents):
+      functions[f'encode_{d}'] = (
+          'images', functools.partial(model.encode, domain=d))
+      functions[f'decode_{d}'] = (
+          'latents', functools.partial(model.decode, domain=d))
+    if isinstance(model, model_lib.HasDensity):
       functions[f'log_prob_{d}'] = ('images', model[d].log_prob)
   for name, (argument, function) in functions.items():
     programs[name] = (

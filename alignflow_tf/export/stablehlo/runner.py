@@ -81,7 +81,7 @@ class Kit:
 
   def initial_state(self) -> State:
     """The state to start from, a list of arrays."""
-    state = []
+    state: State = []
     with np.load(os.path.join(self.directory, 'state.npz')) as stored:
       for i, entry in enumerate(self.manifest['state']):
         shape, dtype = tuple(entry['shape']), entry['dtype']
@@ -238,7 +238,7 @@ class Training:
     self.compile_seconds = time.time() - start - self.lower_seconds
 
   def _batches(self) -> tuple[Arrays, Arrays]:
-    found = {}, {}
+    found: tuple[Arrays, Arrays] = {}, {}
     for i, d in enumerate(self.kit.domains):
       found[0][d], found[1][d] = rows(
           self.seed, i, self._numbers[d], self.size, self.step,
@@ -449,8 +449,9 @@ def train(kit: Kit, output: str, saved: str, minutes: float,
   figures = evaluate(kit, model, training.state, output)
   print(json.dumps(figures, indent=1), flush=True)
   partial = f'{saved}.partial.npz'
-  np.savez(partial, step=training.step, **{
-      str(i): np.asarray(x) for i, x in enumerate(training.state)})
+  arrays: dict[str, Any] = {
+      str(i): np.asarray(x) for i, x in enumerate(training.state)}
+  np.savez(partial, step=training.step, **arrays)
   os.replace(partial, saved)
 
 
@@ -540,7 +541,8 @@ def kernels(training: Training, folder: str) -> dict[str, Any]:
       training.run()
     path = next(os.path.join(root, name) for root, _, names in os.walk(folder)
                 for name in names if name.endswith('.xplane.pb'))
-    found, longest = {}, {}
+    found: dict[str, float] = {}
+    longest: dict[str, float] = {}
     for plane in jax.profiler.ProfileData.from_file(path).planes:
       if not plane.name.startswith('/device:GPU'):
         continue

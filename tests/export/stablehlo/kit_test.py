@@ -168,3 +168,23 @@ def test_an_existing_directory_is_refused(tmp_path):
   config = config_lib.resolve('cpu')
   with pytest.raises(stablehlo.KitError, match='`output` must be a new'):
     stablehlo.write(config, None, str(tmp_path))
+
+
+@pytest.mark.slow
+def test_a_run_leaves_as_a_kit(tmp_path):
+  run, kit = str(tmp_path / 'run'), str(tmp_path / 'kit')
+  small = ['--steps=4', '--image_size=8', '--num_scales=1', '--width=4',
+           '--critic_layers=1', '--critic_width=4', '--batch_size=4',
+           f'--run_dir={run}']
+  subprocess.run([sys.executable, '-m', 'alignflow_tf.train', '--noexport',
+                  *small], check=True)
+  done = subprocess.run(
+      [sys.executable, '-m', 'alignflow_tf.export.stablehlo',
+       f'--output={kit}', f'--run_dir={run}'],
+      check=True, capture_output=True, text=True)
+  assert 'run.py' in done.stdout
+  made = runner.Kit(kit, 'float32')
+  state = dict(zip((e['name'] for e in made.manifest['state']),
+                   made.initial_state(), strict=True))
+  steps = [v for k, v in state.items() if k.startswith('step')]
+  assert [int(v) for v in steps] == [4]
