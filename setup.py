@@ -14,7 +14,7 @@ _REQUIRED = [
     'importlib_resources>=6.0',
     'keras>=3.12,<4',
     'numpy>=1.26,<2.4',
-    'pillow>=10.0',
+    'pillow>=11.3',
     'scipy>=1.11,<2',
     'setuptools>=68,<85; python_version >= "3.12"',
     f'tensorboard{_TENSORFLOW}',
@@ -32,6 +32,7 @@ _ONNX = [
     'onnxruntime>=1.20,<2',
     'tf2onnx>=1.17,<2',
 ]
+_HEIF = ['pillow-heif>=1.0,<2']
 _PAGE = ['gradio>=6.31,<7']
 _STABLEHLO = ['jax>=0.10,<0.12']
 _TEST = [
@@ -103,6 +104,7 @@ setuptools.setup(
     extras_require={
         'gpu': _GPU,
         'demo': _DEMO,
+        'heif': _HEIF,
         'onnx': _ONNX,
         'page': _PAGE,
         'stablehlo': _STABLEHLO,

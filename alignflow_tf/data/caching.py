@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from alignflow_tf import _aside
+from alignflow_tf import _io
 from alignflow_tf._lazy import tensorflow as tf
 from alignflow_tf.data import stores
 from alignflow_tf.data.errors import DataError
-from alignflow_tf.data.errors import one_line
 from alignflow_tf.data.stores import ArrayStore
 from alignflow_tf.data.stores import MemmapStore
 from alignflow_tf.data.stores import Store
@@ -120,11 +119,11 @@ def read(
       try:
         os.makedirs(root, exist_ok=True)
         aside = stack.enter_context(
-            _aside.folder(root, f'{digest}.part.', '*.part.*'))
+            _io.temporary_folder(root, f'{digest}.part.', '*.part.*'))
       except OSError as error:
         raise DataError(
             f'`cache_dir` is {root!r}, where nothing can be written '
-            f'({one_line(error)}). Name a folder that can be written to.'
+            f'({_io.first_line(error)}). Name a folder that can be written to.'
         ) from error
       try:
         images_path = os.path.join(aside, 'images.npy')
@@ -145,7 +144,7 @@ def read(
       except OSError as error:
         raise DataError(
             f'`cache_dir` is {root!r}: writing the images failed '
-            f'({one_line(error)}). Make room, or name another folder.'
+            f'({_io.first_line(error)}). Make room, or name another folder.'
         ) from error
   path, labels = os.path.join(final, 'images.npy'), None
   try:
@@ -157,8 +156,8 @@ def read(
       labels = np.load(labels_path, allow_pickle=False)
   except (EOFError, OSError, ValueError) as error:
     raise DataError(
-        f'`cache_dir`: {final!r} is damaged ({one_line(error)}). Remove that '
-        'folder; it is made anew.'
+        f'`cache_dir`: {final!r} is damaged ({_io.first_line(error)}). Remove '
+        'that folder; it is made again.'
     ) from error
   return Cached(labels, path=path)
 

@@ -15,7 +15,7 @@ from alignflow_tf.data import splits as splits_lib
 from alignflow_tf.data.domain import check_batch
 from alignflow_tf.data.domain import Domain
 from alignflow_tf.data.errors import DataError
-from alignflow_tf.data.pictures import Recipe
+from alignflow_tf.data.recipe import Recipe
 
 URL = 'https://efrosgans.eecs.berkeley.edu/cyclegan/datasets/'
 # Domain names and published counts, trainA/trainB/testA/testB.
@@ -130,7 +130,7 @@ def _open_folder(
     skip_unreadable: bool,
     max_pixels: int,
 ) -> folders.Folder:
-  groups, skipped, ignored = {}, [], 0
+  groups, skipped, others = {}, [], []
   what = f'Domain {name!r} ({folder}/{{train,test}}{side})'
   for split in ('train', 'test'):
     sub = split + side
@@ -140,7 +140,9 @@ def _open_folder(
         skip_unreadable=skip_unreadable, max_pixels=max_pixels)
     groups[split] = result.pictures
     skipped += result.skipped
-    ignored += len(other)
+    others += other
   parts, rule = folders.complete_splits(groups, what)
   assert set(parts) == set(splits_lib.SPLITS)
+  ignored = pictures_lib.count_ignored(others)
+  folders.warn_ignored(what, sum(map(len, groups.values())), ignored)
   return folders.Folder(name, folder, parts, rule, skipped, ignored)

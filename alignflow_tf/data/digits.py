@@ -7,6 +7,7 @@ import logging
 import os
 from typing import Any
 
+from alignflow_tf import _io
 from alignflow_tf.data import caching
 from alignflow_tf.data import libsvm
 from alignflow_tf.data import network
@@ -14,7 +15,6 @@ from alignflow_tf.data import pixels
 from alignflow_tf.data import records
 from alignflow_tf.data.domain import Domain
 from alignflow_tf.data.errors import DataError
-from alignflow_tf.data.errors import one_line
 
 _logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def domain(
           arrays[split] = libsvm.parse(stream.read())
       except (OSError, ValueError) as error:
         raise DataError(
-            f'{path} cannot be read as USPS: {one_line(error)}. Fetch it '
+            f'{path} cannot be read as USPS: {_io.first_line(error)}. Fetch it '
             f'again from {source.url}{file}.') from error
     counts = {split: len(v[0]) for split, v in arrays.items()}
     where = files

@@ -15,13 +15,6 @@ class DataError(ValueError):
   """
 
 
-def one_line(error: BaseException, limit: int = 300) -> str:
-  """The first line of an error's text, cut to `limit` characters."""
-  lines = [line for line in str(error).splitlines() if line.strip()]
-  text = lines[0].strip() if lines else type(error).__name__
-  return text if len(text) <= limit else text[:limit - 3] + '...'
-
-
 def positive(name: str, value: Any) -> int:
   """Returns `value`, an integer above 0.
 

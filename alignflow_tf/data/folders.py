@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 import dataclasses
+import logging
 import os
 import re
 from typing import Any, Protocol, TypeVar
 
+from alignflow_tf.data import decoding
 from alignflow_tf.data import pictures as pictures_lib
 from alignflow_tf.data import splits as splits_lib
 from alignflow_tf.data.domain import Domain
 from alignflow_tf.data.errors import DataError
 from alignflow_tf.data.pictures import Picture
+from alignflow_tf.data.recipe import Recipe
 
 _SPLIT_NAMES = {
     'train': 'train', 'training': 'train',
     'val': 'validation', 'valid': 'validation', 'validation': 'validation',
     'test': 'test', 'testing': 'test',
 }
-LEAST = 3
+_logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass
@@ -31,7 +34,7 @@ class Folder:
   parts: dict[str, list[Picture]]
   rule: str
   skipped: list[str]
-  ignored: int
+  ignored: dict[str, int]
   cut: bool = False  # Whether the first part of a key is a split's name.
 
   def every(self) -> list[Picture]:
@@ -101,14 +104,16 @@ def open_folder(
   """
   what = f'Domain {name!r} ({path})'
   found, other = pictures_lib.find(path)
+  ignored = pictures_lib.count_ignored(other)
   if not found:
     raise DataError(
-        f'{what}: no picture in it or below it (JPEG, PNG, BMP, GIF, WebP, by '
-        f'extension). '
-        + (f'There are {len(other)} other files, as {other[0]!r}. ' if other
-           else 'It is empty. ')
+        f'{what}: no picture in it or below it '
+        f'({", ".join(decoding.formats())}, by extension). '
+        + (f'There are other files: {pictures_lib.say_ignored(ignored)}. '
+           if other else 'It is empty. ')
         + '`domain_dirs` (--domain_a, --domain_b) must name folders of '
         'pictures.')
+  warn_ignored(what, len(found), ignored)
   tops = {n.split('/')[0] for n in found}
   cut = all('/' in n for n in found) and tops <= set(_SPLIT_NAMES) and any(
       _SPLIT_NAMES[t] == 'train' for t in tops)
@@ -120,7 +125,17 @@ def open_folder(
     split = _SPLIT_NAMES[picture.key.split('/')[0]] if cut else 'train'
     groups.setdefault(split, []).append(picture)
   parts, rule = complete_splits(groups, what)
-  return Folder(name, path, parts, rule, result.skipped, len(other), cut)
+  return Folder(name, path, parts, rule, result.skipped, ignored, cut)
+
+
+def warn_ignored(what: str, found: int, ignored: dict[str, int]) -> None:
+  """Logs which files of a folder are not read, and what to do about them."""
+  if ignored:
+    count = sum(ignored.values())
+    _logger.warning(
+        '%s: %d of %d files are not read: %s. Save pictures among them as PNG '
+        'or JPEG.', what, count, found + count,
+        pictures_lib.say_ignored(ignored))
 
 
 class Keyed(Protocol):
@@ -261,7 +276,7 @@ def with_labels(
 
 def to_domain(
     found: Folder,
-    recipe: pictures_lib.Recipe,
+    recipe: Recipe,
     *,
     cache: str,
     cache_dir: str | None,

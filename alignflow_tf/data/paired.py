@@ -17,7 +17,7 @@ from alignflow_tf.data import splits as splits_lib
 from alignflow_tf.data.domain import check_batch
 from alignflow_tf.data.domain import Domain
 from alignflow_tf.data.errors import DataError
-from alignflow_tf.data.pictures import Recipe
+from alignflow_tf.data.recipe import Recipe
 from alignflow_tf.data.stores import Store
 
 URL = 'http://efrosgans.eecs.berkeley.edu/pix2pix/datasets/'

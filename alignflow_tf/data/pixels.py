@@ -1,15 +1,17 @@
-"""Pixel rules: uint8 in, uint8 out, every one stated.
+"""Rules for pixels, from uint8 to uint8.
 
-* Resizing is by `tf.image.resize(..., antialias=True)`: when shrinking, the
+* Resizing is `tf.image.resize(..., antialias=True)`: when shrinking, the
 kernel widens by the factor, so every source pixel counts.
-* RGB to grey: 0.2989 R + 0.5870 G + 0.1140 B (ITU-R 601 luma, what Pillow's
-'L' and `tf.image.rgb_to_grayscale` use). Grey to RGB: copied three times.
-* Alpha is blended over white; a palette is expanded to its colours.
-* 16-bit samples lose their low byte (v >> 8), so that pure white stays 255.
+* RGB to grey: 0.2989 R + 0.5870 G + 0.1140 B (the luma of ITU-R BT.601, as in
+Pillow's 'L' and `tf.image.rgb_to_grayscale`). Grey to RGB: copied three times.
+* Alpha is blended over white, before resizing.
 * Rounding is to nearest; values are clipped to 0..255 (bicubic overshoots).
 """
 
 from __future__ import annotations
+
+import re
+from typing import Any
 
 import numpy as np
 
@@ -18,12 +20,16 @@ from alignflow_tf._lazy import tensorflow as tf
 _CHUNK = 1024
 
 
-def parse_size(value: int | tuple[int, int] | None, name: str,
-               error: type[ValueError]) -> tuple[int, int] | None:
-  """Reads an image size: an int for a square, or (height, width).
+def parse_size(
+    value: int | str | tuple[int, int] | None,
+    name: str,
+    error: type[ValueError],
+) -> tuple[int, int] | None:
+  """Parses an image size, for example 64, (48, 64) or '48x64'.
 
   Args:
-    value: What the user gave, or None.
+    value: An integer for a square, a pair (height, width), a string
+      'HEIGHTxWIDTH' or 'SIDE', or None.
     name: The argument's name for the message.
     error: Exception class to raise.
 
@@ -31,11 +37,16 @@ def parse_size(value: int | tuple[int, int] | None, name: str,
     (height, width) in pixels, or None.
 
   Raises:
-    error: If it is neither, or not in 4..4096.
+    error: If it is something else, or not in 4..4096.
   """
   if value is None:
     return None
-  pair = (value, value) if isinstance(value, (int, np.integer)) else value
+  pair: Any = value
+  if isinstance(value, str) and re.fullmatch(r'\d+(x\d+)?', value):
+    sides = [int(v) for v in value.split('x')]
+    pair = (sides[0], sides[-1])
+  elif isinstance(value, (int, np.integer)):
+    pair = (value, value)
   try:
     height, width = (int(v) for v in pair)
     whole = all(int(v) == v for v in pair)
@@ -47,44 +58,68 @@ def parse_size(value: int | tuple[int, int] | None, name: str,
   ):
     raise error(
         f'`{name}` is {value!r}; it must be an integer from 4 to 4096 (a '
-        'square), or a pair (height, width) of such.'
+        'square), a pair (height, width) of such, or a string HEIGHTxWIDTH.'
     )
   return height, width
 
 
-def to_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
-  """Brings a float image to 1 or 3 channels by the rules above.
+def resize(
+    image: tf.Tensor, size: tf.Tensor, channels: int, method: str = 'bilinear'
+) -> tf.Tensor:
+  """Resizes a picture, blends its alpha over white, and converts its channels.
 
   Args:
-    image: float32 [..., H, W, c] in 0..255; c is 1 (grey), 2 (grey, alpha),
-      3 (RGB) or 4 (RGB, alpha), static or not.
+    image: uint8 [h, w, c]; c is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB,
+      alpha), static or not.
+    size: int32 [2], height and width.
+    channels: 1 or 3.
+    method: A method of `tf.image.resize`.
+
+  Returns:
+    float32 [height, width, channels] in 0..255; bicubic may overshoot.
+  """
+  def resized(x: tf.Tensor) -> tf.Tensor:
+    # Integers, as the operation takes them: a copy of the whole picture as
+    # float32 would take four times its memory and most of the time.
+    return tf.cast(
+        tf.image.resize(x, size, method, antialias=True), tf.float32)
+
+  def blended(colour: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
+    # colour * alpha + white * (1 - alpha), for alpha in 0..1.
+    product = tf.cast(colour, tf.uint16) * tf.cast(alpha, tf.uint16)
+    return resized(product) / 255.0 + (255.0 - resized(alpha))
+
+  def with_channels(count: int) -> tf.Tensor:
+    x = tf.ensure_shape(image, [None, None, count])
+    if count in (2, 4):
+      x, alpha = x[..., :-1], x[..., -1:]
+      return to_channels(tf.cond(
+          tf.reduce_all(alpha == 255), lambda: resized(x),
+          lambda: blended(x, alpha)), channels)
+    return to_channels(resized(x), channels)
+
+  if image.shape[-1] is not None:
+    return with_channels(image.shape[-1])
+  return tf.switch_case(
+      tf.shape(image)[-1] - 1,
+      [lambda c=c: with_channels(c) for c in (1, 2, 3, 4)])
+
+
+def to_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
+  """Converts a float image to 1 or 3 channels by the rules above.
+
+  Args:
+    image: float32 [..., H, W, c] in 0..255; c is 1 (grey) or 3 (RGB).
     channels: 1 or 3.
 
   Returns:
     float32 [..., H, W, channels].
   """
-  found = image.shape[-1]
-  if found is None:
-    return tf.switch_case(
-        tf.shape(image)[-1] - 1,
-        [lambda c=c: to_channels(_pin_channels(image, c), channels)
-         for c in (1, 2, 3, 4)],
-    )
-  if found in (2, 4):
-    alpha = image[..., -1:] / 255.0
-    image = image[..., :-1] * alpha + 255.0 * (1.0 - alpha)
   if image.shape[-1] == 3 and channels == 1:
     return tf.image.rgb_to_grayscale(image)
   if image.shape[-1] == 1 and channels == 3:
     return tf.repeat(image, 3, axis=-1)
   return image
-
-
-def _pin_channels(image: tf.Tensor, count: int) -> tf.Tensor:
-  return tf.ensure_shape(
-      tf.reshape(image, tf.concat([tf.shape(image)[:-1], [count]], 0)),
-      image.shape[:-1].concatenate(count),
-  )
 
 
 def to_uint8(image: tf.Tensor) -> tf.Tensor:

@@ -12,7 +12,7 @@ import re
 import shutil
 from typing import Any
 
-from alignflow_tf import _aside
+from alignflow_tf import _io
 from alignflow_tf._lazy import tensorflow as tf
 from alignflow_tf.data import caching
 from alignflow_tf.data import network
@@ -20,7 +20,6 @@ from alignflow_tf.data import pixels
 from alignflow_tf.data import splits as splits_lib
 from alignflow_tf.data.domain import Domain
 from alignflow_tf.data.errors import DataError
-from alignflow_tf.data.errors import one_line
 from alignflow_tf.data.stores import Store
 
 _BATCH = 256
@@ -105,7 +104,7 @@ def ensure(
       return folder
     raise DataError(
         f'{missing}, and downloading failed: {type(error).__name__}: '
-        f'{one_line(error)}. Nothing half-written is kept; run again to '
+        f'{_io.first_line(error)}. Nothing half-written is kept; run again to '
         f'retry. {would_do}'
     ) from error
   folder = find(root, tfds_name)
@@ -127,7 +126,7 @@ def _prepare(builder: Any, data_dir: str) -> None:
   import tensorflow_datasets as tfds  # pylint: disable=import-outside-toplevel
   downloads = os.path.join(data_dir, 'downloads')
   os.makedirs(downloads, exist_ok=True)
-  with _aside.folder(downloads, '.alignflow_tf.') as own:
+  with _io.temporary_folder(downloads, '.alignflow_tf.') as own:
     if builder.url_infos:
       _pass_on(downloads, own, builder.name, _link)
     try:
@@ -169,8 +168,8 @@ def reading(folder: str) -> Iterator[None]:
   except Exception as error:
     raise DataError(
         f'The records in {folder} cannot be read ({type(error).__name__}: '
-        f'{one_line(error)}). Remove the folder and download or prepare it '
-        'again.'
+        f'{_io.first_line(error)}). Remove the folder and download or prepare '
+        'it again.'
     ) from error
 
 

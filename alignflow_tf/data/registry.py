@@ -12,18 +12,19 @@ from typing import Any
 
 from alignflow_tf.data import caching
 from alignflow_tf.data import cycle_gan
+from alignflow_tf.data import decoding
 from alignflow_tf.data import digits
 from alignflow_tf.data import embedded
 from alignflow_tf.data import folders
-from alignflow_tf.data import headers
 from alignflow_tf.data import paired
-from alignflow_tf.data import pictures
 from alignflow_tf.data import pixels
 from alignflow_tf.data.domain import check_batch
 from alignflow_tf.data.domain_set import DomainSet
 from alignflow_tf.data.errors import DataError
 from alignflow_tf.data.errors import not_negative
 from alignflow_tf.data.errors import positive
+from alignflow_tf.data.recipe import FITS
+from alignflow_tf.data.recipe import Recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +132,7 @@ def load(
     cache: str = 'memory',
     cache_dir: str | None = None,
     skip_unreadable: bool = False,
-    max_pixels: int = headers.MAX_PIXELS,
+    max_pixels: int = decoding.MAX_PIXELS,
     fit: str | None = None,
     load_size: int | tuple[int, int] | None = None,
     flip: bool = False,
@@ -224,7 +225,7 @@ def load(
           found, None if label_by_folder is True else label_by_folder)
       classes = len(names)
       facts['classes'] = names
-    recipe = pictures.Recipe(loaded, count, fit or 'crop')
+    recipe = Recipe(loaded, count, fit or 'crop')
     domains = [
         folders.to_domain(f, recipe, **reading, info={
             'source': 'pictures in a folder', 'licence': "the user's"})
@@ -233,7 +234,7 @@ def load(
   else:
     assert count is not None
     module = paired if info.kind == 'paired' else cycle_gan
-    recipe = pictures.Recipe(
+    recipe = Recipe(
         loaded, count, fit or ('stretch' if info.kind == 'paired' else 'crop'))
     domains = module.domains(
         name, data_dir=data_dir, download=download, recipe=recipe,
@@ -285,9 +286,9 @@ def _check(
   if cache not in caching.CACHES:
     raise DataError(
         f'`cache` is {cache!r}; it must be one of {caching.CACHES}.')
-  if fit is not None and fit not in pictures.FITS:
+  if fit is not None and fit not in FITS:
     raise DataError(
-        f'`fit` is {fit!r}; it must be one of {tuple(pictures.FITS)}.')
+        f'`fit` is {fit!r}; it must be one of {tuple(FITS)}.')
   positive('max_pixels', max_pixels)
   if data_dir is not None and os.path.isfile(os.path.expanduser(data_dir)):
     raise DataError(f'`data_dir` is {data_dir!r}, a file; give a folder.')
@@ -311,7 +312,7 @@ def _check(
       raise DataError(
           f'`data_service` is {data_service!r}; it must be the address of a '
           "tf.data service's dispatcher, as 'grpc://host:port'.")
-    if cache == 'file':
+    if cache != 'memory':
       raise DataError(
-          "`data_service` cannot use `cache='file'`, whose reader stays in "
-          "this process. Give `cache='memory'` or `cache='none'`.")
+          f'`data_service` cannot use `cache={cache!r}`, whose reader stays in '
+          "this process. Give `cache='memory'`.")

@@ -9,18 +9,19 @@ from typing import Any
 import tensorflow as tf
 
 from alignflow_tf import images as images_lib
-from alignflow_tf.data import pictures
-from alignflow_tf.data import pixels
+from alignflow_tf.data import decoding
+from alignflow_tf.data.recipe import FITS
+from alignflow_tf.data.recipe import Recipe
+from alignflow_tf.export import orientation as orientation_lib
 
 __all__ = ['MAX_PIXELS', 'Preparation', 'decode', 'encode']
 
-# Decoding is row by row, so this bounds the memory of a request of any length:
-# as float32 with alpha, a picture of this size takes 256 MB.
-MAX_PIXELS = 2**24
+# The limit of training. A request's pictures are decoded one by one, so it
+# bounds the memory of a request of any length: about 1 GB for a picture of this
+# size with transparency, 0.2 GB for one without.
+MAX_PIXELS = decoding.MAX_PIXELS
 _PNG = b'\x89PNG\r\n\x1a\n'
 _JPEG = b'\xff\xd8\xff'
-# Cameras put the Exif block right after the first marker.
-_EXIF_WINDOW = 8192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,18 +29,18 @@ class Preparation:
   """How a picture of any size becomes an image of the model, as in training.
 
   Attributes:
-    fit: 'crop', 'stretch' or 'pad'; see `alignflow_tf.data.pictures.FITS`.
+    fit: 'crop', 'stretch' or 'pad'; see `alignflow_tf.data.recipe.FITS`.
     method: Method of `tf.image.resize`, with antialiasing.
-    load_size: Height and width before the middle of the model's size is cut
-      out, as in evaluation; None for the model's size itself.
+    load_size: Side of a square, or (height, width), of which the middle of the
+      model's size is cut out, as in evaluation; None for the model's size.
   """
   fit: str = 'crop'
   method: str = 'bilinear'
-  load_size: int | None = None
+  load_size: int | tuple[int, int] | None = None
 
   @classmethod
   def of(cls, facts: Mapping[str, Any], domain: str,
-         load_size: int | None = None) -> Preparation:
+         load_size: int | tuple[int, int] | None = None) -> Preparation:
     """Reads the rule of a domain from a run's `data.json`.
 
     Args:
@@ -53,7 +54,7 @@ class Preparation:
     rule = facts.get('domains', {}).get(domain, {}).get('resizing')
     if rule is None:
       return cls(load_size=load_size)
-    for fit, words in pictures.FITS.items():
+    for fit, words in FITS.items():
       if rule.startswith(words):
         return cls(fit, load_size=load_size)
     # Data sets of one image size are resized whole.
@@ -73,16 +74,13 @@ class Preparation:
       uint8 `[H, W, C]`.
     """
     size, channels = event_shape[:2], event_shape[2]
-    if self.method == 'bilinear':
-      loaded = (self.load_size,) * 2 if self.load_size else size
-      image = pictures.Recipe(loaded, channels, self.fit).apply(
-          image, orientation)
-      top, left = ((a - b) // 2 for a, b in zip(loaded, size, strict=True))
-      return image[top:top + size[0], left:left + size[1]]
-    image = pixels.to_channels(tf.cast(image, tf.float32), channels)
-    image = tf.ensure_shape(image, [None, None, channels])
-    image = tf.image.resize(image, size, self.method, antialias=True)
-    return tf.ensure_shape(pixels.to_uint8(image), event_shape)
+    loaded = self.load_size or size
+    if isinstance(loaded, int):
+      loaded = loaded, loaded
+    image = Recipe(loaded, channels, self.fit, method=self.method).apply(
+        image, orientation)
+    top, left = ((a - b) // 2 for a, b in zip(loaded, size, strict=True))
+    return image[top:top + size[0], left:left + size[1]]
 
 
 def decode(data: tf.Tensor, event_shape: tuple[int, int, int],
@@ -90,7 +88,9 @@ def decode(data: tf.Tensor, event_shape: tuple[int, int, int],
            name: str = 'image_bytes') -> tf.Tensor:
   """Decodes PNG and JPEG pictures into images of a model.
 
-  The size that a header claims is checked before anything is decoded.
+  The size that a header claims is checked before anything is decoded. The
+  pixels are those of training: the same decoders' arithmetic as Pillow's,
+  transparency over white, the Exif orientation applied.
 
   Args:
     data: Strings `[B]`.
@@ -112,10 +112,13 @@ def decode(data: tf.Tensor, event_shape: tuple[int, int, int],
     with tf.control_dependencies([kind]):
       text = tf.identity(text)
     with tf.control_dependencies([_check_size(text, says, max_pixels)]):
-      image = tf.io.decode_image(
-          text, channels=0, expand_animations=False, name='decode_picture')
+      text = tf.identity(text)
+    is_png = _starts_with(text, _PNG)
+    image = tf.cond(is_png, lambda: _decode_png(text), lambda: _decode_jpeg(
+        text))
     image = tf.ensure_shape(image, [None, None, None])
-    return preparation.apply(image, _orientation(text), event_shape)
+    orientation = orientation_lib.read(text, is_png, says)
+    return preparation.apply(image, orientation, event_shape)
 
   levels = tf.map_fn(
       one, (tf.range(tf.size(data)), data), parallel_iterations=1,
@@ -128,6 +131,28 @@ def encode(images: tf.Tensor) -> tf.Tensor:
   return tf.map_fn(
       tf.io.encode_png, images_lib.to_uint8(images),
       fn_output_signature=tf.TensorSpec([], tf.string))
+
+
+def _decode_png(text: tf.Tensor) -> tf.Tensor:
+  # Four channels have transparent colours and palettes expanded to alpha.
+  image = tf.io.decode_png(text, channels=4, name='decode_picture')
+  head = tf.cast(_bytes(text, 26), tf.int32)
+  bits, kind = head[24], head[25]
+  colour, alpha = image[..., :3], image[..., 3:]
+  # TF 2.21 writes an opaque alpha of 1, 2 or 4 bits into 8 without scaling it.
+  full = tf.cast(tf.bitwise.left_shift(1, bits) - 1, tf.uint8)
+  alpha = tf.cond(
+      (bits < 8) & tf.reduce_all(alpha == full),
+      lambda: tf.ones_like(alpha) * 255, lambda: alpha)
+  # Colour types 0 and 4: grey, and grey with alpha.
+  colour = tf.cond(
+      (kind == 0) | (kind == 4), lambda: colour[..., :1], lambda: colour)
+  return tf.concat([colour, alpha], axis=-1)
+
+
+def _decode_jpeg(text: tf.Tensor) -> tf.Tensor:
+  # Pillow's arithmetic; the default is faster, and up to 5 levels off.
+  return tf.io.decode_jpeg(text, dct_method='INTEGER_ACCURATE')
 
 
 def _starts_with(text: tf.Tensor, start: bytes) -> tf.Tensor:
@@ -175,46 +200,3 @@ def _bytes(text: tf.Tensor, count: int) -> tf.Tensor:
   padded = tf.strings.substr(text, 0, count) + b'\0' * count
   head = tf.io.decode_raw(tf.strings.substr(padded, 0, count), tf.uint8)
   return tf.ensure_shape(head, [count])
-
-
-def _orientation(text: tf.Tensor) -> tf.Tensor:
-  """Exif orientation of a JPEG, 1 (upright) where it says nothing."""
-  return tf.cond(
-      _starts_with(text, _JPEG), lambda: _exif_orientation(text),
-      lambda: tf.constant(1))
-
-
-def _exif_orientation(text: tf.Tensor) -> tf.Tensor:
-  head = tf.cast(_bytes(text, _EXIF_WINDOW), tf.int32)
-  # Marker APP1, two bytes of length, 'Exif', two zeros, then a TIFF header.
-  pattern = [0xff, 0xe1, None, None, *b'Exif', 0, 0]
-  room = _EXIF_WINDOW - len(pattern)
-  match = tf.ones([room], tf.bool)
-  for i, byte in enumerate(pattern):
-    if byte is not None:
-      match &= tf.equal(head[i:i + room], byte)
-  found = tf.reduce_any(match)
-  tiff = tf.argmax(tf.cast(match, tf.int32), output_type=tf.int32) + len(
-      pattern)
-  little = tf.equal(tf.gather(head, tiff), ord('I'))
-
-  def number(at: tf.Tensor, size: int) -> tf.Tensor:
-    """Unsigned integers at offsets; those outside of the window are 0."""
-    at = tf.convert_to_tensor(at)
-    places = at[..., tf.newaxis] + tf.range(size)
-    inside = (places >= 0) & (places < _EXIF_WINDOW)
-    digits = tf.where(
-        inside, tf.gather(head, tf.where(inside, places, 0)), 0)
-    digits = tf.where(little, tf.reverse(digits, [-1]), digits)
-    # Four bytes may come out negative, which is outside of the window too.
-    return tf.reduce_sum(
-        digits * [1 << 8 * (size - 1 - i) for i in range(size)], axis=-1)
-
-  # An offset beyond the window finds no entries.
-  directory = tiff + tf.clip_by_value(number(tiff + 4, 4), 0, _EXIF_WINDOW)
-  entries = tf.minimum(number(directory, 2), _EXIF_WINDOW // 12)
-  places = directory + 2 + 12 * tf.range(entries)
-  is_orientation = tf.equal(number(places, 2), 0x0112)
-  value = number(places + 8, 2)
-  value = tf.reduce_max(tf.where(is_orientation, value, 0))
-  return tf.where(found & (value >= 1) & (value <= 8), value, 1)

@@ -258,6 +258,7 @@ def test_unlabelled_domain_has_no_labels():
     ({'domain_dirs': {'a': '.'}}, r"`domain_dirs`.*dataset='folders'"),
     ({'data_service': 'here'}, r"`data_service` is 'here'.*grpc://host:port"),
     ({'data_service': 'grpc://h:1', 'cache': 'file'}, r'`data_service`'),
+    ({'data_service': 'grpc://h:1', 'cache': 'none'}, r'`data_service`'),
     ({'max_pixels': 0}, r'`max_pixels` is 0'),
     ({'data_dir': __file__}, r'`data_dir`.*a file'),
 ])

@@ -12,7 +12,7 @@ import tensorflow as tf
 from alignflow_tf import data
 from alignflow_tf.data import pictures
 from tests.data import fakes
-from tests.data.headers_test import _png_header
+from tests.data import zoo
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_split_folders_nested_hidden_and_other_files(tmp_path):
   assert found.sizes['x'] == {'train': 9, 'validation': 2, 'test': 4}
   facts = found.describe()['domains']['x']
   assert 'as the source has it' in facts['splits']
-  assert facts['ignored_files'] == 1
+  assert facts['ignored_files'] == {'.txt': 1}
 
 
 def test_labels_by_folder(tmp_path):
@@ -182,13 +182,20 @@ def _cut(folder):
 
 
 def _corrupt(folder):
-  """A picture whose two ends are right and whose middle is not."""
+  """Pictures whose two ends are right and whose middle is not."""
   noise = np.random.RandomState(0).randint(0, 256, (64, 64, 3)).astype('u1')
-  for i in range(5):  # Some fall into train, which is decoded at once.
+  for i in range(5):
     path = fakes.write_picture(pathlib.Path(folder) / f'q{i}.png', noise)
     content = bytearray(path.read_bytes())
     content[200:2000] = b'\x00' * 1800
     path.write_bytes(bytes(content))
+
+
+def _cut_gif(folder):
+  for i in range(5):  # Some fall into train, which is decoded at once.
+    path = fakes.write_picture(
+        pathlib.Path(folder) / f'q{i}.gif', fakes.colour(seed=i)[..., 0])
+    path.write_bytes(path.read_bytes()[:-100])
 
 
 def _latin(folder):
@@ -200,14 +207,15 @@ BAD = {
     'zero bytes': (lambda f: _bad_file(f, b''), r'p999\.png: it is empty', 1),
     'text': (lambda f: _bad_file(f, b'just a text'),
              r"p999\.png: its content is not JPEG.*b'just a text'", 1),
-    'huge': (lambda f: _bad_file(f, _png_header(30000, 30000)),
-             r'p999\.png: it has 30000x30000 = 900,000,000.*`max_pixels`', 1),
+    'huge': (lambda f: _bad_file(f, zoo.png_header(30000, 30000)),
+             r'p999\.png: it has 900,000,000 pixels.*`max_pixels`', 1),
     'jpeg': (lambda f: _bad_file(f, b'\xff\xd8\xff\xe1\x00\x00' + bytes(99)),
-             r'p999\.png: its JPEG header is damaged', 1),
+             r'p999\.png: its .*header is damaged', 1),
     'latin': (_latin, r'two/caf\\xe9\.png: its name is not UTF-8', 1),
-    'cut': (_cut, r'2 of 15 pictures.*p997\.png: it is cut short.*p998\.jpg',
-            2),
-    'corrupt': (_corrupt, r'q\d\.png: it cannot be decoded', 5),
+    'cut': (_cut, r'2 of 15 pictures.*p997\.png: it is damaged or cut short.*'
+            r'p998\.jpg: it is cut short', 2),
+    'corrupt': (_corrupt, r'q\d\.png: it is damaged', 5),
+    'gif': (_cut_gif, r'q\d\.gif: it cannot be decoded', 5),
 }
 
 
@@ -221,7 +229,7 @@ def test_bad_pictures_are_named_or_skipped(two, name, monkeypatch):
   spoil, message, count = BAD[name]
   spoil(two['b'])
   with monkeypatch.context() as patch:
-    if name != 'corrupt':  # All others show before anything is decoded.
+    if name != 'gif':  # All others show before anything is decoded.
       patch.setattr(pictures, '_read_batches', _decoded)
     with pytest.raises(data.DataError, match=message) as caught:
       _load(two)
@@ -289,7 +297,7 @@ def test_errors(case, two, tmp_path, monkeypatch):
     dirs, message = {'a': two['a'], 'b': str(empty)}, r'no picture.*It is empty'
   elif case == 'others':
     dirs = {'a': two['a'], 'b': str(others)}
-    message = r"no picture.*1 other files, as 'readme.txt'"
+    message = r'no picture.*There are other files: 1 \.txt'
   elif case == 'single':
     dirs = {'a': two['a'], 'b': single}
     message = r"Domain 'b'.*1 usable training picture; at least 3"

@@ -132,7 +132,7 @@ def test_what_is_shown(play):
     (np.zeros((8, 8, 5), np.uint8), 'c from 1 to 4'),
     (np.zeros((0, 8, 3), np.uint8), 'c from 1 to 4'),
     (np.zeros((8, 8, 3), np.float32), 'must be uint8'),
-    (np.zeros((2**13, 2**12, 1), np.uint8), 'at most 16777216'),
+    (np.zeros((2**13, 2**13, 1), np.uint8), 'at most 64000000'),
 ])
 def test_bad_pictures_say_what_is_wrong(play, picture, words):
   with pytest.raises(playground.PlaygroundError, match=words):

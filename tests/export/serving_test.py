@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from alignflow_tf import images as images_lib
 from alignflow_tf import train
-from alignflow_tf.data import pictures
+from alignflow_tf.data import recipe
 from alignflow_tf.export import codec
 from alignflow_tf.export import export
 from alignflow_tf.export import kit
@@ -245,11 +245,11 @@ def test_a_run_that_is_none_is_refused(tmp_path):
 
 def test_pictures_are_prepared_by_the_rule_of_the_run():
   facts = {'domains': {
-      **{fit: {'resizing': pictures.Recipe((8, 8), 1, fit).rule()}
-         for fit in pictures.FITS},
+      **{fit: {'resizing': recipe.Recipe((8, 8), 1, fit).rule()}
+         for fit in recipe.FITS},
       'optical': {'resizing': "bicubic, 8x8 to the set's size"},
       'mnist': {'resizing': 'bilinear with antialiasing, 28x28 to ...'}}}
-  for fit in pictures.FITS:
+  for fit in recipe.FITS:
     assert codec.Preparation.of(facts, fit, 12) == codec.Preparation(
         fit, 'bilinear', 12)
   assert codec.Preparation.of(facts, 'mnist') == codec.Preparation('stretch')
