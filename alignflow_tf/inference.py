@@ -1,4 +1,4 @@
-"""Figures of a model on images: likelihood and round trip."""
+"""Batched inference with a model: translations, densities, round trips."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from alignflow_tf import baselines
 from alignflow_tf import images as images_lib
 from alignflow_tf import model as model_lib
 
 __all__ = ['Evaluator', 'RoundTrip']
 
-# Batches beside each other, at most: each takes its own activations' memory.
-_BESIDE = 4
+# Largest number of batches that run at a time; each holds its own activations.
+_CONCURRENT = 4
 
 
 class RoundTrip:
@@ -64,12 +63,19 @@ class RoundTrip:
 class Evaluator:
   """Compiled evaluation of a model, batch by batch.
 
-  All functions take and give NumPy arrays; images are float32 in [0, 1]. They
-  read the model's variables at each call, so one evaluator serves a whole run.
-  On processors, a few batches run beside each other.
+  All methods take and give NumPy arrays. Images are floating numbers in [0, 1];
+  they are computed with, and returned, in the model's own type. Each call reads
+  the model's variables, so one evaluator serves a whole run. On a CPU, a few
+  batches run at a time.
+
+  For example:
+
+    evaluator = Evaluator(model)
+    translated = evaluator.translate(images, 'svhn', 'mnist')
+    evaluator.round_trip(images, 'svhn', 'mnist')['max']
   """
 
-  def __init__(self, model: baselines.Model, batch_size: int = 100):
+  def __init__(self, model: model_lib.Translates, batch_size: int = 100):
     """Prepares the functions; they are traced on first use.
 
     Args:
@@ -89,23 +95,34 @@ class Evaluator:
 
   @property
   def has_densities(self) -> bool:
-    """Whether the model has latents and densities, or only translates."""
-    return isinstance(self.model, model_lib.AlignFlow)
+    """Whether the model has a density of each domain."""
+    return isinstance(self.model, model_lib.HasDensity)
 
-  def _flows(self, what: str) -> model_lib.AlignFlow:
-    if not isinstance(self.model, model_lib.AlignFlow):
+  @property
+  def has_latents(self) -> bool:
+    """Whether the model encodes images into latents and decodes them."""
+    return isinstance(self.model, model_lib.HasLatents)
+
+  def _with_latents(self) -> model_lib.HasLatents:
+    if not isinstance(self.model, model_lib.HasLatents):
       raise TypeError(
-          f'`model` must be an AlignFlow for its {what}, got '
-          f'{type(self.model).__name__}, which only translates.')
+          f'`model` must have latents, got {type(self.model).__name__}, which '
+          'has none.')
     return self.model
 
-  def _function(self, key: Any, fn: Callable[..., Any],
-                *dtypes: tf.DType) -> Callable[..., Any]:
+  def _with_density(self) -> model_lib.HasDensity:
+    if not isinstance(self.model, model_lib.HasDensity):
+      raise TypeError(
+          f'`model` must have densities, got {type(self.model).__name__}, '
+          'which has none.')
+    return self.model
+
+  def _function(self, key: Any, fn: Callable[[tf.Tensor], tf.Tensor]
+               ) -> Callable[[tf.Tensor], tf.Tensor]:
     if key not in self._functions:
-      spec = [tf.TensorSpec([None, *self.model.event_shape], dtype)
-              for dtype in dtypes]
+      spec = tf.TensorSpec([None, *self.model.event_shape], self.model.dtype)
       self._functions[key] = tf.function(
-          fn, input_signature=spec, autograph=False)
+          fn, input_signature=[spec], autograph=False)
     return self._functions[key]
 
   def _map(self, fn: Callable[..., Any], images: np.ndarray) -> np.ndarray:
@@ -124,58 +141,54 @@ class Evaluator:
 
     def part(start: int) -> np.ndarray:
       batch = images[start:start + self.batch_size]
-      return fn(tf.constant(batch, tf.float32)).numpy()
+      return fn(tf.constant(batch, self.model.dtype)).numpy()
 
     first = part(0)  # Alone: it traces.
-    beside = min(self._beside(), len(starts) - 1)
-    if beside < 2:
+    concurrent = min(self._concurrent(), len(starts) - 1)
+    if concurrent < 2:
       return np.concatenate([first, *map(part, starts[1:])])
-    pool = futures.ThreadPoolExecutor(beside)
+    pool = futures.ThreadPoolExecutor(concurrent)
     try:
       return np.concatenate([first, *pool.map(part, starts[1:])])
     finally:
       pool.shutdown(cancel_futures=True)
 
-  def _beside(self) -> int:
-    """How many batches to run beside each other.
+  def _concurrent(self) -> int:
+    """The number of batches to run at a time.
 
-    A flow is one long chain, whose operations training's threads do not divide
-    (`train.devices`): a batch alone keeps one core at work.
+    A flow is one long chain of operations, none of which uses several threads
+    (`train.devices`), so one batch keeps one core busy.
     """
     if tf.config.list_logical_devices('GPU') or any(
         isinstance(v, tf.distribute.DistributedValues)
         for v in self.model.variables):
-      return 1  # Threads of ours know nothing of a strategy.
-    return min(_BESIDE, len(os.sched_getaffinity(0)))
+      return 1  # A strategy is not known in other threads.
+    return min(_CONCURRENT, len(os.sched_getaffinity(0)))
 
   def translate(self, images: np.ndarray, source: str,
                 target: str) -> np.ndarray:
     """G_{source->target} of images `[N, H, W, C]`."""
     g = self.model.translator(source, target)
     return self._map(
-        self._function((source, target), lambda x: g.forward(x), tf.float32),
-        images)
+        self._function((source, target), lambda x: g.forward(x)), images)
 
   def encode(self, images: np.ndarray, domain: str) -> np.ndarray:
     """Latents of images of a domain."""
-    flow = self._flows('latents').flow(domain)
-    return self._map(
-        self._function(('encode', domain), lambda x: flow.inverse(x),
-                       tf.float32), images)
+    model = self._with_latents()
+    return self._map(self._function(
+        ('encode', domain), lambda x: model.encode(x, domain)), images)
 
   def decode(self, latents: np.ndarray, domain: str) -> np.ndarray:
     """Images of a domain from latents."""
-    flow = self._flows('latents').flow(domain)
-    return self._map(
-        self._function(('decode', domain), lambda z: flow.forward(z),
-                       tf.float32), latents)
+    model = self._with_latents()
+    return self._map(self._function(
+        ('decode', domain), lambda z: model.decode(z, domain)), latents)
 
   def log_prob(self, images: np.ndarray, domain: str) -> np.ndarray:
     """Log-densities of images, in nats, of shape `[N]`."""
-    distribution = self._flows('densities')[domain]
-    return self._map(
-        self._function(('log_prob', domain),
-                       lambda x: distribution.log_prob(x), tf.float32), images)
+    distribution = self._with_density()[domain]
+    return self._map(self._function(
+        ('log_prob', domain), lambda x: distribution.log_prob(x)), images)
 
   def bits_per_dim(self, levels: np.ndarray, domain: str,
                    seed: int = 0) -> np.ndarray:
@@ -206,10 +219,32 @@ class Evaluator:
 
   def interpolate(self, first: np.ndarray, last: np.ndarray, source: str,
                   num: int) -> dict[str, np.ndarray]:
-    """See `AlignFlow.interpolate`."""
-    frames = self._flows('latents').interpolate(
-        tf.constant(first), tf.constant(last), source, num)
-    return {d: x.numpy() for d, x in frames.items()}
+    """Frames between images of one domain, decoded into all domains.
+
+    The polar path of section 5.3, as in `AlignFlow.interpolate`.
+
+    Args:
+      first: N images `[N, H, W, C]` at the first frame.
+      last: N images at the last frame.
+      source: Their domain.
+      num: Number of frames, at least 2.
+
+    Returns:
+      For each domain, images `[N, num, H, W, C]`.
+    """
+    if not isinstance(num, int) or isinstance(num, bool) or num < 2:
+      raise ValueError(f'`num` must be an integer of 2 or more, got {num!r}.')
+    if np.shape(first) != np.shape(last):
+      raise ValueError(
+          '`first` and `last` must have one shape, got '
+          f'{np.shape(first)} and {np.shape(last)}.')
+    z0, z1 = (self.encode(x, source)[:, np.newaxis] for x in (first, last))
+    phi = np.linspace(np.pi / 2., 0., num).reshape([num, 1, 1, 1])
+    phi = phi.astype(z0.dtype)
+    z = np.sin(phi) * z0 + np.cos(phi) * z1
+    flat = z.reshape([-1, *self.model.event_shape])
+    return {d: self.decode(flat, d).reshape(z.shape)
+            for d in self.model.domains}
 
   def round_trip(self, images: np.ndarray, source: str, target: str,
                  as_picture: bool = False) -> dict[str, float]:

@@ -231,14 +231,14 @@ def write_all(directory: str, evaluator: inference.Evaluator,
             [evaluator], images[source][:_SEARCHED], source, target)
     few = images[source][:6]
     half = len(few) // 2
-    if half and evaluator.has_densities:
+    if half and evaluator.has_latents:
       sheets[f'interpolation_{source}'] = interpolation(
           evaluator, few[:half], few[half:2 * half], source)
       paths.append(
           os.path.join(directory, f'{prefix}interpolation_{source}.gif'))
       _io.write_aside(paths[-1], animation(
           evaluator, few[:half], few[half:2 * half], source))
-  if evaluator.has_densities:
+  if evaluator.has_latents:
     sheets['samples'] = joint_samples(evaluator)
   for name, sheet in sheets.items():
     paths.append(os.path.join(directory, f'{prefix}{name}.png'))

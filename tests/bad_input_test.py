@@ -22,6 +22,7 @@ from alignflow_tf import networks
 from alignflow_tf import objectives
 from alignflow_tf import sheets
 from alignflow_tf.adapt import config as adapt_config
+from alignflow_tf.adapt import methods as adapt_methods
 from alignflow_tf.evaluate import probes
 from alignflow_tf.export import export
 from alignflow_tf.train import checkpoints
@@ -403,7 +404,7 @@ ADAPT_CALLS = [
 
 @pytest.mark.parametrize(('name', 'value', 'arguments'), ADAPT_CALLS)
 def test_adapt_calls(name, value, arguments):
-  _fails(name, value, lambda: adapt_config.check_call(*arguments))
+  _fails(name, value, lambda: adapt_methods.check_call(*arguments))
 
 
 DATA = [

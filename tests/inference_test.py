@@ -83,11 +83,11 @@ def test_bits_per_dim_does_not_depend_on_the_batch_size():
   np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
-def test_batches_beside_each_other_keep_their_order(monkeypatch):
+def test_concurrent_batches_keep_their_order(monkeypatch):
   images = np.random.RandomState(0).uniform(size=(9, *SHAPE)).astype('float32')
   expected = inference.Evaluator(_model()).encode(images, 'b')
   evaluator = inference.Evaluator(_model(), batch_size=2)
-  monkeypatch.setattr(evaluator, '_beside', lambda: 3)
+  monkeypatch.setattr(evaluator, '_concurrent', lambda: 3)
   np.testing.assert_allclose(
       evaluator.encode(images, 'b'), expected, rtol=1e-6)
 
@@ -100,18 +100,18 @@ def test_one_at_a_time_is_in_this_thread(monkeypatch):
     seen.add(threading.get_ident())
     return x
 
-  monkeypatch.setattr(evaluator, '_beside', lambda: 1)
+  monkeypatch.setattr(evaluator, '_concurrent', lambda: 1)
   images = _images()
   np.testing.assert_array_equal(evaluator._map(note, images), images)
   assert seen == {threading.get_ident()}
-  monkeypatch.setattr(evaluator, '_beside', lambda: 2)
+  monkeypatch.setattr(evaluator, '_concurrent', lambda: 2)
   evaluator._map(note, images)
   assert len(seen) > 1
 
 
 def test_what_fails_in_a_batch_is_raised(monkeypatch):
   evaluator = inference.Evaluator(_model(), batch_size=2)
-  monkeypatch.setattr(evaluator, '_beside', lambda: 3)
+  monkeypatch.setattr(evaluator, '_concurrent', lambda: 3)
 
   def fail(x):
     if float(x[0, 0, 0, 0]) > 6.:
@@ -123,3 +123,22 @@ def test_what_fails_in_a_batch_is_raised(monkeypatch):
       (20, *SHAPE))
   with pytest.raises(ValueError, match='of the fourth batch'):
     evaluator._map(fail, images)
+
+
+def test_a_float64_model_is_computed_with_in_its_own_type():
+  model = model_lib.AlignFlow(
+      ('a', 'b'), SHAPE, dtype=tf.float64,
+      flow={'a': tfb.Identity(), 'b': tfb.Shift(tf.constant(.25, tf.float64))})
+  evaluator = inference.Evaluator(model, batch_size=3)
+  images = _images()
+  translated = evaluator.translate(images, 'a', 'b')
+  assert translated.dtype == np.float64
+  np.testing.assert_allclose(
+      translated, images.astype(np.float64) + 0.25, rtol=1e-12)
+  assert evaluator.log_prob(images, 'a').dtype == np.float64
+  assert evaluator.round_trip(images, 'a', 'b')['max'] < 1e-12
+  assert evaluator.round_trip(images, 'a', 'b', True)['max'] < 0.26
+  frames = evaluator.interpolate(images[:2], images[2:4], 'a', 3)
+  np.testing.assert_allclose(frames['a'][:, 0], images[:2], rtol=1e-12)
+  levels = np.zeros([2, *SHAPE], np.uint8)
+  assert np.isfinite(evaluator.bits_per_dim(levels, 'b')).all()

@@ -16,7 +16,7 @@ import tensorflow_datasets as tfds
 
 import alignflow_tf as af
 from alignflow_tf import data
-from alignflow_tf.adapt import pipeline
+from alignflow_tf.adapt import work
 from alignflow_tf.data import caching
 from alignflow_tf.data import network
 from alignflow_tf.train import config as config_lib
@@ -55,7 +55,7 @@ def test_a_classifier_with_a_lambda_is_refused(tmp_path):
     warnings.simplefilter('ignore')
     made.save(tmp_path / 'model.keras')
   with pytest.raises(ValueError, match='Python lambda'):
-    _ = pipeline._Stage(str(tmp_path), {}).model
+    _ = work.Finished(str(tmp_path), {}).model
 
 
 def test_arrays_are_read_and_written_without_pickle(repo_root):

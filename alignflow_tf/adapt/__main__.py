@@ -15,9 +15,12 @@ from typing import Any
 from absl import app
 from absl import flags
 from absl import logging
+import tensorflow as tf
 
+from alignflow_tf import _io
 from alignflow_tf import data
 from alignflow_tf.adapt import config as config_lib
+from alignflow_tf.adapt import methods
 from alignflow_tf.adapt import pipeline
 from alignflow_tf.adapt import report
 from alignflow_tf.train import config as train_config
@@ -30,12 +33,12 @@ _TASK = flags.DEFINE_enum(
     'task', None, config_lib.TASKS, 'Source and target of the paper.')
 _METHOD = flags.DEFINE_list(
     'method', ['alignflow'],
-    'One or more of ' + ', '.join(config_lib.METHODS) + '.')
+    'One or more of ' + ', '.join(methods.METHODS) + '.')
 _SEEDS = flags.DEFINE_list('seeds', ['0'], 'One or more seeds.')
 _OUTPUT = flags.DEFINE_string(
     'output', 'runs/adapt', 'Where stages and results go.')
 _SKIP = flags.DEFINE_list(
-    'skip', [], 'Stages to leave out: ' + ', '.join(config_lib.STAGES) + '.')
+    'skip', [], 'Stages to leave out: ' + ', '.join(methods.SKIPPABLE) + '.')
 _SCORE = flags.DEFINE_bool(
     'score', True, "Whether to score on the target's test images. --noscore is "
     'for choosing settings, by criteria that need no label of the target.')
@@ -85,7 +88,7 @@ def _run() -> None:
   except ValueError:
     raise config_lib.AdaptError(
         f'`seeds` must be integers, got {_SEEDS.value}.') from None
-  config_lib.check_call(_METHOD.value, seeds, _SKIP.value)
+  methods.check_call(_METHOD.value, seeds, _SKIP.value)
   domains = _load(settings)
   if len(domains.domains) != 2:
     raise config_lib.AdaptError(
@@ -119,6 +122,13 @@ def main(argv: Sequence[str]) -> None:
   except (config_lib.AdaptError, data.DataError, runs.RunError,
           train_config.ConfigError) as e:
     sys.exit(f'alignflow_tf.adapt: {e}')
+  except tf.errors.OpError as e:
+    if 'IteratorGetNext' not in str(e):
+      raise
+    sys.exit('alignflow_tf.adapt: images cannot be read any more: '
+             f'{_io.first_line(e)}. Bring the data back, or leave such '
+             'pictures out by --skip_unreadable; the same command then goes '
+             'on.')
   except OSError as e:
     sys.exit(
         f'alignflow_tf.adapt: `output` {_OUTPUT.value!r} cannot be used '

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 import dataclasses
 import math
 from typing import Any
 
 from alignflow_tf import data
+from alignflow_tf.train import assignment
 from alignflow_tf.train import config as train_config
 
 __all__ = [
-    'METHODS', 'METHOD_STAGES', 'PAPER', 'PRESETS', 'SHOT', 'STAGES', 'TASKS',
-    'AdaptError', 'Settings', 'check_call', 'resolve'
+    'PAPER', 'PRESETS', 'SHOT', 'TASKS', 'AdaptError', 'Settings', 'check',
+    'resolve'
 ]
 
 TASKS = ('mnist_usps', 'usps_mnist', 'svhn_mnist')
-METHODS = (
-    'source_only', 'target_only', 'adda', 'cycada', 'alignflow', 'alignflow+')
-STAGES = ('translator', 'semantic', 'feature', 'target')
-# Those of `STAGES` that a method has.
-METHOD_STAGES: dict[str, tuple[str, ...]] = {
-    'source_only': (),
-    'target_only': (),
-    'adda': ('feature',),
-    'cycada': ('translator', 'semantic', 'feature'),
-    'alignflow': ('translator', 'semantic', 'feature'),
-    'alignflow+': STAGES,
-}
-
 # Accuracy on the target's test images, percent, with what the paper gives as
 # its spread: table 2 of https://arxiv.org/abs/1905.12892.
 PAPER: dict[tuple[str, str], tuple[float, float | None]] = {
@@ -173,44 +160,44 @@ class Settings:
   def __post_init__(self) -> None:
     for field in dataclasses.fields(self):
       train_config.check_type(
-          field.name, field.type, getattr(self, field.name), _check)
+          field.name, field.type, getattr(self, field.name), check)
     for name in ('image_size', 'load_size'):
       value = getattr(self, name)
-      _check(value is None or 8 <= value <= 4096, name, value,
+      check(value is None or 8 <= value <= 4096, name, value,
              'between 8 and 4096 pixels')
-    _check(self.fit in (None, 'crop', 'stretch', 'pad'), 'fit', self.fit,
+    check(self.fit in (None, 'crop', 'stretch', 'pad'), 'fit', self.fit,
            "'crop', 'stretch' or 'pad'")
-    _check(self.channels in (None, 1, 3), 'channels', self.channels, '1 or 3')
+    check(self.channels in (None, 1, 3), 'channels', self.channels, '1 or 3')
     for name, least in (('batch_size', 2), ('classifier_steps', 1),
                         ('feature_steps', 1), ('target_steps', 1),
                         ('classifier_size', 0), ('max_pixels', 1)):
-      _check(getattr(self, name) >= least, name, getattr(self, name),
+      check(getattr(self, name) >= least, name, getattr(self, name),
              f'an integer of {least} or more')
-    _check(self.translated_images is None or self.translated_images >= 1,
+    check(self.translated_images is None or self.translated_images >= 1,
            'translated_images', self.translated_images, 'None or positive')
     for name in ('classifier_rate', 'feature_rate', 'target_rate'):
-      _check(0. < getattr(self, name) <= 1., name, getattr(self, name),
+      check(0. < getattr(self, name) <= 1., name, getattr(self, name),
              'above 0 and at most 1')
     for name in ('semantic_weight', 'semantic_target_weight', 'semantic_noise',
                  'feature_source_weight', 'target_source_weight',
                  'target_information_weight', 'target_pseudo_weight',
                  'augment_scale', 'augment_shift'):
-      _check(0. <= getattr(self, name) < math.inf, name, getattr(self, name),
+      check(0. <= getattr(self, name) < math.inf, name, getattr(self, name),
              'finite and not negative')
     for name in ('feature_beta_1', 'feature_gate', 'feature_average',
                  'target_confidence', 'target_average'):
-      _check(0. <= getattr(self, name) < 1., name, getattr(self, name),
+      check(0. <= getattr(self, name) < 1., name, getattr(self, name),
              'at least 0 and below 1')
-    _check(self.network in ('lenet', 'dtn', 'strided'), 'network',
+    check(self.network in ('lenet', 'dtn', 'strided'), 'network',
            self.network, "'lenet', 'dtn' or 'strided'")
     for name in ('translator', 'alignflow', 'cyclegan'):
       for item in getattr(self, name):
-        _check('=' in item, name, item, 'name=value of a training setting')
+        check('=' in item, name, item, 'name=value of a training setting')
         key = item.split('=', 1)[0]
-        _check(key not in _READING, name, item,
+        check(key not in _READING, name, item,
                f'a setting of the translator alone: `{key}` is one of the '
                f'whole adaptation (--{key})')
-        _check(key not in _OWN, name, item,
+        check(key not in _OWN, name, item,
                'a setting of the translator alone: images, model and seed are '
                'those of the adaptation')
 
@@ -218,40 +205,33 @@ class Settings:
     """How pictures are read, for `data.load` and `train.Config`."""
     return {name: getattr(self, name) for name in _READING}
 
+  def of_translator(self, kind: str) -> dict[str, Any]:
+    """The settings of training that a kind of translator is given, by name.
+
+    Args:
+      kind: 'alignflow' or 'cyclegan'.
+
+    Raises:
+      AdaptError: If one is unknown or does not parse.
+    """
+    given = {}
+    for name in ('translator', kind):
+      for item in getattr(self, name):
+        try:
+          key, value = assignment.parse(item)
+        except ValueError as e:
+          raise AdaptError(f'`{name}` {e}') from e
+        given[key] = value
+    return given
+
   def to_json(self) -> dict[str, Any]:
     """The settings as JSON values."""
     return {k: list(v) if isinstance(v, tuple) else v
             for k, v in dataclasses.asdict(self).items()}
 
 
-def check_call(methods: Sequence[str], seeds: Sequence[int],
-               skip: Sequence[str]) -> None:
-  """Checks what is asked for, before any work.
-
-  Args:
-    methods: Some of `METHODS`.
-    seeds: Seeds, each once.
-    skip: Some of `STAGES`, or none.
-
-  Raises:
-    AdaptError: If there is nothing to do, or something unknown.
-  """
-  for name, values, known in (
-      ('method', methods, METHODS), ('skip', skip, STAGES)):
-    for value in values:
-      _check(value in known, name, value, 'one of ' + ', '.join(known))
-  _check(len(methods) > 0, 'method', methods,
-         'one or more of ' + ', '.join(METHODS))
-  _check(len(seeds) > 0, 'seeds', seeds, 'one or more integers')
-  for seed in seeds:
-    _check(isinstance(seed, int) and not isinstance(seed, bool)
-           and 0 <= seed < 2**31, 'seed', seed,
-           'an integer of 0 or more, below 2**31')
-  _check(len(set(seeds)) == len(seeds), 'seeds', seeds,
-         'different from one another')
-
-
-def _check(good: bool, name: str, value: Any, expected: str) -> None:
+def check(good: bool, name: str, value: Any, expected: str) -> None:
+  """Raises AdaptError, which names the argument, unless it is good."""
   if not good:
     raise AdaptError(f'`{name}` must be {expected}, got {value!r}.')
 

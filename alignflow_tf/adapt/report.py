@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from alignflow_tf.adapt import config as config_lib
+from alignflow_tf.adapt import methods
 
 __all__ = ['table']
 
@@ -35,7 +36,7 @@ def table(results: Mapping[str, Sequence[dict[str, Any]]], task: str,
     if not values:
       continue
     spread = f'{np.std(values, ddof=1):8.2f}' if len(values) > 1 else ' ' * 8
-    left_out = set(runs[0]['skip']) & set(config_lib.METHOD_STAGES[method])
+    left_out = set(runs[0]['skip']) & {s.name for s in methods.METHODS[method]}
     beside = _published(task, method) if published and not left_out else ''
     name = ' '.join([method, *(f'-{s}' for s in runs[0]['skip'])])
     lines.append(

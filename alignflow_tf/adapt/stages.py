@@ -1,30 +1,23 @@
-"""The stages that train a classifier: on the source, on features, on target."""
+"""Training of the classifiers: on the source, on features, on the target."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-import math
+import functools
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
-from alignflow_tf import images as images_lib
+from alignflow_tf import classification
 from alignflow_tf import networks
 from alignflow_tf.adapt import augment
 from alignflow_tf.adapt import config as config_lib
 
 __all__ = [
-    'Labelled', 'adapt_features', 'adapt_to_target', 'build', 'predict',
-    'train_classifier'
+    'Labelled', 'adapt_features', 'adapt_to_target', 'build', 'train_classifier'
 ]
-
-# Updates between returns to Python.
-_CHUNK = 50
-
-Step = Callable[[tf.Tensor], tf.Tensor]
 
 
 class Labelled(NamedTuple):
@@ -61,26 +54,14 @@ def build(
       *network.layers], name=network.name)
 
 
-def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
-  """Class probabilities `[N, num_classes]` of uint8 images.
-
-  `model` is one of a stage, which takes [-1, 1]; see `savedmodel.public`.
-  """
-  # Not as a graph: each call would trace one of its own.
-  return np.concatenate([
-      tf.nn.softmax(model(
-          _view(tf.constant(images[i:i + 500])), training=False)).numpy()
-      for i in range(0, len(images), 500)])
-
-
 def train_classifier(
     data: Labelled, num_classes: int, settings: config_lib.Settings, seed: int,
 ) -> keras.Model:
   """Trains a classifier on labelled images: source, or translated source.
 
-  Cross-entropy, Adam; CyCADA's code has a fixed rate of 1e-4 for 100 epochs,
-  here it is higher and falls to 0 by a cosine. With `classifier_augment`,
-  images are warped at random (`augment.random_affine`).
+  CyCADA's code has Adam at 1e-4 for 100 epochs. Here the rate is higher and
+  falls to 0 by a cosine; with `classifier_augment`, images are warped at random
+  (`augment.random_affine`).
 
   Args:
     data: The images.
@@ -92,23 +73,10 @@ def train_classifier(
     The classifier.
   """
   model = build(data.images.shape[1:], num_classes, settings, seed)
-  weights = [v.value for v in model.trainable_variables]
-  optimizer = _adam(settings.classifier_rate, settings.classifier_steps)
-  optimizer._create_all_weights(weights)
-  images, labels = _tensors(data)
-
-  def step(index: tf.Tensor) -> tf.Tensor:
-    where = _draw(seed, 0, index, len(data.labels), settings.batch_size)
-    view = _warped(
-        _view(tf.gather(images, where)), seed, 1, index, settings)
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-      tape.watch(weights)
-      loss = _cross_entropy(
-          model(view, training=True), tf.gather(labels, where))
-    _apply(optimizer, tape.gradient(loss, weights), weights)
-    return loss
-
-  _run(step, settings.classifier_steps, 'classifier')
+  classification.train(
+      model, data.images, data.labels, settings.classifier_steps,
+      settings.batch_size, settings.classifier_rate, seed, _warp(settings),
+      show=True)
   return model
 
 
@@ -162,13 +130,13 @@ def adapt_features(
   ], name='discriminator')
   weights = [v.value for v in adapted.trainable_variables]
   judges = [v.value for v in discriminator.trainable_variables]
-  optimizers = [
-      _adam(settings.feature_rate, settings.feature_steps,
-            settings.feature_beta_1) for _ in range(2)]
-  optimizers[0]._create_all_weights(weights)
-  optimizers[1]._create_all_weights(judges)
-  sources, labels = _tensors(source)
-  targets = _images(target)
+  optimizer, judges_optimizer = (
+      classification.adam(network, settings.feature_rate,
+                          settings.feature_steps, settings.feature_beta_1)
+      for network in (adapted, discriminator))
+  sources, labels, targets = map(
+      classification.on_cpu, (source.images, source.labels, target))
+  warp = _warp(settings)
   size = settings.batch_size
   weight = settings.feature_source_weight
   draw = _source_places(source.labels, _prior(model, target, settings))
@@ -176,39 +144,42 @@ def adapt_features(
 
   def step(index: tf.Tensor) -> tf.Tensor:
     where = draw(seed, 0, index, size)
-    x = _view(tf.gather(sources, where))
-    y = _view(tf.gather(targets, _draw(seed, 1, index, len(target), size)))
+    x = classification.view(tf.gather(sources, where))
+    y = classification.view(tf.gather(
+        targets, classification.draw(seed, 1, index, len(target), size)))
     known = model(x, training=False)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(weights)
       scores = adapted(y, training=False)
       # To be taken for source.
-      fooled = _cross_entropy(
+      fooled = classification.cross_entropy(
           discriminator(scores), tf.ones([size], tf.int64))
     gradients = tape.gradient(fooled, weights)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(judges)
       logits = discriminator(
           tf.stop_gradient(tf.concat([known, scores], axis=0)))
-      loss = _cross_entropy(logits, is_source)
-    _apply(optimizers[1], tape.gradient(loss, judges), judges)
+      loss = classification.cross_entropy(logits, is_source)
+    classification.apply(
+        judges_optimizer, tape.gradient(loss, judges), discriminator)
     right = tf.reduce_mean(tf.cast(
         tf.equal(tf.argmax(logits, axis=-1), is_source), tf.float32))
     good = right > settings.feature_gate
     if weight:
+      if warp is not None:
+        x = warp(x, classification.fold_in(seed, 2, index))
       with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(weights)
-        task = weight * _cross_entropy(
-            adapted(_warped(x, seed, 2, index, settings), training=True),
-            tf.gather(labels, where))
+        task = weight * classification.cross_entropy(
+            adapted(x, training=True), tf.gather(labels, where))
       gate = tf.cast(good, tf.float32)
-      _apply(optimizers[0], [
+      classification.apply(optimizer, [
           gate * g + t for g, t in zip(
-              gradients, tape.gradient(task, weights), strict=True)], weights)
+              gradients, tape.gradient(task, weights), strict=True)], adapted)
     else:
 
       def update() -> tf.Tensor:
-        _apply(optimizers[0], gradients, weights)
+        classification.apply(optimizer, gradients, adapted)
         return tf.constant(0)
 
       tf.cond(good, update, lambda: tf.constant(0))
@@ -216,7 +187,7 @@ def adapt_features(
       average.update(index)
     return loss
 
-  _run(step, settings.feature_steps, 'feature')
+  classification.run(step, settings.feature_steps, 'feature')
   return average.model if average else adapted
 
 
@@ -266,28 +237,29 @@ def adapt_to_target(
   student, teacher = _copy(model, seed), _copy(model, seed)
   average = _Average(teacher, student, settings.target_average)
   weights = [v.value for v in student.trainable_variables]
-  optimizer = _adam(settings.target_rate, settings.target_steps)
-  optimizer._create_all_weights(weights)
-  images, labels = _tensors(source)
-  targets = _images(target)
+  optimizer = classification.adam(
+      student, settings.target_rate, settings.target_steps)
+  images, labels, targets = map(
+      classification.on_cpu, (source.images, source.labels, target))
   size = settings.batch_size
   prior = _prior(model, target, settings)
   draw = _source_places(source.labels, prior)
 
   def step(index: tf.Tensor) -> tf.Tensor:
     where = draw(seed, 0, index, size)
-    x = _view(tf.gather(images, where))
-    y = _view(tf.gather(targets, _draw(seed, 1, index, len(target), size)))
+    x = classification.view(tf.gather(images, where))
+    y = classification.view(tf.gather(
+        targets, classification.draw(seed, 1, index, len(target), size)))
     belief = tf.nn.softmax(teacher(y, training=False))
     sure = tf.cast(tf.reduce_max(belief, axis=-1) >= settings.target_confidence,
                    tf.float32)
     both = augment.random_affine(
-        tf.concat([x, y], axis=0), _seed(seed, 2, index),
+        tf.concat([x, y], axis=0), classification.fold_in(seed, 2, index),
         settings.augment_scale, settings.augment_shift)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(weights)
       logits = student(both, training=True)
-      loss = settings.target_source_weight * _cross_entropy(
+      loss = settings.target_source_weight * classification.cross_entropy(
           logits[:size], tf.gather(labels, where))
       loss += settings.target_pseudo_weight * tf.reduce_mean(
           sure * tf.nn.sparse_softmax_cross_entropy_with_logits(
@@ -295,11 +267,11 @@ def adapt_to_target(
       if settings.target_information_weight:
         loss -= settings.target_information_weight * _information(
             tf.nn.softmax(logits[size:]), prior)
-    _apply(optimizer, tape.gradient(loss, weights), weights)
+    classification.apply(optimizer, tape.gradient(loss, weights), student)
     average.update(index)
     return loss
 
-  _run(step, settings.target_steps, 'target')
+  classification.run(step, settings.target_steps, 'target')
   return teacher
 
 
@@ -340,7 +312,7 @@ def _prior(model: keras.Model, target: np.ndarray,
   """How often a classifier finds each class in the target, `[K]`, or None."""
   if not settings.class_priors:
     return None
-  return predict(model, target).mean(axis=0, dtype=np.float64)
+  return classification.predict(model, target).mean(axis=0, dtype=np.float64)
 
 
 def _source_places(labels: np.ndarray, prior: np.ndarray | None
@@ -352,17 +324,19 @@ def _source_places(labels: np.ndarray, prior: np.ndarray | None
     prior: Frequencies `[K]`; None for those of the labels.
 
   Returns:
-    A function of a seed, a stream, an index and a batch size; see `_draw`.
+    A function of a seed, a stream, an index and a batch size, as
+    `classification.draw`.
   """
   if prior is None:
-    return lambda seed, stream, index, size: _draw(
+    return lambda seed, stream, index, size: classification.draw(
         seed, stream, index, len(labels), size)
   counts = np.bincount(labels, minlength=len(prior))
   weights = (prior / np.maximum(counts, 1))[labels]
   ends = tf.constant(np.cumsum(weights / weights.sum()), tf.float32)
 
   def draw(seed: int, stream: int, index: tf.Tensor, size: int) -> tf.Tensor:
-    where = tf.random.stateless_uniform([size], _seed(seed, stream, index))
+    where = tf.random.stateless_uniform(
+        [size], classification.fold_in(seed, stream, index))
     # Rounding may leave the last end below 1.
     return tf.minimum(
         tf.searchsorted(ends, where, side='right'), len(labels) - 1)
@@ -378,79 +352,11 @@ def _copy(model: keras.Model, seed: int) -> keras.Model:
   return copy
 
 
-def _view(images: tf.Tensor) -> tf.Tensor:
-  return images_lib.to_critic(images_lib.from_uint8(images))
-
-
-def _warped(view: tf.Tensor, seed: int, stream: int, index: tf.Tensor,
-            settings: config_lib.Settings) -> tf.Tensor:
-  """Warped at random where `classifier_augment` asks for it."""
+def _warp(settings: config_lib.Settings
+         ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:
+  """The random warp of a classifier's images; None for none."""
   if not settings.classifier_augment:
-    return view
-  return augment.random_affine(
-      view, _seed(seed, stream, index), settings.augment_scale,
-      settings.augment_shift)
-
-
-def _images(images: np.ndarray) -> tf.Tensor:
-  with tf.device('/CPU:0'):
-    return tf.constant(images, tf.uint8)
-
-
-def _tensors(data: Labelled) -> tuple[tf.Tensor, tf.Tensor]:
-  with tf.device('/CPU:0'):
-    return _images(data.images), tf.constant(data.labels, tf.int64)
-
-
-def _seed(seed: int, stream: int, index: tf.Tensor) -> tf.Tensor:
-  return tf.random.experimental.stateless_fold_in(
-      tf.constant([seed, stream], tf.int32), index)
-
-
-def _draw(seed: int, stream: int, index: tf.Tensor, count: int,
-          size: int) -> tf.Tensor:
-  """Places of the images of a batch, with replacement."""
-  return tf.random.stateless_uniform(
-      [size], _seed(seed, stream, index), 0, count, tf.int32)
-
-
-def _cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-  return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
-      labels, logits))
-
-
-def _adam(rate: float, steps: int, beta_1: float = 0.9
-         ) -> tf_keras.optimizers.legacy.Optimizer:
-  schedule = tf_keras.optimizers.schedules.CosineDecay(rate, steps)
-  return tf_keras.optimizers.legacy.Adam(schedule, beta_1)
-
-
-def _apply(optimizer: tf_keras.optimizers.legacy.Optimizer,
-           gradients: list[tf.Tensor], weights: list[tf.Variable]) -> None:
-  optimizer.apply_gradients(zip(gradients, weights, strict=True))
-
-
-def _run(step: Step, steps: int, name: str) -> None:
-  """Runs a step for each index from 0 on, with a line now and then.
-
-  Raises:
-    AdaptError: If the loss is not finite.
-  """
-
-  @tf.function(autograph=False)
-  def chunk(start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
-    return tf.while_loop(
-        lambda i, _: i < end, lambda i, _: (i + 1, step(i)),
-        (start, tf.constant(0.)), parallel_iterations=1)[1]
-
-  shown = 0
-  for start in range(0, steps, _CHUNK):
-    end = min(start + _CHUNK, steps)
-    loss = float(chunk(tf.constant(start), tf.constant(end)))
-    if not math.isfinite(loss):
-      raise config_lib.AdaptError(
-          f'`{name}_rate`: the loss of the {name} stage is {loss} after {end} '
-          'updates; lower the rate. Nothing of this stage is kept.')
-    if end == steps or 5 * end // steps > shown:
-      shown = 5 * end // steps
-      print(f'  {name} {end}/{steps}  loss {loss:.3f}', flush=True)
+    return None
+  return functools.partial(
+      augment.random_affine, scale=settings.augment_scale,
+      shift=settings.augment_shift)

@@ -97,10 +97,10 @@ class Playground:
         d: codec.Preparation.of(facts, d, run.config.load_size)
         for d in self.domains}
     model = runs.load(run_dir, average)
-    if not isinstance(model, model_lib.AlignFlow):
+    if not isinstance(model, model_lib.HasLatents):
       raise PlaygroundError(
-          f'`run` must be of an AlignFlow, got {type(model).__name__}, which '
-          'has no latents and samples to play with; see its evaluation.')
+          f'`run` must be of a model with latents, got {type(model).__name__}, '
+          'which has none to sample; see its evaluation instead.')
     factory = servables.Factory(
         model, servables.Options(preparations=self._preparations))
     self._translators = {

@@ -8,7 +8,9 @@ import sys
 from absl import app
 from absl import flags
 from absl import logging
+import tensorflow as tf
 
+from alignflow_tf import _io
 from alignflow_tf import data
 from alignflow_tf.evaluate import evaluation
 from alignflow_tf.train import devices
@@ -66,6 +68,11 @@ def main(argv: Sequence[str]) -> None:
     sys.exit(130)
   except (data.DataError, runs.RunError) as e:
     sys.exit(f'alignflow_tf.evaluate: {e}')
+  except tf.errors.OpError as e:
+    if 'IteratorGetNext' not in str(e):
+      raise
+    sys.exit('alignflow_tf.evaluate: images cannot be read any more: '
+             f'{_io.first_line(e)}. Bring the data back, and evaluate again.')
   except OSError as e:
     where = _OUTPUT.value or _RUN.value
     sys.exit(

@@ -1,4 +1,4 @@
-"""Does translation keep what an image shows? Classifiers answer."""
+"""Classifiers as probes: does a translation keep the class of an image?"""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from alignflow_tf import images as images_lib
+from alignflow_tf import classification
 from alignflow_tf import inference
 from alignflow_tf import networks
 
 __all__ = ['MAX_IMAGES', 'accuracy', 'label_transfer', 'train_classifier']
 
-# As many as the updates of a classifier take, at their defaults.
+# The number of images that the updates of a classifier take by default.
 MAX_IMAGES = 800 * 64
 
 
@@ -22,17 +22,15 @@ def train_classifier(
     labels: np.ndarray,
     num_classes: int,
     steps: int = 800,
-    batch_size: int = 64,
     seed: int = 0,
 ) -> keras.Model:
-  """Trains a LeNet.
+  """Trains a LeNet; see `classification.train`.
 
   Args:
-    images: float32 images `[N, H, W, C]` in [0, 1].
+    images: N images `[N, H, W, C]`, uint8 or floating in [0, 1].
     labels: Integer labels `[N]`.
     num_classes: Number of classes.
-    steps: Number of updates with Adam, rate 1e-3, falling to 0 by a cosine.
-    batch_size: Images an update.
+    steps: Number of updates, of 64 images each.
     seed: Non-negative integer for weights, dropout and order.
 
   Returns:
@@ -42,28 +40,9 @@ def train_classifier(
     ValueError: If there are not as many labels as images, or a number is out of
       range.
   """
-  if np.shape(labels) != (len(images),):
-    raise ValueError(
-        f'`labels` must have shape [{len(images)}], one an image, got '
-        f'{list(np.shape(labels))}.')
-  for name, value in (('steps', steps), ('batch_size', batch_size)):
-    if not isinstance(value, int) or value < 1:
-      raise ValueError(f'`{name}` must be a positive integer, got {value!r}.')
   keras.utils.set_random_seed(seed)
   model = networks.lenet(images.shape[1:], num_classes, seed=seed)
-  rate = keras.optimizers.schedules.CosineDecay(1e-3, steps)
-  model.compile(
-      keras.optimizers.Adam(rate),
-      keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-      # Calls of Keras take a third of the time otherwise.
-      steps_per_execution=min(steps, 50))
-  order = np.concatenate([
-      np.random.RandomState([seed, epoch]).permutation(len(images))
-      for epoch in range(-(-steps * batch_size // len(images)))])
-  order = order[:steps * batch_size]
-  inputs = np.asarray(images_lib.to_critic(images), np.float32)
-  model.fit(inputs[order], labels[order], batch_size=batch_size, epochs=1,
-            shuffle=False, verbose=0)
+  classification.train(model, images, labels, steps, seed=seed)
   return model
 
 
@@ -71,12 +50,11 @@ def accuracy(classifier: keras.Model, images: np.ndarray,
              labels: np.ndarray) -> float:
   """Share of images in [0, 1] that a classifier labels right.
 
-  Images that are not finite have no label, and are wrong.
+  Images that are not finite have no label and count as wrong.
   """
   finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)
-  logits = classifier.predict(
-      np.asarray(images_lib.to_critic(images)), batch_size=500, verbose=0)
-  return float(((logits.argmax(axis=-1) == labels) & finite).mean())
+  found = classification.predict(classifier, images).argmax(axis=-1)
+  return float(((found == labels) & finite).mean())
 
 
 def label_transfer(

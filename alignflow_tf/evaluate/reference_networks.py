@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from alignflow_tf import _io
+from alignflow_tf import classification
 from alignflow_tf import data
 from alignflow_tf import images as images_lib
 from alignflow_tf import networks
@@ -28,7 +29,7 @@ STEPS = 1500
 BATCH = 16
 LOOK = 100
 # Part of the hash: to be raised when training here changes.
-_VERSION = 1
+_VERSION = 2
 
 Features = Callable[[np.ndarray], np.ndarray]
 
@@ -138,8 +139,7 @@ class References:
       images = self._domains.arrays(
           domain, 'train', limit=probes.MAX_IMAGES)
       return probes.train_classifier(
-          _floats(images['image']), images['label'],
-          self._domains.num_classes or 0)
+          images['image'], images['label'], self._domains.num_classes or 0)
 
     store = self._domains.batches(domain, 'validation', 1, limit=1)
     if 'label' not in store.element_spec:
@@ -221,22 +221,17 @@ def inception_features(weights: str) -> Features:
   return features
 
 
-def _floats(levels: np.ndarray) -> np.ndarray:
-  return np.asarray(images_lib.from_uint8(tf.constant(levels)))
-
-
 def _pairs(domains: data.DomainSet, split: str, source: str, target: str
           ) -> tuple[np.ndarray, np.ndarray]:
-  """All pairs of a split, on [-1, 1]."""
+  """All pairs of a split, as uint8 levels."""
   parts = list(domains.pairs(split, 256).as_numpy_iterator())
-  x, y = (np.asarray(images_lib.to_critic(_floats(
-      np.concatenate([p[d] for p in parts])))) for d in (source, target))
+  x, y = (np.concatenate([p[d] for p in parts]) for d in (source, target))
   return x, y
 
 
 def _predict(network: keras.Model, images: np.ndarray,
              output: str | None = None) -> np.ndarray:
-  inputs = np.asarray(images_lib.to_critic(images), np.float32)
+  inputs = classification.view(tf.constant(images)).numpy()
   result = network.predict(inputs, batch_size=100, verbose=0)
   return result if output is None else result[output]
 
@@ -244,7 +239,7 @@ def _predict(network: keras.Model, images: np.ndarray,
 def _train(network: keras.Model, train: tuple[np.ndarray, np.ndarray],
            validation: tuple[np.ndarray, np.ndarray], steps: int) -> None:
   """Least squares; keeps the weights of the least validation error."""
-  x, y = (tf.constant(a) for a in train)
+  x, y = map(classification.on_cpu, train)
   optimizer = keras.optimizers.Adam(
       keras.optimizers.schedules.CosineDecay(1e-3, steps))
   optimizer.build(network.trainable_variables)
@@ -254,7 +249,8 @@ def _train(network: keras.Model, train: tuple[np.ndarray, np.ndarray],
     index, mirror = (
         tf.random.stateless_uniform([BATCH], [step, i]) for i in range(2))
     index = tf.cast(index * len(train[0]), tf.int32)
-    pair = tf.stack([tf.gather(x, index), tf.gather(y, index)])
+    pair = classification.view(
+        tf.stack([tf.gather(x, index), tf.gather(y, index)]))
     pair = tf.where(mirror[:, None, None, None] < 0.5, pair[..., ::-1, :], pair)
     with tf.GradientTape() as tape:
       loss = tf.reduce_mean(
@@ -262,12 +258,13 @@ def _train(network: keras.Model, train: tuple[np.ndarray, np.ndarray],
     optimizer.apply(tape.gradient(loss, network.trainable_variables),
                     network.trainable_variables)
 
+  wanted = classification.view(tf.constant(validation[1])).numpy()
   best, weights = np.inf, network.get_weights()
   for step in range(1, steps + 1):
     update(tf.constant(step))
     if step % LOOK == 0 or step == steps:
-      got = network.predict(validation[0], batch_size=100, verbose=0)['image']
-      error = float(np.mean(np.square(got - validation[1])))
+      error = float(np.mean(np.square(
+          _predict(network, validation[0], 'image') - wanted)))
       if error < best:
         best, weights = error, network.get_weights()
   network.set_weights(weights)

@@ -7,7 +7,6 @@ import dataclasses
 import os
 import signal
 import sys
-from typing import Any
 
 from absl import app
 from absl import flags
@@ -17,6 +16,7 @@ from alignflow_tf import data
 from alignflow_tf.evaluate import _subprocess
 from alignflow_tf.evaluate import table_report
 from alignflow_tf.evaluate import tables
+from alignflow_tf.train import assignment
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import runs
 
@@ -94,30 +94,14 @@ def settings(values: flags.FlagValues, name: str) -> tables.Settings:
     seeds = tuple(int(s) for s in values.seeds)
   except ValueError:
     seeds = ()
-  kinds = {f.name: str(f.type) for f in dataclasses.fields(config_lib.Config)}
-  overrides = {}
-  for item in values['set'].value or ():
-    key, _, value = item.partition('=')
-    if key not in kinds or not value:
-      raise tables.TableError(
-          f'`set` must be name=value of a setting of training, got {item!r}.')
-    try:
-      overrides[key] = _parse(kinds[key], value)
-    except ValueError as e:
-      raise tables.TableError(f'`set` {item!r}: {e}') from e
+  try:
+    overrides = dict(
+        assignment.parse(item) for item in values['set'].value or ())
+  except ValueError as e:
+    raise tables.TableError(f'`set` {e}') from e
   found = tables.Settings(
       values.dataset, '', values.budget, seeds, values.image_size, values.steps,
       values.data_dir, overrides, values.references, values.split, values.limit)
   output = values.output or os.path.join(
       'runs', f'{name}_{found.dataset}_{found.size}')
   return dataclasses.replace(found, output=os.path.expanduser(output))
-
-
-def _parse(kind: str, value: str) -> Any:
-  if kind.startswith('bool'):
-    if value.lower() not in ('true', 'false'):
-      raise ValueError('must be true or false')
-    return value.lower() == 'true'
-  if kind.startswith('int'):
-    return int(value)
-  return float(value) if kind.startswith('float') else value

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from alignflow_tf import _io
-from alignflow_tf import baselines
 from alignflow_tf import flows
 from alignflow_tf import inference
+from alignflow_tf import model as model_lib
 from alignflow_tf import sheets as sheets_lib
 from alignflow_tf.evaluate import evaluation
 from alignflow_tf.evaluate import report
@@ -215,14 +215,14 @@ def _table(cells: tuple[list[str], list[list[str]]],
 
 
 def load(methods: Sequence[tables.Method], settings: tables.Settings
-        ) -> dict[str, baselines.Model]:
+        ) -> dict[str, model_lib.Translates]:
   """The models of the first seed, by method."""
   return {m.name: runs.load(tables.place(m, settings, settings.seeds[0]))
           for m in methods}
 
 
 def sheets(methods: Sequence[tables.Method], settings: tables.Settings,
-           models: Mapping[str, baselines.Model], num: int = 12
+           models: Mapping[str, model_lib.Translates], num: int = 12
           ) -> list[tuple[str, str]]:
   """Pictures of the first seed's runs, side by side.
 

@@ -168,15 +168,16 @@ class Judge:
 
   def baselines(self) -> dict[str, dict[str, float]]:
     """Figures of the rows that need no unpaired training; see `ROWS`."""
-    train = np.asarray(images_lib.from_uint8(
-        self.domains.arrays(self.target, 'train')['image']))
-    random = np.random.RandomState(self.seed)
     number = len(self.sources)
+    # The split may be larger than memory: neither row needs all of it.
+    mean = (self.domains.mean_image(self.target, 'train') + 0.5) / 256.
+    drawn = np.random.RandomState(self.seed).randint(
+        0, self.domains.sizes[self.target]['train'], number)
+    random = self.domains.rows(self.target, 'train', drawn)['image']
     rows = {
         'mean_image': np.repeat(
-            train.mean(axis=0, dtype=np.float64)[np.newaxis].astype(np.float32),
-            number, axis=0),
-        'random_image': train[random.randint(0, len(train), number)],
+            mean[np.newaxis].astype(np.float32), number, axis=0),
+        'random_image': np.asarray(images_lib.from_uint8(random)),
         'untranslated': self.sources,
     }
     if self.supervised and self.references.from_pairs:

@@ -28,7 +28,7 @@ _ROWS_NAMED = 5
 
 def batch(x: tf.Tensor, name: str, shape: Sequence[int | None],
           max_batch: int) -> tf.Tensor:
-  """Checks rank, sizes and number of rows.
+  """Checks rank, sizes and the largest number of rows; none is fine.
 
   Args:
     x: The input.
@@ -59,13 +59,11 @@ def batch(x: tf.Tensor, name: str, shape: Sequence[int | None],
           ']'])
   with tf.control_dependencies([right_shape]):
     rows = tf.identity(sizes[0])
-  not_empty = _assert(
-      rows > 0, [f'`{name}` must hold at least one row, got none'])
   not_many = _assert(
       rows <= max_batch,
       [f'`{name}` must hold at most {max_batch} rows a request, got ',
        tf.strings.as_string(rows)])
-  with tf.control_dependencies([right_shape, not_empty, not_many]):
+  with tf.control_dependencies([right_shape, not_many]):
     return tf.ensure_shape(tf.identity(opaque), [None, *shape])
 
 

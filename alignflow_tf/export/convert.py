@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import convert_to_constants
 
-from alignflow_tf import baselines
+from alignflow_tf import _io
 from alignflow_tf import bijectors
 from alignflow_tf import model as model_lib
 
@@ -31,7 +31,7 @@ class ConvertError(RuntimeError):
   """A conversion that failed or does not compute the same."""
 
 
-def convert(model: baselines.Model, source: str, target: str,
+def convert(model: model_lib.Translates, source: str, target: str,
             runtime: str) -> tuple[bytes, str]:
   """Converts a translator, and runs the result beside the model.
 
@@ -45,27 +45,36 @@ def convert(model: baselines.Model, source: str, target: str,
     The content of a file, and a line on its size, difference and latency.
 
   Raises:
-    ConvertError: If a package is missing, or the answers differ by more than
-      `TOLERANCE`.
+    ConvertError: If a package is missing, the runtime has not all operations of
+      the model (as LiteRT for a float64 one), or the answers differ by more
+      than `TOLERANCE`.
   """
   translator = model.translator(source, target)
-  dtype = (model.prior.dtype if isinstance(model, model_lib.AlignFlow) else
-           tf.float32)
   spec = tf.TensorSpec([None, *model.event_shape], tf.float32, 'image')
+
+  def translate(image: tf.Tensor) -> tf.Tensor:
+    translated = translator.forward(tf.cast(image, model.dtype))
+    return tf.identity(tf.cast(translated, tf.float32), 'translated')
+
   # All weights become constants and all calls are inlined: the couplings share
   # one traced function, in which LiteRT's own freezing mixes their weights up.
   with bijectors.weights_fixed():
     traced = tf.function(
-        lambda image: tf.identity(
-            tf.cast(translator.forward(tf.cast(image, dtype)), tf.float32),
-            'translated'),
-        input_signature=[spec], autograph=False).get_concrete_function()
+        translate, input_signature=[spec], autograph=False
+    ).get_concrete_function()
   frozen = convert_to_constants.convert_variables_to_constants_v2(traced)
-  content, run = RUNTIMES[runtime][1](frozen, model)
+  try:
+    content, run = RUNTIMES[runtime][1](frozen, model)
+  except ConvertError:
+    raise
+  except Exception as e:  # Converters raise errors of their own types.
+    raise ConvertError(
+        f'`{runtime}` cannot hold {source}_to_{target}, of type '
+        f'{model.dtype.name}: {_io.first_line(e)}') from e
   images = np.random.RandomState(0).uniform(
       size=(3, *model.event_shape)).astype(np.float32)
-  error = float(np.abs(
-      run(images) - translator.forward(tf.constant(images)).numpy()).max())
+  expected = translator.forward(tf.constant(images, model.dtype)).numpy()
+  error = float(np.abs(run(images) - expected).max())
   if not error <= TOLERANCE:
     raise ConvertError(
         f'`{runtime}`: {source}_to_{target} differs from the model by '

@@ -13,7 +13,6 @@ from absl import logging
 import tensorflow as tf
 
 from alignflow_tf import _io
-from alignflow_tf import baselines
 from alignflow_tf import bijectors
 from alignflow_tf import model as model_lib
 from alignflow_tf.export import codec
@@ -80,7 +79,7 @@ def export_run(
 
 
 def export_model(
-    model: baselines.Model,
+    model: model_lib.Translates,
     output: str,
     version: int | None = None,
     max_batch: int = servables_lib.MAX_BATCH,
@@ -138,7 +137,8 @@ def export_model(
       raise ExportError(
           f'`model` must have finite weights, got NaN or infinity in '
           f'{variable.name}.')
-  served = model.domains if isinstance(model, model_lib.AlignFlow) else ()
+  served = model.domains if isinstance(
+      model, (model_lib.HasLatents, model_lib.HasDensity)) else ()
   names = _names(model.domains)
   version = _version(output, names, version)
   factory = servables_lib.Factory(model, options)

@@ -1,13 +1,13 @@
-"""What is served: translators and domains, with their signatures.
+"""Servables: translators and domains, with their signatures.
 
 Every input and output has the batch as its first dimension, and every row of an
-answer comes from the same row of the request alone, so that a server may batch
-requests together.
+answer depends on the same row of the request alone, so that a server may batch
+requests together. A request of no rows gets an answer of no rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 import dataclasses
 import functools
 import itertools
@@ -16,7 +16,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from alignflow_tf import baselines
 from alignflow_tf import images as images_lib
 from alignflow_tf import model as model_lib
 from alignflow_tf.export import checks
@@ -31,6 +30,7 @@ MAX_TEMPERATURE = 10.
 
 Function = Any  # A `tf.function` of a fixed input signature.
 Outputs = dict[str, tf.Tensor]
+Pass = Callable[[tf.Tensor], tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,33 +63,36 @@ class Servable:
   Attributes:
     name: Name of the servable.
     signatures: Functions of a fixed input signature, by name.
-    variables: All variables that the functions read.
   """
   name: str
   signatures: dict[str, Function]
-  variables: list[tf.Variable]
 
   def module(self) -> tf.Module:
-    """An object that holds the variables and nothing else.
+    """An object that holds the variables of the signatures and nothing else.
 
     Bijectors and Keras objects do not go into the export: loading it must need
     neither, and a Keras variable in a `tf.Module` breaks TF Serving.
     """
+    found = {
+        id(variable): variable for function in self.signatures.values()
+        for variable in function.get_concrete_function().variables}
     module = tf.Module(name=self.name)
-    module.weights = self.variables
+    module.weights = list(found.values())
     return module
 
 
 class Factory:
   """Makes the servables of a model.
 
-  Each pass through a flow is traced once and called by all signatures that need
-  it, which keeps a large model's export small and quick to make and to load.
+  Each pass, such as encoding images of one domain, is traced once and called by
+  all signatures that need it, which keeps a large model's export small and
+  quick to make and to load. A model with latents translates by encoding and
+  decoding, so that its translators need no passes of their own.
   """
 
-  def __init__(self, model: baselines.Model,
+  def __init__(self, model: model_lib.Translates,
                options: Options | None = None):
-    """Prepares the passes.
+    """Prepares the passes that the model has.
 
     Args:
       model: The model.
@@ -100,21 +103,22 @@ class Factory:
     self._shape = model.event_shape
     self._images = tf.TensorSpec([None, *model.event_shape], tf.float32)
     self._fractions = tf.TensorSpec([None, None], tf.float32)
-    self._forward: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {}
-    self._inverse: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {}
-    self._log_prob: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {}
-    self._direct: dict[tuple[str, str], Callable[[tf.Tensor], tf.Tensor]] = {}
-    self._dtype = tf.float32
-    if not isinstance(model, model_lib.AlignFlow):
-      self._direct = {
-          pair: self._pass(model.translator(*pair).forward)
-          for pair in itertools.permutations(model.domains, 2)}
-      return
-    self._dtype = model.prior.dtype
-    for d in model.domains:
-      self._forward[d] = self._pass(model.flow(d).forward)
-      self._inverse[d] = self._pass(model.flow(d).inverse)
-      self._log_prob[d] = self._pass(model[d].log_prob)
+    self._translators: dict[tuple[str, str], Pass] = {}
+    self._encoders: dict[str, Pass] = {}
+    self._decoders: dict[str, Pass] = {}
+    self._densities: dict[str, Pass] = {}
+    if isinstance(model, model_lib.HasLatents):
+      for d in model.domains:
+        self._encoders[d] = self._pass(functools.partial(
+            model.encode, domain=d))
+        self._decoders[d] = self._pass(functools.partial(
+            model.decode, domain=d))
+    else:
+      for pair in itertools.permutations(model.domains, 2):
+        self._translators[pair] = self._pass(model.translator(*pair).forward)
+    if isinstance(model, model_lib.HasDensity):
+      for d in model.domains:
+        self._densities[d] = self._pass(model[d].log_prob)
 
   def translator(self, source: str, target: str) -> Servable:
     """The servable `<source>_to_<target>`.
@@ -174,7 +178,7 @@ class Factory:
         'serving_default': _function(serving_default, image=self._images),
         'round_trip': _function(round_trip, image=self._images),
     }
-    if not self._direct:
+    if self._encoders:
       functions |= {
           'interpolate': self._interpolation(interpolate),
           'encode': self._encode(source),
@@ -183,13 +187,12 @@ class Factory:
     if self._shape[2] in (1, 3):
       functions['translate_encoded'] = _function(
           translate_encoded, image_bytes=tf.TensorSpec([None], tf.string))
-    return Servable(f'{source}_to_{target}', functions,
-                    self._variables([source, target]))
+    return Servable(f'{source}_to_{target}', functions)
 
   def _translate(self, source: str, target: str, x: tf.Tensor) -> tf.Tensor:
-    if self._direct:
-      return self._direct[source, target](x)
-    return self._forward[target](self._inverse[source](x))
+    if self._encoders:
+      return self._decoders[target](self._encoders[source](x))
+    return self._translators[source, target](x)
 
   def domain(self, name: str) -> Servable:
     """The servable of one domain.
@@ -197,7 +200,7 @@ class Factory:
     Signatures, for images `[B, H, W, C]`:
 
     ```
-    serving_default  the same as log_prob
+    serving_default  the same as log_prob; as encode without densities
     log_prob         image -> log_prob (nats), bits_per_dim
     encode           image -> latent
     decode           latent -> image
@@ -207,7 +210,8 @@ class Factory:
 
     A row of `sample` is a function of its own seed. Domains of one model that
     are given equal seeds give samples of one latent, that is paired samples
-    (section 3.4 of the paper).
+    (section 3.4 of the paper). A model has `log_prob` if it has densities, and
+    the others if it has latents.
 
     Args:
       name: The domain.
@@ -216,16 +220,16 @@ class Factory:
       The servable.
 
     Raises:
-      ValueError: If the model only translates.
+      ValueError: If the model has neither densities nor latents.
     """
-    if self._direct:
+    if not self._encoders and not self._densities:
       raise ValueError(
           f'`name` {name!r}: {type(self._model).__name__} has no densities and '
           'latents, so domains cannot be served; translators can.')
 
     def log_prob(image: tf.Tensor) -> Outputs:
       nats = checks.finite(
-          self._log_prob[name](self._check(image, 'image')), 'log_prob')
+          self._densities[name](self._check(image, 'image')), 'log_prob')
       return {
           'log_prob': nats,
           'bits_per_dim': images_lib.bits_per_dim(nats, self._model.event_size)
@@ -243,7 +247,7 @@ class Factory:
           lambda s: tf.random.stateless_normal(self._shape, s, alg='philox'),
           seed, fn_output_signature=tf.TensorSpec(self._shape, tf.float32))
       z *= temperature[:, tf.newaxis, tf.newaxis, tf.newaxis]
-      x = checks.finite(self._forward[name](z), 'image')
+      x = checks.finite(self._decoders[name](z), 'image')
       return {'image': x, 'latent': z}
 
     def interpolate(image_0: tf.Tensor, image_1: tf.Tensor,
@@ -251,27 +255,29 @@ class Factory:
       return self._interpolate(
           image_0, image_1, fraction, name, {'image': name})
 
-    density = _function(log_prob, image=self._images)
-    return Servable(name, {
-        'serving_default': density,
-        'log_prob': density,
-        'encode': self._encode(name),
-        'decode': self._decode(name),
-        'sample': _function(
-            sample, seed=tf.TensorSpec([None, 2], tf.int64),
-            temperature=tf.TensorSpec([None], tf.float32)),
-        'interpolate': self._interpolation(interpolate),
-    }, self._variables([name]))
+    signatures: dict[str, Function] = {}
+    if self._densities:
+      signatures['log_prob'] = _function(log_prob, image=self._images)
+    if self._encoders:
+      signatures |= {
+          'encode': self._encode(name),
+          'decode': self._decode(name),
+          'sample': _function(
+              sample, seed=tf.TensorSpec([None, 2], tf.int64),
+              temperature=tf.TensorSpec([None], tf.float32)),
+          'interpolate': self._interpolation(interpolate),
+      }
+    default = signatures['log_prob' if self._densities else 'encode']
+    return Servable(name, {'serving_default': default, **signatures})
 
-  def _pass(self, fn: Callable[[tf.Tensor], tf.Tensor]
-           ) -> Callable[[tf.Tensor], tf.Tensor]:
+  def _pass(self, fn: Pass) -> Pass:
     """A pass in the model's type, traced on its own.
 
     Tensors of different functions are different, so TFP's cache cannot hand an
     earlier input back in place of an inverse.
     """
     def cast(x: tf.Tensor) -> tf.Tensor:
-      return tf.cast(fn(tf.cast(x, self._dtype)), tf.float32)
+      return tf.cast(fn(tf.cast(x, self._model.dtype)), tf.float32)
 
     return tf.function(
         cast, autograph=False, input_signature=[self._images])
@@ -281,7 +287,7 @@ class Factory:
 
   def _encode(self, domain: str) -> Function:
     def encode(image: tf.Tensor) -> Outputs:
-      z = self._inverse[domain](self._check(image, 'image'))
+      z = self._encoders[domain](self._check(image, 'image'))
       return {'latent': checks.finite(z, 'latent')}
 
     return _function(encode, image=self._images)
@@ -290,7 +296,7 @@ class Factory:
     def decode(latent: tf.Tensor) -> Outputs:
       latent = checks.latents(
           latent, 'latent', self._shape, self._options.max_batch)
-      return {'image': checks.finite(self._forward[domain](latent), 'image')}
+      return {'image': checks.finite(self._decoders[domain](latent), 'image')}
 
     return _function(decode, latent=self._images)
 
@@ -317,9 +323,9 @@ class Factory:
     fraction = checks.values(
         checks.batch(fraction, 'fraction', [None], limit), 'fraction', 0., 1.)
     frames = tf.size(fraction)
-    count = tf.debugging.Assert((frames > 0) & (frames <= limit), [
+    count = tf.debugging.Assert(frames <= limit, [
         tf.strings.join([
-            f'`fraction` must ask for 1 to {limit} frames a request, got ',
+            f'`fraction` must ask for at most {limit} frames a request, got ',
             tf.strings.as_string(frames)])])
     with tf.control_dependencies([count]):
       fraction = tf.identity(fraction)
@@ -328,23 +334,14 @@ class Factory:
     x0 = checks.same_rows(x0, x1, ('image_0', 'image_1'))
     x0 = checks.same_rows(x0, fraction, ('image_0', 'fraction'))
     phi = math.pi / 2. * (1. - fraction)[..., None, None, None]
-    z = (tf.sin(phi) * self._inverse[domain](x0)[:, tf.newaxis] +
-         tf.cos(phi) * self._inverse[domain](x1)[:, tf.newaxis])
+    z = (tf.sin(phi) * self._encoders[domain](x0)[:, tf.newaxis] +
+         tf.cos(phi) * self._encoders[domain](x1)[:, tf.newaxis])
     flat = tf.reshape(z, [-1, *self._shape])
     return {
         output: tf.reshape(
-            checks.finite(self._forward[d](flat), output), tf.shape(z))
+            checks.finite(self._decoders[d](flat), output), tf.shape(z))
         for output, d in outputs.items()
     }
-
-  def _variables(self, domains: Sequence[str]) -> list[tf.Variable]:
-    """The variables of some domains' flows, each once."""
-    if not isinstance(self._model, model_lib.AlignFlow):
-      return list(self._model.variables)
-    found: dict[int, Any] = {
-        id(v): v for v in itertools.chain.from_iterable(
-            self._model.flow(d).variables for d in domains)}
-    return list(found.values())
 
 
 def _function(fn: Callable[..., Outputs], **specs: tf.TensorSpec) -> Function:

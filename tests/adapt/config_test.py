@@ -6,7 +6,9 @@ import types
 import pytest
 
 from alignflow_tf.adapt import config as config_lib
-from alignflow_tf.adapt import pipeline
+from alignflow_tf.adapt import translator
+from alignflow_tf.adapt import work
+from alignflow_tf.train import assignment
 from alignflow_tf.train import runs
 
 
@@ -30,8 +32,8 @@ def test_presets_configure_their_translators(preset, kind):
   shape = (settings.image_size, settings.image_size, settings.channels)
   problem = types.SimpleNamespace(domains=types.SimpleNamespace(
       name='usps_mnist', event_shape=shape))
-  config = pipeline._Work(
-      problem, 'out', settings, 3, ()).translator_config(kind)
+  config = translator.configuration(
+      work.Work(problem, None, 'out', settings, 3), kind)
   assert config.model == kind
   assert (config.image_size, config.channels) == (shape[0], shape[2])
   assert config.seed == 3
@@ -45,16 +47,16 @@ def test_a_translator_of_folders_knows_them_and_how_they_are_read(
       name='folders', event_shape=(32, 32, 3), describe=lambda: described))
   settings = config_lib.resolve(
       None, 'folders', flip=True, load_size=40, fit='pad')
-  config = pipeline._Work(
-      problem, 'out', settings, 3, ()).translator_config('alignflow')
+  config = translator.configuration(
+      work.Work(problem, None, 'out', settings, 3), 'alignflow')
   assert config.domain == (f'a:{tmp_path}/x', f'b:{tmp_path}/y')
   assert (config.flip, config.load_size, config.fit) == (True, 40, 'pad')
   # A run that is there keeps its own, and an earlier version had none.
   run_dir = str(tmp_path / 'run')
-  assert pipeline._of_run(config, run_dir) == config
+  assert translator._of_run(config, run_dir) == config
   runs.Run.create(run_dir, dataclasses.replace(config, domain=()), ('a', 'b'),
                   (32, 32, 3), {'a': False, 'b': False})
-  assert pipeline._of_run(config, run_dir).domain == ()
+  assert translator._of_run(config, run_dir).domain == ()
 
 
 @pytest.mark.parametrize(('dataset', 'preset'), [
@@ -81,11 +83,11 @@ def test_paper_is_adversarial_and_has_the_papers_epochs(
   settings = config_lib.resolve(preset, task)
   problem = types.SimpleNamespace(domains=types.SimpleNamespace(
       name=task, event_shape=(32, 32, settings.channels)))
-  work = pipeline._Work(problem, 'out', settings, 0, ())
-  config = work.translator_config('alignflow')
+  task_work = work.Work(problem, None, 'out', settings, 0)
+  config = translator.configuration(task_work, 'alignflow')
   assert (config.objective, config.lambda_a, config.lambda_b) == (
       'adversarial', 0., 0.)
-  baseline = work.translator_config('cyclegan')
+  baseline = translator.configuration(task_work, 'cyclegan')
   for steps, size, images, epochs in (
       (config.steps, config.batch_size, larger, 200),
       (baseline.steps, baseline.batch_size, larger, 200),
@@ -102,3 +104,23 @@ def test_presets_are_settings():
   assert settings.alignflow[-1] == 'width=8'
   with pytest.raises(config_lib.AdaptError, match='`preset`'):
     config_lib.resolve('gpu')
+
+
+@pytest.mark.parametrize(('item', 'expected'), [
+    ('flip=true', ('flip', True)), ('framing=False', ('framing', False)),
+    ('steps=700', ('steps', 700)), ('lambda_a=1', ('lambda_a', 1.)),
+    ('flow=glow', ('flow', 'glow')), ('load_size=None', ('load_size', None))])
+def test_one_parser_of_names_and_values(item, expected):
+  name, value = assignment.parse(item)
+  assert (name, value) == expected
+  assert type(value) is type(expected[1])
+  if name not in ('flip', 'load_size'):
+    settings = config_lib.Settings(translator=(item,))
+    assert settings.of_translator('alignflow') == dict([expected])
+
+
+@pytest.mark.parametrize('item', [
+    'steps', 'steps=', 'stepz=3', 'steps=many', 'framing=yes', '=3'])
+def test_names_and_values_that_do_not_parse(item):
+  with pytest.raises(ValueError, match=f'got {item!r}'):
+    assignment.parse(item)

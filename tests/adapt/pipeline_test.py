@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from alignflow_tf import adapt
+from alignflow_tf import classification
 from alignflow_tf import data
 from alignflow_tf.adapt import config as config_lib
 from alignflow_tf.adapt import pipeline
 from alignflow_tf.adapt import problem as problem_lib
 from alignflow_tf.adapt import stages
+from alignflow_tf.adapt import translator
+from alignflow_tf.adapt import work as work_lib
 from alignflow_tf.train import loop
 from alignflow_tf.train import runs
 from tests.adapt import small
@@ -49,7 +52,7 @@ def test_a_finished_stage_is_not_run_again(done, domains, monkeypatch):
 
   for name in ('train_classifier', 'adapt_features', 'adapt_to_target'):
     monkeypatch.setattr(stages, name, fail)
-  monkeypatch.setattr(pipeline.loop, 'train', fail)
+  monkeypatch.setattr(translator.loop, 'train', fail)
   monkeypatch.setattr(problem_lib.Scorer, 'test', fail)
   again = adapt.adapt(
       domains, 'mnist', 'optical', 'alignflow+', output, small.warped())
@@ -78,13 +81,13 @@ def test_priors_are_among_what_the_target_stage_depends_on(
   output, _ = done
   seen = {}
 
-  def stage(self, name, facts, train):
+  def stage(self, name, rate, facts, train):
     seen[name] = facts
-    return pipeline._Stage(output, facts)
+    return work_lib.Finished(output, facts)
 
-  monkeypatch.setattr(pipeline._Work, '_classifier_stage', stage)
-  monkeypatch.setattr(
-      pipeline._Work, 'score', lambda self, method, final, scorer: {})
+  monkeypatch.setattr(work_lib.Work, 'classifier_stage', stage)
+  monkeypatch.setattr(pipeline, '_summary', lambda *args: {})
+  monkeypatch.setattr(pipeline, '_score', lambda *args: {})
   adapt.adapt(domains, 'mnist', 'optical', 'alignflow+', output,
               small.warped(class_priors=True), skip=('translator', 'feature'))
   assert 'class_priors' not in seen['source_classifier']
@@ -125,6 +128,8 @@ def test_cycada_trains_a_cyclegan(domains, tmp_path):
     (dict(skip=('critic',)), "`skip`.*'critic'"),
     (dict(seed=-1), '`seed`.*-1'),
     (dict(settings=small.settings(translator=('stepz=3',))), '`translator`'),
+    (dict(settings=small.settings(translator=('clip_norm=much',))),
+     "`translator`.*'clip_norm=much'"),
     (dict(settings=small.settings(translator=('objective=mle',))),
      "`translator`.*'mle'"),
     (dict(source='optical', target='none'), "'none'"),
@@ -156,7 +161,7 @@ def test_a_home_directory_is_expanded(domains, tmp_path, monkeypatch):
 def test_seconds_before_a_stop_are_counted(tmp_path, monkeypatch):
   now = [100.]
   monkeypatch.setattr(
-      pipeline, 'time', types.SimpleNamespace(monotonic=lambda: now[0]))
+      translator, 'time', types.SimpleNamespace(monotonic=lambda: now[0]))
   run_dir = tmp_path / 'run'
 
   def train(stop):
@@ -166,8 +171,8 @@ def test_seconds_before_a_stop_are_counted(tmp_path, monkeypatch):
       if stop:
         raise loop.Stopped('Stopped', 2)
 
-    monkeypatch.setattr(pipeline.loop, 'train', step)
-    return pipeline._train(None, str(run_dir), None, None)
+    monkeypatch.setattr(translator.loop, 'train', step)
+    return translator._train(None, str(run_dir), None, None)
 
   for _ in range(2):
     with pytest.raises(loop.Stopped):
@@ -179,9 +184,9 @@ def test_seconds_before_a_stop_are_counted(tmp_path, monkeypatch):
 
 def test_a_stage_counts_what_was_spent_on_it_before(domains, tmp_path):
   problem, _ = problem_lib.make(domains, 'mnist', 'optical')
-  work = pipeline._Work(problem, str(tmp_path), small.settings(), 0, ())
-  stage = work._stage('name', {}, lambda path: {'before': 3600.})
-  record = pipeline._read(stage)
+  work = work_lib.Work(problem, None, str(tmp_path), small.settings(), 0)
+  stage = work.stage('name', {}, lambda path: {'before': 3600.})
+  record = stage.record()
   assert 3600. <= record['seconds'] < 3660.
   assert set(record) == {'facts', 'seconds'}
 
@@ -204,7 +209,7 @@ def test_other_files_of_equal_names_and_counts_are_noticed(
 
   # The first version knew nothing of files, nor of how pictures are read.
   with monkeypatch.context() as m:
-    m.setattr(pipeline._Work, '_data_facts', lambda self: {
+    m.setattr(work_lib.Work, '_data_facts', lambda self: {
         'name': domains.name, 'shape': domains.event_shape,
         'sizes': domains.sizes})
     first = run(_of_files(domains, 'a'))
@@ -223,7 +228,8 @@ def test_other_files_of_equal_names_and_counts_are_noticed(
 
 def test_a_loss_that_is_not_finite_is_not_kept(domains, tmp_path, monkeypatch):
   monkeypatch.setattr(
-      stages, '_cross_entropy', lambda logits, labels: logits[0, 0] * np.nan)
+      classification, 'cross_entropy',
+      lambda logits, labels: logits[0, 0] * np.nan)
   with pytest.raises(config_lib.AdaptError, match='`classifier_rate`.*nan'):
     adapt.adapt(domains, 'mnist', 'optical', 'source_only', str(tmp_path),
                 small.settings(classifier_steps=2))
@@ -238,7 +244,7 @@ def test_a_translator_goes_on_with_its_own_semantic_settings(
       json.dump(config.to_json(), f)
     raise loop.Stopped('Stopped', 2)
 
-  monkeypatch.setattr(pipeline.loop, 'train', stop)
+  monkeypatch.setattr(translator.loop, 'train', stop)
 
   def begin(**values):
     adapt.adapt(domains, 'mnist', 'optical', 'alignflow', str(tmp_path),

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from alignflow_tf import classification
 from alignflow_tf import images as images_lib
 from alignflow_tf.adapt import criteria
-from alignflow_tf.adapt import pipeline
 from alignflow_tf.adapt import report
 from alignflow_tf.adapt import savedmodel
 from alignflow_tf.adapt import stages
+from alignflow_tf.adapt import work
 from tests import cpp_loader
 from tests.adapt import small
 from tests.data import fakes
@@ -33,8 +34,9 @@ def test_saved_model_classifies_in_the_cpp_loader(done, domains):
   np.testing.assert_allclose(got['probabilities'], want, atol=1e-5)
   np.testing.assert_array_equal(got['label'], want.argmax(axis=-1))
   # What the stage's own classifier, which was scored, says.
-  inner = pipeline._Stage(os.path.join(output, 'alignflow_feature'), {}).model
-  np.testing.assert_allclose(want, stages.predict(inner, images), atol=1e-5)
+  inner = work.Finished(os.path.join(output, 'alignflow_feature'), {}).model
+  np.testing.assert_allclose(
+      want, classification.predict(inner, images), atol=1e-5)
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def named(tmp_path):
 def test_names_of_classes_are_served(named):
   path, inner = named
   images = np.random.RandomState(0).randint(0, 256, (3, 8, 10, 3), np.uint8)
-  want = stages.predict(inner, images)
+  want = classification.predict(inner, images)
   with cpp_loader.load(str(path / 'saved_model/1')) as served:
     got = served.run({'image': images_lib.from_uint8(
         tf.constant(images)).numpy()}, signature='classify')
@@ -69,7 +71,7 @@ def test_the_documentations_example_runs(named, repo_root, monkeypatch):
   fakes.write_picture('photo.jpg', fakes.colour())
   names = {}
   exec(block, names)  # Our own documentation.
-  want = stages.predict(inner, names['levels'].astype(np.uint8))
+  want = classification.predict(inner, names['levels'].astype(np.uint8))
   np.testing.assert_allclose(names['probabilities'], want, atol=1e-5)
   assert names['name'] == ['cat', 'dog'][want[0].argmax()]
   assert names['served_name'] == names['name']

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from alignflow_tf import adapt
+from alignflow_tf import classification
 from alignflow_tf.adapt import problem as problem_lib
 from alignflow_tf.adapt import stages
 from tests.adapt import small
@@ -71,7 +72,8 @@ def test_the_feature_stage_can_go_on_with_the_sources_labels(domains):
     adapted = stages.adapt_features(
         model, problem.train, problem.unlabelled,
         dataclasses.replace(settings, feature_source_weight=weight), 0)
-    found = stages.predict(adapted, problem.validation.images).argmax(axis=-1)
+    found = classification.predict(
+        adapted, problem.validation.images).argmax(axis=-1)
     return float((found == problem.validation.labels).mean())
 
   # An untrained classifier: only labels can teach it the classes.
@@ -117,7 +119,8 @@ def test_priors_are_what_the_classifier_finds(domains):
   prior = stages._prior(
       model, problem.unlabelled, small.settings(class_priors=True))
   np.testing.assert_allclose(
-      prior, stages.predict(model, problem.unlabelled).mean(axis=0), atol=1e-6)
+      prior, classification.predict(model, problem.unlabelled).mean(axis=0),
+      atol=1e-6)
   assert prior.sum() == pytest.approx(1., abs=1e-6)
   assert stages._prior(model, problem.unlabelled, small.settings()) is None
 

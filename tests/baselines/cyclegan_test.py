@@ -52,7 +52,7 @@ def test_what_it_lacks_is_named(model):
   assert not evaluator.has_densities
   x = np.zeros((1, *SHAPE), np.float32)
   for call in (evaluator.log_prob, evaluator.encode, evaluator.decode):
-    with pytest.raises(TypeError, match='got CycleGAN, which only translates'):
+    with pytest.raises(TypeError, match='got CycleGAN, which has none'):
       call(x, 'a')
 
 

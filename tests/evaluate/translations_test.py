@@ -16,7 +16,10 @@ def _judge(num, shape=(8, 8, 3), **kwargs):
   domains = types.SimpleNamespace(
       name='maps', domains=('aerial', 'map'), paired=True, event_shape=shape,
       num_classes=None, describe=dict,
-      arrays=lambda *_: {'image': np.zeros((4, *shape), np.uint8)})
+      sizes={'map': {'train': 4}},
+      mean_image=lambda *_: np.full(shape, 100.),
+      rows=lambda *args: {'image': np.stack(
+          [np.full(shape, i, np.uint8) for i in args[2]])})
   options = {'inception': lambda images: np.nan_to_num(
       images.reshape(len(images), -1)[:, :5])} | kwargs
   return translations.Judge(
@@ -33,6 +36,20 @@ def test_all_figures_of_good_images():
   assert judge.chance['top_5'] == 5 / 6
   assert set(judge.baselines()) == {
       'mean_image', 'random_image', 'untranslated'}
+
+
+def test_rows_without_a_model_do_not_hold_the_training_images(monkeypatch):
+  # The fake domains have no `arrays`, which would read the split whole.
+  judge = _judge(6, supervised=False)
+  scored = []
+  monkeypatch.setattr(judge, 'score', scored.append)
+  judge.baselines()
+  mean, drawn, source = scored
+  np.testing.assert_allclose(mean, np.full([6, 8, 8, 3], 100.5 / 256.))
+  np.testing.assert_allclose(
+      drawn[:, 0, 0, 0],
+      (np.random.RandomState(0).randint(0, 4, 6) + 0.5) / 256.)
+  assert drawn.shape == mean.shape == source.shape
 
 
 def test_images_that_are_not_finite():
@@ -68,3 +85,4 @@ def test_sizes_that_the_supervised_network_has_no_place_for():
       'mean_image', 'random_image', 'untranslated'}
   with pytest.raises(data.DataError, match=r'4 must divide.*\(10, 8, 3\)'):
     judge.references.supervised('aerial', 'map')
+

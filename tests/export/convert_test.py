@@ -1,9 +1,13 @@
 """Translators for LiteRT and ONNX."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from alignflow_tf import flows
+from alignflow_tf import model as model_lib
 from alignflow_tf import networks
 from alignflow_tf.export import convert
 from alignflow_tf.export import export
@@ -76,3 +80,44 @@ def test_norms_that_are_wrong_are_noticed(exported, monkeypatch):
 def test_unknown_runtimes_are_refused(exported, tmp_path):
   with pytest.raises(export.ExportError, match='`runtimes`'):
     export.export_model(exported.model, str(tmp_path), runtimes=['tpu'])
+
+
+@pytest.fixture(scope='module')
+def double():
+  return model_lib.AlignFlow(
+      ('ink', 'chalk'), (8, 8, 1), dtype=tf.float64,
+      flow=functools.partial(
+          flows.real_nvp, num_scales=1, channels=4, num_blocks=1,
+          dtype=tf.float64))
+
+
+def test_a_float64_model_is_exported(double, tmp_path):
+  x = _images(2)
+  double.initialize({'ink': x, 'chalk': x})
+  paths = export.export_model(double, str(tmp_path))
+  served = tf.saved_model.load(paths[0]).signatures['serving_default']
+  np.testing.assert_allclose(
+      served(image=tf.constant(x))['image'],
+      double.translator('ink', 'chalk').forward(tf.constant(x, tf.float64)),
+      atol=1e-6)
+
+
+def test_a_conversion_compares_a_float64_model_in_its_own_type(
+    double, monkeypatch):
+  monkeypatch.setitem(
+      convert.RUNTIMES, 'litert', ('tflite', lambda frozen, model: (
+          b'', lambda images: frozen(tf.constant(images))[0].numpy())))
+  convert.convert(double, 'ink', 'chalk', 'litert')
+
+
+def test_what_a_converter_raises_becomes_the_documented_error(
+    exported, monkeypatch):
+
+  def fail(frozen, model):
+    raise RuntimeError('no such operation\nand many more lines')
+
+  monkeypatch.setitem(convert.RUNTIMES, 'litert', ('tflite', fail))
+  with pytest.raises(
+      convert.ConvertError,
+      match='`litert` cannot hold ink_to_chalk, of type float32: no such op'):
+    convert.convert(exported.model, 'ink', 'chalk', 'litert')

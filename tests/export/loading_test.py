@@ -163,6 +163,16 @@ def test_cpp_loader_answers_as_the_model_does(
   _check(answer, expected(servable, signature))
 
 
+@pytest.mark.parametrize(('servable', 'signature'), _EVERY)
+def test_a_request_of_no_rows_gets_an_answer_of_no_rows(
+    cpp, servable, signature):
+  feeds = {name: value[:0] for name, value in _feeds(signature).items()}
+  answer = cpp[servable].run(feeds, signature)
+  whole = cpp[servable].run(_feeds(signature), signature)
+  assert {k: v.shape for k, v in answer.items()} == {
+      k: (0, *v.shape[1:]) for k, v in whole.items()}
+
+
 @pytest.mark.parametrize('servable', _quick('ink_to_chalk'))
 def test_session_answers_as_the_model_does(exported, expected, servable):
   requests = {name: _feeds(name) for name in SIGNATURES[_kind(servable)]}

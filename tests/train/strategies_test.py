@@ -128,8 +128,8 @@ def test_all_copies_are_the_same(both, mirrored):
 def test_copies_are_evaluated_one_batch_at_a_time(both, monkeypatch):
   one, _, two, _ = both
   monkeypatch.setattr(os, 'sched_getaffinity', lambda _: {0, 1, 2})
-  assert inference.Evaluator(one.average)._beside() == 3
-  assert inference.Evaluator(two.average)._beside() == 1
+  assert inference.Evaluator(one.average)._concurrent() == 3
+  assert inference.Evaluator(two.average)._concurrent() == 1
 
 
 def test_nothing_is_traced_again(both):

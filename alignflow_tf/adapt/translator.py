@@ -1,0 +1,210 @@
+"""The translator stage: trains a translator and translates the source."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from alignflow_tf import _io
+from alignflow_tf import data
+from alignflow_tf import images as images_lib
+from alignflow_tf import inference
+from alignflow_tf import sheets
+from alignflow_tf.adapt import config as config_lib
+from alignflow_tf.adapt import semantic
+from alignflow_tf.adapt import stages
+from alignflow_tf.adapt import work as work_lib
+from alignflow_tf.train import config as train_config
+from alignflow_tf.train import loop
+from alignflow_tf.train import runs
+
+__all__ = ['configuration', 'read', 'translate']
+
+# Images that are translated at a time.
+_BATCH = 500
+
+
+def configuration(work: work_lib.Work, kind: str) -> train_config.Config:
+  """The training configuration of a translator.
+
+  Args:
+    work: The adaptation.
+    kind: 'alignflow' or 'cyclegan'.
+
+  Returns:
+    The configuration.
+
+  Raises:
+    AdaptError: If the images are no squares, or a given setting is unknown or
+      has no use in an adaptation.
+    ConfigError: If a value is out of range.
+  """
+  given = work.settings.of_translator(kind)
+  domains = work.problem.domains
+  height, width, channels = domains.event_shape
+  if height != width:
+    raise config_lib.AdaptError(
+        f'`image_size` must give squares, got {height}x{width}.')
+  preset = given.pop('preset', None)
+  config = train_config.resolve(
+      preset, model=kind, dataset=domains.name, domain=_folders(domains),
+      image_size=height, channels=channels, seed=work.seed,
+      **work.settings.reading(), **given)
+  if config.objective == 'mle':
+    raise config_lib.AdaptError(
+        "`translator`: `objective` must be 'hybrid' or 'adversarial', got "
+        "'mle', which trains no translations.")
+  return config
+
+
+def translate(work: work_lib.Work, name: str, kind: str,
+              settings: dict[str, Any],
+              semantic_settings: dict[str, Any] | None) -> work_lib.Finished:
+  """Trains a translator and translates the source with it.
+
+  Args:
+    work: The adaptation.
+    name: Start of the names of the run directory and of the stage.
+    kind: 'alignflow' or 'cyclegan'.
+    settings: Settings that the stage depends on, besides the translator's.
+    semantic_settings: Those of the semantic term; None without one.
+
+  Returns:
+    The finished stage; see `read`.
+  """
+  problem = work.problem
+  config = configuration(work, kind)
+  # The settings that were given, and not every default of this version.
+  facts = {'translator': {
+      'model': kind, **work.settings.of_translator(kind),
+      'flip': work.settings.flip}, **settings, **(semantic_settings or {})}
+  run_dir = os.path.join(work.output, f'{name}_translator')
+
+  def make(path: str) -> dict[str, Any]:
+    term = None
+    if semantic_settings is not None:
+      term = _semantic_loss(work)
+      _same_semantic_settings(run_dir, semantic_settings)
+    before = _train(_of_run(config, run_dir), run_dir, problem.domains, term)
+    evaluator = inference.Evaluator(runs.load(run_dir), batch_size=_BATCH)
+
+    def translated(levels: np.ndarray) -> np.ndarray:
+      return np.concatenate([
+          images_lib.to_uint8(tf.constant(evaluator.translate(
+              images_lib.from_uint8(tf.constant(levels[i:i + _BATCH])).numpy(),
+              problem.source, problem.target))).numpy()
+          for i in range(0, len(levels), _BATCH)])
+
+    count = work.settings.translated_images
+    train = translated(problem.train.images[:count])
+    np.save(os.path.join(path, 'train.npy'), train, allow_pickle=False)
+    np.save(os.path.join(path, 'validation.npy'),
+            translated(problem.validation.images[:count]), allow_pickle=False)
+    sheets.write_png(
+        os.path.join(path, 'translated.png'),
+        _by_class(problem.train, train, problem.num_classes))
+    return {'before': before}
+
+  return work.stage(f'{name}_translated', facts, make)
+
+
+def read(stage: work_lib.Finished, labels: np.ndarray) -> stages.Labelled:
+  """The translated training images of the source, with their labels."""
+  images = np.load(os.path.join(stage.path, 'train.npy'), allow_pickle=False)
+  return stages.Labelled(images, labels[:len(images)])
+
+
+def _semantic_loss(work: work_lib.Work) -> semantic.SemanticLoss:
+  problem, settings = work.problem, work.settings
+  return semantic.SemanticLoss(
+      problem.source, problem.target, problem.domains.event_shape,
+      problem.num_classes, weight=settings.semantic_weight,
+      target_weight=settings.semantic_target_weight,
+      on_translations=settings.semantic_on_translations,
+      noise=settings.semantic_noise,
+      augment=(settings.augment_scale, settings.augment_shift)
+      if settings.semantic_augment else None,
+      seed=work.seed)
+
+
+def _same_semantic_settings(run_dir: str, settings: dict[str, Any]) -> None:
+  """Keeps a translator's run to the semantic settings that it began with.
+
+  They are no part of the run's configuration, so the training loop cannot.
+
+  Raises:
+    AdaptError: If it began with others.
+  """
+  record = f'{run_dir}.json'
+  if os.path.exists(record) and os.path.exists(
+      os.path.join(run_dir, 'config.json')):
+    with open(record, encoding='utf-8') as f:
+      saved = work_lib.filled(json.load(f), settings)
+    if saved != settings:
+      raise config_lib.AdaptError(
+          f'`output`: {run_dir} was begun with other settings: '
+          f'{work_lib.difference(saved, settings)}. Use another --output, or '
+          'remove it.')
+  else:
+    _io.dump(record, settings)
+
+
+def _folders(domains: data.DomainSet) -> tuple[str, ...]:
+  """The user's own folders, for a translator's configuration."""
+  if domains.name != 'folders':
+    return ()
+  return tuple(f'{name}:{os.path.abspath(found["read_from"])}'
+               for name, found in domains.describe()['domains'].items())
+
+
+def _of_run(config: train_config.Config, run_dir: str) -> train_config.Config:
+  """The configuration, with the folders that a run there began with.
+
+  Folders may be moved; the loop checks that the files are the same.
+  """
+  if not config.domain or not os.path.exists(
+      os.path.join(run_dir, 'config.json')):
+    return config
+  return dataclasses.replace(config, domain=runs.Run(run_dir).config.domain)
+
+
+def _train(config: train_config.Config, run_dir: str, domains: data.DomainSet,
+           auxiliary: semantic.SemanticLoss | None) -> float:
+  """Trains a translator.
+
+  Returns:
+    The seconds that earlier calls trained it before they were stopped. They are
+    kept beside the run; those of a call that was killed are lost.
+  """
+  record = f'{run_dir}.seconds.json'
+  before = 0.
+  if os.path.exists(record) and os.path.exists(run_dir):
+    with open(record, encoding='utf-8') as f:
+      before = float(json.load(f)['seconds'])
+  begin = time.monotonic()
+  try:
+    loop.train(config, run_dir, domains, auxiliary)
+  finally:
+    if os.path.exists(run_dir):
+      _io.dump(
+          record, {'seconds': round(before + time.monotonic() - begin, 1)})
+  return before
+
+
+def _by_class(original: stages.Labelled, translated: np.ndarray,
+              num_classes: int) -> np.ndarray:
+  """A picture: each class's images, and their translations below."""
+  per_class = max(1, 20 // num_classes)
+  labels = original.labels[:len(translated)]
+  places = np.concatenate([
+      np.flatnonzero(labels == c)[:per_class]
+      for c in range(num_classes)])
+  return sheets.grid(
+      [original.images[places], translated[places]],
+      scale=max(1, 48 // original.images.shape[1]))
