@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from alignflow_tf import _checks
 from alignflow_tf import images as images_lib
 from alignflow_tf import model as model_lib
 
@@ -85,12 +86,8 @@ class Evaluator:
     Raises:
       ValueError: If it is not a positive integer.
     """
-    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or (
-        batch_size < 1):
-      raise ValueError(
-          f'`batch_size` must be a positive integer, got {batch_size!r}.')
     self.model = model
-    self.batch_size = batch_size
+    self.batch_size = _checks.integer('batch_size', batch_size)
     self._functions: dict[Any, Callable[..., Any]] = {}
 
   @property

@@ -1,4 +1,4 @@
-"""The adapted classifier as it is given away: Keras, and TF Serving."""
+"""The adapted classifier for its users: as a Keras model and a SavedModel."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
+
+from alignflow_tf import networks
 
 __all__ = ['public', 'save']
 
@@ -27,16 +29,15 @@ def public(model: keras.Model) -> keras.Model:
 
 
 class _Servable(tf.Module):
-  """Holds a Keras 3 model's raw variables: its wrappers do not load in C++."""
+  """The classifier and its signature."""
 
   def __init__(self, model: keras.Model, classes: Sequence[str] | None):
     super().__init__(name='classifier')
     self._classes = self._no_dependency(classes and list(classes))
-    self._model = self._no_dependency(model)
-    self._weights = [v.value for v in model.variables]
+    self._network = networks.Tracked(model)
 
   def classify(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
-    probabilities = tf.nn.softmax(self._model(image, training=False))
+    probabilities = tf.nn.softmax(self._network(image, training=False))
     result = {'label': tf.argmax(probabilities, axis=-1),
               'probabilities': probabilities}
     if self._classes is not None:
@@ -54,7 +55,7 @@ def save(model: keras.Model, path: str,
     model: A classifier from images in [0, 1] to logits, see `public`.
     path: Where to, `.../VERSION` for TF Serving. Its one signature, under the
       names `classify` and `serving_default`, takes `image`, float32
-      `[B, H, W, C]` in [0, 1], and gives `label`, int64 `[B]`,
+      `[B, H, W, C]` in [0, 1] (B may be 0), and gives `label`, int64 `[B]`,
       `probabilities`, float32 `[B, K]`, and, where they are known, `classes`,
       string `[B, K]`: the names that belong to the probabilities.
     classes: Names of the K classes, or None.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import keras
 import tensorflow as tf
 import tf_keras
 
@@ -91,8 +90,7 @@ class SemanticLoss(tf.Module):
     self._augment = self._no_dependency(augment)
     classifier = networks.strided_classifier(
         event_shape, num_classes, seed=seed, name='semantic_classifier')
-    # Keras 3 objects hold their variables in wrappers: track the raw ones.
-    self._classifier: keras.Model = self._no_dependency(classifier)
+    self._classifier = networks.Tracked(classifier)
     self._weights = [v.value for v in classifier.trainable_variables]
     self._optimizer = tf_keras.optimizers.legacy.Adam(
         learning_rate, 0.5, 0.999)

@@ -17,6 +17,7 @@ from alignflow_tf import model as model_lib
 from alignflow_tf import sheets as sheets_lib
 from alignflow_tf.evaluate import evaluation
 from alignflow_tf.evaluate import report
+from alignflow_tf.evaluate import table_runs
 from alignflow_tf.evaluate import tables
 from alignflow_tf.evaluate import translations
 from alignflow_tf.train import inputs
@@ -46,7 +47,7 @@ def make(methods: Sequence[tables.Method], settings: tables.Settings) -> None:
     TableError: If nothing can be written there.
   """
   try:
-    result = tables.run(methods, settings)
+    result = table_runs.run(methods, settings)
     _write_text(result, settings.output)
     models = load(methods, settings)
     result['weights'] = {
@@ -217,7 +218,7 @@ def _table(cells: tuple[list[str], list[list[str]]],
 def load(methods: Sequence[tables.Method], settings: tables.Settings
         ) -> dict[str, model_lib.Translates]:
   """The models of the first seed, by method."""
-  return {m.name: runs.load(tables.place(m, settings, settings.seeds[0]))
+  return {m.name: runs.load(table_runs.place(m, settings, settings.seeds[0]))
           for m in methods}
 
 

@@ -20,6 +20,7 @@ from alignflow_tf import images as images_lib
 from alignflow_tf import model as model_lib
 from alignflow_tf.export import checks
 from alignflow_tf.export import codec
+from alignflow_tf.networks import tracked
 
 __all__ = ['Factory', 'MAX_BATCH', 'Options', 'Servable']
 
@@ -277,7 +278,8 @@ class Factory:
     earlier input back in place of an inverse.
     """
     def cast(x: tf.Tensor) -> tf.Tensor:
-      return tf.cast(fn(tf.cast(x, self._model.dtype)), tf.float32)
+      x = tf.cast(x, self._model.dtype)
+      return tf.cast(tracked.for_any_batch(fn, x), tf.float32)
 
     return tf.function(
         cast, autograph=False, input_signature=[self._images])

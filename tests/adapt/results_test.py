@@ -57,6 +57,9 @@ def test_names_of_classes_are_served(named):
   images = np.random.RandomState(0).randint(0, 256, (3, 8, 10, 3), np.uint8)
   want = classification.predict(inner, images)
   with cpp_loader.load(str(path / 'saved_model/1')) as served:
+    none = served.run({'image': np.zeros([0, 8, 10, 3], np.float32)})
+    assert {k: v.shape for k, v in none.items()} == {
+        'label': (0,), 'probabilities': (0, 2), 'classes': (0, 2)}
     got = served.run({'image': images_lib.from_uint8(
         tf.constant(images)).numpy()}, signature='classify')
   np.testing.assert_allclose(got['probabilities'], want, atol=1e-5)

@@ -12,8 +12,10 @@ from alignflow_tf.evaluate import _subprocess
 from alignflow_tf.evaluate import reference_networks
 from alignflow_tf.evaluate import table_flags
 from alignflow_tf.evaluate import table_report
+from alignflow_tf.evaluate import table_runs
 from alignflow_tf.evaluate import tables
 from alignflow_tf.evaluate import translations
+from alignflow_tf.train import assignment
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import runs
 
@@ -49,10 +51,9 @@ class _Programs:
         a.removeprefix('--').split('=', 1) for a in command[3:] if '=' in a)
     self.calls.append((command[2].split('.')[-1], options))
     if command[2] == 'alignflow_tf.train':
-      kinds = {f.name: str(f.type)
-               for f in dataclasses.fields(config_lib.Config)}
-      given = {k: table_flags._parse(kinds[k], v) for k, v in options.items()
-               if k in kinds}
+      known = {f.name for f in dataclasses.fields(config_lib.Config)}
+      given = dict(assignment.parse(f'{k}={v}') for k, v in options.items()
+                   if k in known)
       given |= {k: f'--{k}' in command for k in ('flip', 'download')}
       runs.Run.create(
           options['run_dir'], config_lib.resolve(given.pop('preset'), **given),
@@ -80,7 +81,7 @@ MSE = {'cyclegan_seed0': 0.2, 'cyclegan_seed1': 0.4, 'adversarial_seed0': 0.5,
 def test_a_table_is_made_once(settings):
   programs = _Programs(MSE)
   methods = tables.table1(settings)
-  result = tables.run(methods, settings, programs)
+  result = table_runs.run(methods, settings, programs)
   assert [name for name, _ in programs.calls] == ['train', 'evaluate'] * 8
   trained = [o for name, o in programs.calls if name == 'train']
   # Seed by seed; one budget.
@@ -90,7 +91,7 @@ def test_a_table_is_made_once(settings):
   for name in ('steps', 'batch_size', 'image_size', 'critic_width',
                'critic_layers', 'critic_noise', 'pool_size', 'ema_decay'):
     assert len({o[name] for o in trained}) == 1, name
-  assert result == tables.run(methods, settings, programs)
+  assert result == table_runs.run(methods, settings, programs)
   assert len(programs.calls) == 16
   with open(os.path.join(settings.output, 'table.json')) as f:
     assert json.load(f)['directions'].keys() == set(DIRECTIONS)
@@ -130,7 +131,7 @@ def test_a_table_is_made_once(settings):
 def test_another_evaluation_is_made_anew(settings, other):
   programs_run = _Programs(MSE)
   methods = tables.table1(settings)[:1]
-  tables.run(methods, settings, programs_run)
+  table_runs.run(methods, settings, programs_run)
   count = len(programs_run.calls)
   path = os.path.join(
       settings.output, 'cyclegan_seed1', 'evaluation', 'evaluation.json')
@@ -141,7 +142,7 @@ def test_another_evaluation_is_made_anew(settings, other):
              if k not in other or v is not None}
   with open(path, 'w') as f:
     json.dump(changed, f)
-  tables.run(methods, settings, programs_run)
+  table_runs.run(methods, settings, programs_run)
   assert [name for name, _ in programs_run.calls[count:]] == ['evaluate']
 
 
@@ -155,7 +156,7 @@ def test_figures_that_are_missing_or_not_finite(settings):
       ('max', 'mean', 'saturated'))
   for evaluation in found['hybrid'].values():
     evaluation['translation']['aerial_to_map']['model'] = {'mse': None}
-  result = tables.summarise(methods, settings, found)
+  result = table_runs.summarise(methods, settings, found)
   rows = result['directions']['aerial_to_map']['rows']
   assert rows['adversarial']['figures']['mse'] == {
       'mean': 0.5, 'std': None, 'values': [None, 0.5], 'missing': 1}
@@ -171,7 +172,7 @@ def test_all_configurations_are_checked_before_any_is_trained(settings):
   programs_run = _Programs(MSE)
   shared = dataclasses.replace(settings, overrides={'share': 'all'})
   with pytest.raises(config_lib.ConfigError, match='`share`'):
-    tables.run(tables.table1(shared)[::-1], shared, programs_run)
+    table_runs.run(tables.table1(shared)[::-1], shared, programs_run)
   assert not programs_run.calls
 
 
@@ -194,9 +195,9 @@ def test_how_a_table_ends(error, code, said, settings, monkeypatch, capsys):
 
 def test_figures_are_there_before_models_are_loaded(
     settings, monkeypatch, capsys):
-  run = tables.run
+  run = table_runs.run
   monkeypatch.setattr(
-      tables, 'run', lambda methods, s: run(methods, s, _Programs(MSE)))
+      table_runs, 'run', lambda methods, s: run(methods, s, _Programs(MSE)))
 
   def written(name):
     with open(os.path.join(settings.output, name)) as f:
@@ -227,7 +228,7 @@ def test_figures_are_there_before_models_are_loaded(
 def test_a_table_that_cannot_be_written(tmp_path, monkeypatch):
   (tmp_path / 'file').write_text('')
   settings = tables.Settings('maps', str(tmp_path / 'file' / 'table'))
-  monkeypatch.setattr(tables, 'run', lambda _, s: os.makedirs(s.output))
+  monkeypatch.setattr(table_runs, 'run', lambda _, s: os.makedirs(s.output))
   with pytest.raises(tables.TableError,
                      match=r'`output`.*file/table.*make it writable'):
     table_report.make([], settings)
@@ -237,33 +238,33 @@ def test_tables_1_and_3_share_their_hybrid_in_one_directory(settings):
   programs = _Programs(MSE | {'lambda_0.0001_seed0': 0.3})
   settings = dataclasses.replace(settings, seeds=(0,))
   hybrid = tables.table1(settings)[2]
-  tables.run([hybrid], settings, programs)
+  table_runs.run([hybrid], settings, programs)
   count = len(programs.calls)
   rows = tables.table3(settings, [1e-5, 1e-4])
-  tables.run(rows, settings, programs)
+  table_runs.run(rows, settings, programs)
   # Of 1e-5, which is there, nothing.
   assert [o['run_dir'] for name, o in programs.calls[count:]
-          if name == 'train'] == [tables.place(rows[1], settings, 0)]
-  assert tables.place(rows[0], settings, 0) == (
-      tables.place(hybrid, settings, 0))
+          if name == 'train'] == [table_runs.place(rows[1], settings, 0)]
+  assert table_runs.place(rows[0], settings, 0) == (
+      table_runs.place(hybrid, settings, 0))
   # The other way round, and not where the configuration is another.
   first = tables.table1(dataclasses.replace(settings, seeds=(1,)), 1e-4)[2]
-  assert tables.place(first, settings, 1).endswith('/hybrid_seed1')
-  os.rename(tables.place(rows[1], settings, 0),
+  assert table_runs.place(first, settings, 1).endswith('/hybrid_seed1')
+  os.rename(table_runs.place(rows[1], settings, 0),
             os.path.join(settings.output, 'lambda_0.0001_seed1'))
-  assert tables.place(first, settings, 1).endswith('/hybrid_seed1')
-  tables.run(rows[1:], dataclasses.replace(settings, seeds=(2,)),
+  assert table_runs.place(first, settings, 1).endswith('/hybrid_seed1')
+  table_runs.run(rows[1:], dataclasses.replace(settings, seeds=(2,)),
              _Programs({'lambda_0.0001_seed2': 0.3}))
-  assert tables.place(first, settings, 2).endswith('/lambda_0.0001_seed2')
+  assert table_runs.place(first, settings, 2).endswith('/lambda_0.0001_seed2')
 
 
 def test_a_run_of_other_settings_is_not_taken_for_done(settings):
   programs = _Programs(MSE)
   methods = tables.table1(settings)[:1]
-  tables.run(methods, settings, programs)
+  table_runs.run(methods, settings, programs)
   other = dataclasses.replace(settings, overrides={'width': 99})
   count = len(programs.calls)
-  tables.run(methods, other, programs)
+  table_runs.run(methods, other, programs)
   assert [name for name, _ in programs.calls[count:]] == ['train', 'train']
 
 
