@@ -100,11 +100,12 @@ def for_any_batch(
   """
   if inputs.shape[0]:
     return function(inputs, *args)
-  rows = tf.shape(inputs)[0]
+  shape = tf.shape(inputs)
+  rows = shape[0]
   missing = tf.cast(rows == 0, tf.int32)
-  padded = tf.pad(
-      inputs, [[0, missing], *[[0, 0]] * (inputs.shape.rank - 1)])
-  padded.set_shape([None, *inputs.shape[1:]])
+  # Not `tf.pad`, of which converters to LiteRT infer no shape.
+  zeros = tf.zeros(tf.concat([[missing], shape[1:]], axis=0), inputs.dtype)
+  padded = tf.concat([inputs, zeros], axis=0)
   return function(padded, *args)[:rows]
 
 
