@@ -29,8 +29,8 @@ class RoundTrip:
     total: Sum of the errors of all pixels.
     pixels: Number of pixels seen.
     outside: Number of translated pixels outside [0, 1].
-    saturated: Number of translated pixels at 0, at 1 or outside: in those, what
-      a squashing function took away cannot come back.
+    saturated: Number of translated pixels at 0, at 1 or outside. A squashing
+      function has lost the information of such a pixel.
   """
 
   def __init__(self) -> None:
@@ -205,8 +205,8 @@ class Evaluator:
     if not np.issubdtype(levels.dtype, np.integer):
       raise TypeError(
           f'`levels` must be uint8 levels, got dtype {levels.dtype}.')
-    # From the images' places, not from batches: the noise of an image does not
-    # depend on the batch size.
+    # Drawn for all images at once: the noise of an image does not depend on the
+    # batch size.
     noise = np.random.RandomState(seed).random_sample(levels.shape)
     images = ((levels + noise) / 256.).astype(np.float32)
     # float32 may round up to 1.
@@ -245,14 +245,14 @@ class Evaluator:
 
   def round_trip(self, images: np.ndarray, source: str, target: str,
                  as_picture: bool = False) -> dict[str, float]:
-    """Error of translating to the target and back, TFP's cache broken.
+    """Error of translating to the target and back, without TFP's cache.
 
     Args:
       images: float32 images `[N, H, W, C]` of the source domain.
       source: Its name.
       target: The domain in between.
-      as_picture: Whether the translation is clipped and rounded to 8 bits in
-        between, as in a PNG. No model is exact then.
+      as_picture: Whether the translation is clipped and rounded to 8 bits
+        before the way back, as in a PNG. No model is exact then.
 
     Returns:
       `max` and `mean` absolute error of a pixel, in units of [0, 1], and

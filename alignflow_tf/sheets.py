@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 
-# Images among which the worst round trips are looked for.
+# Number of images among which the worst round trips are searched.
 _SEARCHED = 1000
 
 def grid(rows: list[np.ndarray], gap: int = 2, scale: int = 1) -> np.ndarray:
@@ -65,7 +65,7 @@ def _zoom(height: int) -> int:
 def translations(evaluator: inference.Evaluator, images: np.ndarray,
                  source: str, target: str, partners: np.ndarray | None = None
                 ) -> np.ndarray:
-  """Rows: images, their translations, the way back, and what was wanted.
+  """Rows: images, their translations, the way back, and true partners.
 
   Args:
     evaluator: Evaluator of the model.
@@ -112,7 +112,7 @@ def worst_round_trips(
     A uint8 picture `[height, width, 3]`.
   """
   errors = round_trip_errors(evaluators[0], images, source, target)
-  # What is not finite is the worst.
+  # Errors that are not finite are the worst.
   errors = np.nan_to_num(errors, nan=np.inf)
   shown = images[np.argsort(-errors, kind='stable')[:num]]
   rows = [shown]
@@ -124,7 +124,7 @@ def worst_round_trips(
 
 def joint_samples(evaluator: inference.Evaluator, num: int = 16, seed: int = 0,
                   temperature: float = 1.) -> np.ndarray:
-  """A row a domain: samples paired by their latent (section 3.4).
+  """A row for each domain: samples paired by their latent (section 3.4).
 
   Args:
     evaluator: Evaluator of the model.
@@ -174,7 +174,7 @@ def animation(evaluator: inference.Evaluator, first: np.ndarray,
     last: As many images at the last one.
     source: Their domain, in the first row; the others below.
     num: Number of frames there.
-    milliseconds: Time a frame.
+    milliseconds: Time of a frame.
 
   Returns:
     The file.
@@ -187,7 +187,7 @@ def animation(evaluator: inference.Evaluator, first: np.ndarray,
           [frames[d][:, i] for d in order], scale=_zoom(model.event_shape[0])))
       for i in range(num)]
   pages += pages[-2:0:-1]
-  # One palette for all frames: one a frame flickers.
+  # One palette for all frames, as several would flicker.
   palette = Image.fromarray(
       np.concatenate([np.asarray(p) for p in pages[::max(1, num // 4)]])
   ).quantize(256)
@@ -199,7 +199,7 @@ def animation(evaluator: inference.Evaluator, first: np.ndarray,
 
 
 def write_png(path: str, picture: np.ndarray) -> None:
-  """Writes a uint8 picture aside, then renames."""
+  """Writes a uint8 picture as a PNG."""
   _io.write_aside(path, tf.io.encode_png(picture).numpy())
 
 
@@ -209,12 +209,12 @@ def write_all(directory: str, evaluator: inference.Evaluator,
   """Writes the sheets of a model, and its interpolations as GIFs.
 
   Args:
-    directory: Where to; it exists.
+    directory: An existing directory.
     evaluator: Evaluator of the model.
     images: For each domain, some float32 images in [0, 1]; fewer than 2 give no
       interpolation. A model without latents gives neither that nor samples.
-    prefix: What file names begin with.
-    paired: Whether images of equal rows belong together.
+    prefix: Beginning of the file names.
+    paired: Whether images of one index are partners.
 
   Returns:
     The paths written.

@@ -1,7 +1,7 @@
 """Adapts a classifier: python -m alignflow_tf.adapt --task=usps_mnist.
 
-Labelled source images and unlabelled target images give a classifier of the
-target. The same command goes on where it was stopped.
+From labelled source images and unlabelled target images it learns a classifier
+of the target. The same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -36,16 +36,17 @@ _METHOD = flags.DEFINE_list(
     'One or more of ' + ', '.join(methods.METHODS) + '.')
 _SEEDS = flags.DEFINE_list('seeds', ['0'], 'One or more seeds.')
 _OUTPUT = flags.DEFINE_string(
-    'output', 'runs/adapt', 'Where stages and results go.')
+    'output', 'runs/adapt', 'Directory for stages and results.')
 _SKIP = flags.DEFINE_list(
     'skip', [], 'Stages to leave out: ' + ', '.join(methods.SKIPPABLE) + '.')
 _SCORE = flags.DEFINE_bool(
-    'score', True, "Whether to score on the target's test images. --noscore is "
-    'for choosing settings, by criteria that need no label of the target.')
+    'score', True, "Whether to score on the target's test images. Use "
+    '--noscore to choose settings by criteria that need no label of the '
+    'target.')
 _DATASET = flags.DEFINE_string(
     'dataset', None,
-    'A pair of your own in place of --task; the first domain is the source. '
-    '`folders` needs --domain twice.')
+    'A pair of domains in place of --task, for example your own pictures; the '
+    'first domain is the source. `folders` needs --domain twice.')
 _DOMAIN = flags.DEFINE_multi_string(
     'domain', [], 'name:DIR of a domain of --dataset=folders, the source '
     'first. Its sub-folders are its classes; the target may have none.')

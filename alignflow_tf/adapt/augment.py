@@ -1,4 +1,4 @@
-"""Random affine maps of images: what a class should not hang on."""
+"""Random affine maps of images, which should not change their class."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ __all__ = [
 ]
 
 TASKS = ('mnist_usps', 'usps_mnist', 'svhn_mnist')
-# Accuracy on the target's test images, percent, with what the paper gives as
-# its spread: table 2 of https://arxiv.org/abs/1905.12892.
+# Accuracy on the target's test images, percent, and its spread in the paper:
+# table 2 of https://arxiv.org/abs/1905.12892.
 PAPER: dict[tuple[str, str], tuple[float, float | None]] = {
     ('mnist_usps', 'source_only'): (82.2, 0.8),
     ('mnist_usps', 'adda'): (89.4, 0.2),
@@ -35,7 +35,7 @@ PAPER: dict[tuple[str, str], tuple[float, float | None]] = {
     ('svhn_mnist', 'alignflow'): (91.0, 0.3),
     ('svhn_mnist', 'target_only'): (99.2, 0.1),
 }
-# What `alignflow+` aims at: SHOT, https://arxiv.org/abs/2002.08546, with the
+# The aim of `alignflow+`: SHOT, https://arxiv.org/abs/2002.08546, with the
 # same classifiers (`results.md` of its code).
 SHOT: dict[str, float] = {
     'mnist_usps': 97.9, 'usps_mnist': 98.0, 'svhn_mnist': 98.9}
@@ -43,8 +43,8 @@ SHOT: dict[str, float] = {
 
 # How pictures are read: settings of the adaptation, and of its translators.
 _READING = ('fit', 'load_size', 'flip', 'skip_unreadable', 'max_pixels')
-# Settings of a translator's training that follow from the adaptation's, or
-# have no use where the images are there already.
+# Settings of a translator's training that follow from the adaptation's, or that
+# have no use since the images are read already.
 _OWN = frozenset({
     'cache', 'cache_dir', 'channels', 'data_dir', 'data_service', 'dataset',
     'domain', 'download', 'image_size', 'label_by_folder', 'model', 'seed',
@@ -52,19 +52,19 @@ _OWN = frozenset({
 
 
 class AdaptError(ValueError):
-  """Settings or a directory that will not do; says which argument and why."""
+  """Unusable settings or directory; names the argument and the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """All that an adaptation depends on, beside the data, method and seed.
+  """Settings of an adaptation, besides the data, the method and the seed.
 
   Attributes:
     preset: Name of the preset that the rest started from.
     image_size: Height and width of all images; None for the data set's own.
     channels: 1 (grey) or 3 (colour); None for the data set's own.
-    fit: How a picture meets the image size: 'crop' (the largest middle part),
-      'stretch' or 'pad'; None for the data set's own. Pictures only.
+    fit: How a picture is brought to the image size: 'crop' (the largest middle
+      part), 'stretch' or 'pad'; None for the data set's own. Pictures only.
     load_size: Size to resize to before a crop of `image_size`, random where a
       translator is trained, the middle elsewhere; None for no crop. Pictures
       only.
@@ -73,49 +73,53 @@ class Settings:
     skip_unreadable: Whether unreadable pictures are counted and left out.
     max_pixels: Largest width times height of a picture that is read.
     network: Classifier: 'lenet', 'dtn', or 'strided' for any size.
-    classifier_size: Height and width that the classifier brings images to,
-      bilinearly; 0 for theirs.
-    translator: `name=value` of `train.Config`, for both kinds of translators.
-    alignflow: The same, for AlignFlow alone.
-    cyclegan: The same, for CycleGAN alone.
+    classifier_size: Size to resize images to before classification, bilinearly;
+      0 keeps their size.
+    translator: `name=value` of `train.Config` for both kinds of translators,
+      for example 'steps=700'.
+    alignflow: The same for AlignFlow only.
+    cyclegan: The same for CycleGAN only.
     semantic_weight: Weight of the semantic term from source labels.
     semantic_target_weight: Weight of the semantic term from predictions.
     semantic_on_translations: Whether the semantic classifier is trained on
-      translations too, and not on source images alone.
-    semantic_noise: Noise on what the semantic classifier sees, in [-1, 1].
-    semantic_augment: Whether it sees images warped at random, so that it holds
-      a translation to its class and less to the source's style.
-    translated_images: How many source images are translated, at most; None for
-      all. The first ones of an order that is a fixed shuffle.
-    batch_size: Images an update of all stages but the translator.
+      translations as well as on source images.
+    semantic_noise: Standard deviation of the noise on the semantic classifier's
+      images, in [-1, 1].
+    semantic_augment: Whether its images are warped at random, so that it
+      demands the class of a translation rather than the source's style.
+    translated_images: Largest number of source images that are translated, the
+      first ones of a fixed shuffle; None for all.
+    batch_size: Images per update in all stages but the translator.
     classifier_steps: Updates of the classifier stage.
     classifier_rate: Adam's rate, falling to 0 by a cosine.
     classifier_augment: Whether its images are warped at random.
     feature_steps: Updates of the feature stage (ADDA).
-    feature_rate: Adam's rate of target network and discriminator.
+    feature_rate: Adam's rate for target network and discriminator.
     feature_beta_1: Adam's first decay.
-    feature_gate: Least accuracy of the discriminator for the target network to
-      learn from it.
+    feature_gate: The target network learns only while the discriminator's
+      accuracy is above this.
     feature_source_weight: Weight of the cross-entropy on the (translated)
-      source in it, beside the adversarial term; 0 in ADDA.
-    feature_average: Decay of the average of the target network's weights that
-      is kept; 0 for the last ones.
-    class_priors: Whether the feature and target stages expect the classes as
-      often as the classifier finds them in the target, rather than as often as
-      the source has them (feature) or equally often (target). Where
-      frequencies differ, matching distributions carries images to other
-      classes; but a classifier that loses classes should not be believed.
+      source, in addition to the adversarial term; 0 in ADDA.
+    feature_average: Decay of the moving average of the target network's
+      weights; 0 keeps the last weights.
+    class_priors: Whether the feature and target stages expect the class
+      frequencies that the classifier finds in the target, in place of those of
+      the source (feature) or equal ones (target). Use it where frequencies
+      differ, since matching distributions would then move images to other
+      classes; do not use it where the classifier misses classes.
     target_steps: Updates of the target stage.
     target_rate: Adam's rate.
-    target_source_weight: Weight of the cross-entropy on translated source.
+    target_source_weight: Weight of the cross-entropy on translated source
+      images.
     target_information_weight: Weight of information maximisation.
-    target_pseudo_weight: Weight of the cross-entropy with the labels that an
-      averaged network gives.
-    target_confidence: Least probability of a label that is used.
+    target_pseudo_weight: Weight of the cross-entropy with the averaged
+      network's labels.
+    target_confidence: Smallest probability of a label that is used.
     target_average: Decay of the averaged network.
-    augment_scale: Standard deviation of the linear part of random warps, in
-      the target stage and where they are asked for.
-    augment_shift: Largest random shift there, of the image's width.
+    augment_scale: Standard deviation of the linear part of random warps, in the
+      target stage and wherever `*_augment` is set.
+    augment_shift: Largest random shift of these warps, as a share of the
+      image's width.
   """
   preset: str = 'cpu'
   image_size: int | None = None
@@ -236,10 +240,10 @@ def check(good: bool, name: str, value: Any, expected: str) -> None:
     raise AdaptError(f'`{name}` must be {expected}, got {value!r}.')
 
 
-# `cpu` is what two cores can do. Its digits are warped at random wherever a
-# classifier learns, and its flows have framings: USPS's digits fill the picture
-# and MNIST's do not. `cpu_pictures` is for pictures of one's own, of which
-# nothing is known: neither framings nor warps, a classifier for any size.
+# `cpu` is for two cores. Its digits are warped at random wherever a classifier
+# learns, and its flows have framings, since USPS's digits fill the picture and
+# MNIST's do not. `cpu_pictures` is for a user's own pictures, of which nothing
+# is known: no framings, no warps, and a classifier for any size.
 #
 # `paper` and `paper_svhn` are as near to table 2 as can be said: AlignFlow of
 # appendix B, trained adversarially (section 5.2) for the 200 epochs of
@@ -297,7 +301,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         'feature_steps': 93_800, 'feature_rate': 1e-5, 'feature_beta_1': 0.9,
     },
 }
-# What a preset has otherwise for a data set: epochs of another source.
+# Changes of a preset for a data set: the epochs of another source.
 _OF_DATASET: dict[tuple[str, str], dict[str, Any]] = {
     ('paper', 'usps_mnist'): {
         'classifier_steps': 5_200, 'feature_steps': 10_400},
@@ -314,16 +318,16 @@ def _preset_of(dataset: str | None) -> str:
 
 def resolve(preset: str | None = None, dataset: str | None = None,
             **overrides: Any) -> Settings:
-  """Settings from a preset and what is given beside it.
+  """Settings from a preset and overrides.
 
   Args:
     preset: A name of `PRESETS`; None for `cpu_svhn` if the data set is one of
       digits with SVHN in it, `cpu` for other digits, and `cpu_pictures` for
-      all else.
-    dataset: Name of the data set, such as one of `TASKS`, or None for data of
-      one's own.
+      all others.
+    dataset: Name of the data set, for example one of `TASKS`, or None for a
+      user's own data.
     **overrides: Attributes of `Settings`; those that are None are left alone.
-      `translator`, `alignflow` and `cyclegan` are put behind the preset's.
+      `translator`, `alignflow` and `cyclegan` are appended to the preset's.
 
   Returns:
     The settings.

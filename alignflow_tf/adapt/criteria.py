@@ -1,4 +1,4 @@
-"""How an adaptation is doing, seen without any label of the target."""
+"""Criteria of an adaptation that use no label of the target."""
 
 from __future__ import annotations
 

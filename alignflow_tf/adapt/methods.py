@@ -20,12 +20,12 @@ __all__ = ['METHODS', 'SKIPPABLE', 'Stage', 'State', 'check_call']
 
 
 class State(NamedTuple):
-  """What a stage hands to the next one.
+  """The state that a stage hands to the next one.
 
   Attributes:
-    name: What the names of the next stage's directories begin with.
+    name: Beginning of the names of the next stage's directories.
     labelled: Reads the labelled images that classifiers learn from.
-    facts: What these images depend on.
+    facts: The settings that these images depend on.
     semantic: Settings of the semantic term of a translator; None without it.
     last: The stage that trained the newest classifier.
   """
@@ -154,7 +154,7 @@ SKIPPABLE = ('translator', 'semantic', 'feature', 'target')
 
 def check_call(methods: Sequence[str], seeds: Sequence[int],
                skip: Sequence[str]) -> None:
-  """Checks what is asked for, before any work.
+  """Checks the arguments of a call, before any work.
 
   Args:
     methods: Some of `METHODS`.

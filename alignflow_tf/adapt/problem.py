@@ -1,4 +1,4 @@
-"""What is given, and what is asked: labelled source, unlabelled target."""
+"""The problem: labelled source images, unlabelled target images."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ['Problem', 'Scorer', 'make']
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-  """What training may use: no label of the target is in it, nor behind it.
+  """Training data. Target labels are removed, also from the stores below.
 
   Attributes:
     source: Name of the labelled domain.
     target: Name of the domain without labels.
     domains: Both, for a translator; the target's labels are stripped.
     num_classes: Number of classes.
-    train: Labelled source images to train on.
-    validation: Labelled source images to choose by.
+    train: Labelled source images for training.
+    validation: Labelled source images for choosing settings.
     unlabelled: uint8 target images, training and validation together.
   """
   source: str
@@ -36,24 +36,24 @@ class Problem:
 
 
 class Scorer:
-  """The target's labels: for the last score, and for `target_only`."""
+  """The target's labels, for the final score and for `target_only`."""
 
   def __init__(self, domains: data.DomainSet, target: str):
     self._domains = domains
     self._target = target
 
   def test(self) -> Labelled:
-    """The target's test images and labels; read when asked for."""
+    """The target's test images and labels, read on demand."""
     return _labelled(self._domains, self._target, 'test')
 
   def train(self) -> Labelled:
-    """The target's labelled training images: the upper bound's, only."""
+    """The target's labelled training images, for the upper bound only."""
     return _labelled(self._domains, self._target, 'train')
 
 
 def make(domains: data.DomainSet, source: str, target: str
         ) -> tuple[Problem, Scorer | None]:
-  """Takes a set apart into what training sees and what the last score needs.
+  """Splits a set into the data of training and those of the final score.
 
   Args:
     domains: The two domains, the source with labels.

@@ -1,4 +1,4 @@
-"""The table of an adaptation, for a terminal."""
+"""The table of an adaptation for a terminal."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ __all__ = ['table']
 
 def table(results: Mapping[str, Sequence[dict[str, Any]]], task: str,
           published: bool = True) -> str:
-  """A row a method: accuracy of each seed, mean, spread, the paper's row.
+  """A row for each method: accuracy by seed, mean, spread, the paper's figure.
 
   Args:
     results: For each method, the results of `adapt`, one a seed.
-    task: The task; the paper's figures stand beside known ones, and SHOT's,
-      with its name, beside `alignflow+`. Not beside a method of which stages
-      were left out.
-    published: Whether the images are those of the published figures, and not
-      a user's own of the same names.
+    task: The task. For known tasks the table has the paper's figures, and for
+      `alignflow+` SHOT's; none for methods whose stages were partly skipped.
+    published: Whether the images are those of the published figures, and not a
+      user's own domains of the same names.
 
   Returns:
     Lines of text. The spread is the standard deviation over seeds (n - 1).

@@ -1,4 +1,4 @@
-"""The semantic term: translations keep the class of what they show."""
+"""The semantic term: a translation keeps the class of its source."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ __all__ = ['SemanticLoss']
 
 
 class SemanticLoss(tf.Module):
-  """An objective beside a translator's own, from the labels of one domain.
+  """A further term of a translator's objective, from labels of one domain.
 
-  A small classifier f is trained beside the translator G, on source images x
-  with labels y, as they are and translated. The translator minimises
+  A small classifier f is trained together with the translator G, on source
+  images x with labels y and on their translations. The translator minimises
 
   ```
   weight * cross_entropy(f(G_{s->t}(x)), y)
   + target_weight * cross_entropy(f(G_{t->s}(x')), argmax f(x'))
   ```
 
-  with x' target images, the second term only where f(x') is above `confidence`
-  for one class. CyCADA's paper has f trained on the source alone, frozen, and
-  its predictions in place of y; its published code has the true labels y, f
-  trained on the source beside G, and both terms off until f's loss is below 1.
-  So it is here, but that f sees translations too, as in PixelDA, unless told.
+  where x' are target images; the second term counts only images of which f is
+  sure, with a probability of at least `confidence`. In CyCADA's paper f is
+  trained on the source, then frozen, and its predictions stand for y. Its
+  published code uses the true labels y, trains f on the source together with G,
+  and leaves both terms out until f's loss is below 1. This class follows the
+  code; by default f is trained on translations too, as in PixelDA.
 
-  All that f sees has noise: a translator and a classifier that learn together
-  could agree on a class by marks too faint to see.
+  f sees images with noise. Without, a translator and a classifier that learn
+  together could encode a class in marks too faint to see.
 
   #### References
 
@@ -73,9 +74,9 @@ class SemanticLoss(tf.Module):
       weight: Weight of the term from labels.
       target_weight: Weight of the term from predictions on target images.
       on_translations: Whether f is trained on translations too.
-      noise: Standard deviation of the noise on what f sees, in [-1, 1].
-      confidence: Least probability of a prediction that is used as a label.
-      augment: Scale and shift of the random warps of what f sees, see
+      noise: Standard deviation of the noise on f's images, in [-1, 1].
+      confidence: Smallest probability of a prediction that is used as a label.
+      augment: Scale and shift of the random warps of f's images, see
         `augment.random_affine`; None for none.
       learning_rate: Adam's rate for f.
       seed: Non-negative integer that fixes f's initial weights.

@@ -83,25 +83,25 @@ def train_classifier(
 def adapt_features(
     model: keras.Model, source: Labelled, target: np.ndarray,
     settings: config_lib.Settings, seed: int) -> keras.Model:
-  """ADDA: makes class scores of target images look like those of source ones.
+  """ADDA: aligns the class scores of target images with those of the source.
 
   A copy of the classifier is trained against a discriminator (500-500-2, on
-  class scores, as in CyCADA's code), which tells source images under `model`
-  from target images under the copy. It learns from the target only where the
-  discriminator is right for more than `feature_gate` of a batch. Neither of
-  the two drops anything out: where only the copy does, the discriminator learns
-  to see that, and the copy to undo it.
+  class scores, as in CyCADA's code), which distinguishes source images under
+  `model` from target images under the copy. The copy learns from the
+  discriminator only while that is right for more than `feature_gate` of a
+  batch. Dropout is off for both: if the copy alone had it, the discriminator
+  would learn to detect it.
 
-  That alone holds no image to its class. With `feature_source_weight`, the copy
-  goes on learning the source's labels beside it: the task loss of CyCADA's
-  objective [2], which its code leaves out here. And two that learn against each
-  other circle about where they would meet: with `feature_average`, an average
-  of the copy's weights is kept.
+  Aligned scores do not hold an image to its class. With
+  `feature_source_weight`, the copy goes on learning the source's labels: the
+  task loss of CyCADA's objective [2], which its code omits here. Adversarial
+  training may also circle around its solution: with `feature_average`, a moving
+  average of the copy's weights is kept.
 
   Args:
     model: The classifier of the source; it is left as it is.
-    source: What it was trained on, translated or not; labels are of use with
-      `feature_source_weight` and `class_priors` alone.
+    source: Its training images, translated or not; labels are used only with
+      `feature_source_weight` and `class_priors`.
     target: uint8 target images.
     settings: Settings.
     seed: Non-negative integer.
@@ -151,7 +151,6 @@ def adapt_features(
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(weights)
       scores = adapted(y, training=False)
-      # To be taken for source.
       fooled = classification.cross_entropy(
           discriminator(scores), tf.ones([size], tf.int64))
     gradients = tape.gradient(fooled, weights)
@@ -194,7 +193,7 @@ def adapt_features(
 def adapt_to_target(
     model: keras.Model, source: Labelled, target: np.ndarray,
     settings: config_lib.Settings, seed: int) -> keras.Model:
-  """The target stage: what the classifier thinks of target images, made sure.
+  """The target stage: self-training on the target, confident and diverse.
 
   It minimises, over student weights w with averaged (teacher) weights w',
 
@@ -205,9 +204,10 @@ def adapt_to_target(
   + target_information_weight * (H(f_w(A(x'))) - H(mean of f_w(A(x'))))
   ```
 
-  with x translated source images, y their labels, x' target images and A a
-  random affine map. The first two terms are self-ensembling [1] with the hard
-  labels of FixMatch [2]; the third is the information maximisation of SHOT [3].
+  where x are translated source images, y their labels, x' target images and A
+  is a random affine map. The first two terms are self-ensembling [1] with the
+  hard labels of FixMatch [2]; the third is the information maximisation of
+  SHOT [3].
   With `class_priors`, H(mean) is -KL(mean || prior), which is largest at the
   frequencies that the classifier finds in the target and not at equal ones, and
   source images are drawn by that prior.
@@ -287,7 +287,7 @@ class _Average:
         if a.value.dtype.is_floating]
 
   def update(self, index: tf.Tensor) -> None:
-    """After an update: the first ones count less, as they are worse."""
+    """Follows an update; the first, worse weights count less."""
     count = tf.cast(index, tf.float32)
     rate = 1. - tf.minimum(self._decay, (1. + count) / (10. + count))
     for average, variable in self._pairs:
@@ -309,7 +309,7 @@ def _information(p: tf.Tensor, prior: np.ndarray | None) -> tf.Tensor:
 
 def _prior(model: keras.Model, target: np.ndarray,
            settings: config_lib.Settings) -> np.ndarray | None:
-  """How often a classifier finds each class in the target, `[K]`, or None."""
+  """Frequencies `[K]` of the classes that a classifier finds, or None."""
   if not settings.class_priors:
     return None
   return classification.predict(model, target).mean(axis=0, dtype=np.float64)
@@ -317,7 +317,7 @@ def _prior(model: keras.Model, target: np.ndarray,
 
 def _source_places(labels: np.ndarray, prior: np.ndarray | None
                   ) -> Callable[[int, int, tf.Tensor, int], tf.Tensor]:
-  """Draws places of source images, with classes as often as in a prior.
+  """Draws positions of source images, with class frequencies of a prior.
 
   Args:
     labels: Classes of the images, `[N]`.

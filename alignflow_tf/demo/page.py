@@ -1,4 +1,4 @@
-"""The layout of the page; what it does is in `playground`."""
+"""Layout of the page; its functions are in `playground`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _INSTALL = "pip install 'alignflow_tf[page]'"
 _FRAMES = 9
 _CANVAS = 280  # Fits into a phone.
 _BRUSH = 22
-# The page asks nobody but the server that it came from.
+# The page talks only to the server that it came from.
 _POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
     "frame-ancestors 'self'")
@@ -35,29 +35,29 @@ footer { display: none !important; }
 
 
 class PageError(RuntimeError):
-  """A page that cannot be shown; says what would do."""
+  """A page that cannot be shown; names the reason and a way out."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Choice:
-  """What was chosen: bytes or pixels of the user's, or a held picture."""
+  """The user's choice: bytes or pixels of a picture, or a held picture."""
   picture: bytes | np.ndarray | None = None
   number: int | None = None
 
   @property
   def is_nothing(self) -> bool:
-    """Whether nothing was chosen yet."""
+    """Whether nothing has been chosen yet."""
     return self.picture is None and self.number is None
 
   def image(self, play: playground.Playground, domain: str) -> np.ndarray:
-    """As the model gets it; see `Playground.prepare`."""
+    """The model's input; see `Playground.prepare`."""
     if self.number is not None:
       return play.draw(domain, self.number)
     return play.prepare(self.picture, domain)
 
 
 def load_gradio() -> ModuleType:
-  """Imports Gradio, told to report nothing to anyone.
+  """Imports Gradio with all reporting to others turned off.
 
   Raises:
     PageError: If it is not installed.
@@ -106,10 +106,10 @@ def build(play: playground.Playground) -> Any:
 
 
 def serve(page: Any, port: int, block: bool = True) -> str:
-  """Serves a page to this computer alone.
+  """Serves a page to this computer only.
 
   Args:
-    page: What `build` gave.
+    page: The result of `build`.
     port: Port of 127.0.0.1.
     block: Whether to wait until interrupted.
 
@@ -160,7 +160,7 @@ class _Policy:
 
 
 def _saying(gr: ModuleType, fn: Callable[..., Any]) -> Callable[..., Any]:
-  """Shows what was wrong in the page, instead of "Error"."""
+  """Shows the reason of an error in the page, in place of "Error"."""
 
   @functools.wraps(fn)
   def wrapped(*args: Any) -> Any:
@@ -242,7 +242,7 @@ def _translate_tab(gr: ModuleType, play: playground.Playground) -> None:
 
   outputs = [seen, translated, back, text]
   listen = functools.partial(_listen, gr)
-  # The first line is not always a change to Gradio, but it is an input.
+  # Gradio does not report the first stroke as a change, but as an input.
   for event in (sketch.change, sketch.input):
     listen(event, drawn, [direction, sketch], [choice, *outputs],
            trigger_mode='always_last')

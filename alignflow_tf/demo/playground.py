@@ -1,7 +1,7 @@
-"""What the page of `python -m alignflow_tf.demo` does, without the page.
+"""The functions of the page, without its layout.
 
-The functions are those of the export, so that the page shows what a server
-would answer, and refuses what it would refuse.
+They are those of the export, so the page gives the answers of a server and
+refuses the same requests.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _logger = logging.getLogger(__name__)
 
 
 class PlaygroundError(ValueError):
-  """Something that cannot be shown; says what was wrong."""
+  """Something that cannot be shown; says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Translation:
   Attributes:
     image: The image as the model gets it, float32 `[H, W, C]`.
     translated: Its translation, unclipped.
-    back: What comes back from the translation.
+    back: The translation, translated back.
     error: Largest absolute error of a pixel of `back`, in units of [0, 1].
     text: The figures in words.
   """
@@ -65,10 +65,10 @@ class Playground:
     domains: Names of the domains.
     event_shape: `(height, width, channels)`.
     directions: Pairs (source, target) of domains, all of them.
-    split: Name of the split that `held` is of; '' where there is none.
-    held: By domain, uint8 images `[N, H, W, C]`; empty where the data of the
-      run are not here.
-    missing: Why `held` is empty; '' where it is not.
+    split: Name of the split of `held`; '' if there is none.
+    held: By domain, uint8 images `[N, H, W, C]`; empty if the data of the run
+      are not here.
+    missing: The reason why `held` is empty, or ''.
   """
 
   def __init__(self, run_dir: str, average: bool = True):
@@ -154,7 +154,7 @@ class Playground:
         tf.constant(picture), tf.constant(1), self.event_shape).numpy()
 
   def draw(self, domain: str, number: int) -> np.ndarray:
-    """A held picture, uint8 `[H, W, C]`; numbers count round and round.
+    """A held picture, uint8 `[H, W, C]`; `number` is taken modulo their count.
 
     Raises:
       PlaygroundError: If there are none.
@@ -322,7 +322,7 @@ class Playground:
 
 
 class _Refusals:
-  """Turns what the graph refuses into `PlaygroundError`."""
+  """Turns refusals of the graph into `PlaygroundError`."""
 
   def __enter__(self) -> None:
     pass
@@ -334,7 +334,7 @@ class _Refusals:
 
 
 def _reason(text: str) -> str:
-  """What our own checks said, out of TensorFlow's words around it."""
+  """The text of our own check, without TensorFlow's words around it."""
   start = text.find('assertion failed: [')
   if start >= 0:
     text = text[start + len('assertion failed: ['):].partition(']')[0]
@@ -362,7 +362,7 @@ def _read_facts(run: runs.Run) -> dict[str, Any]:
 
 
 def _held(run: runs.Run) -> tuple[str, dict[str, np.ndarray]]:
-  """Some test pictures of each domain, or validation ones, shuffled once.
+  """Some test pictures of each domain, or validation pictures.
 
   Raises:
     DataError: If the data are not here, or are others than the run's.

@@ -18,15 +18,16 @@ from alignflow_tf.train import runs
 
 _RUN = flags.DEFINE_string('run', None, 'The run directory.', required=True)
 _OUTPUT = flags.DEFINE_string(
-    'output', None, 'Where pictures and figures go; RUN/evaluation by default.')
+    'output', None,
+    'Directory for pictures and figures; RUN/evaluation by default.')
 _SPLIT = flags.DEFINE_enum(
     'split', 'test', evaluation.SPLITS,
-    'The images to evaluate on; validation images to choose settings by.')
+    'The images to evaluate on; use validation images to choose settings.')
 _LIMIT = flags.DEFINE_integer(
-    'limit', None, 'Number of images a domain at most.', lower_bound=2)
+    'limit', None, 'Largest number of images of each domain.', lower_bound=2)
 _CLASSIFY = flags.DEFINE_bool(
     'classify', True,
-    'Whether to train classifiers on translated images, where data have '
+    'Whether to train classifiers on translated images, if the data have '
     'labels.')
 _SEED = flags.DEFINE_integer(
     'seed', 0, 'Seed of dequantisation and classifiers.', lower_bound=0,
@@ -34,18 +35,19 @@ _SEED = flags.DEFINE_integer(
 _DATA_DIR = flags.DEFINE_string(
     'data_dir', None, "Directory of the data; the run's own by default.")
 _DOMAIN = flags.DEFINE_multi_string(
-    'domain', None, 'name:DIR where the pictures of a domain of '
-    "`dataset=folders` are now, for each domain; the run's own by default.")
+    'domain', None, 'name:DIR for each domain of `dataset=folders`, if its '
+    'pictures have moved since training.')
 _CHECKPOINT = flags.DEFINE_string(
     'checkpoint', 'newest', "'newest', 'best' on validation data, or a step.")
 
 _REFERENCES = flags.DEFINE_string(
     'references', None,
-    'Directory of networks that depend on the data alone and are trained once; '
-    '~/.cache/alignflow_tf/references by default.')
+    'Directory of reference networks, which depend on the data only and are '
+    'trained once; ~/.cache/alignflow_tf/references by default.')
 _SUPERVISED = flags.DEFINE_bool(
     'supervised', True,
-    'Whether to train them: the row "supervised", label agreement, KID, FID.')
+    'Whether to train reference networks, for the row "supervised", label '
+    'agreement, KID and FID.')
 _INCEPTION = flags.DEFINE_string(
     'inception_weights', None,
     "Keras' InceptionV3 weights without the top, for KID and FID.")

@@ -1,4 +1,4 @@
-"""Programs that a program runs, which stop as it is stopped."""
+"""Subprocesses with signal forwarding."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 
 __all__ = ['Stopped', 'call']
 
-# What `timeout` sends twice, at once, is one signal.
+# `timeout` sends its signal twice at once; the two count as one.
 _ONCE_SECONDS = 1.
 
 
 class Stopped(Exception):
-  """A signal stopped this process, after the program that it ran had ended.
+  """A signal stopped this process; its subprocess has ended.
 
   Attributes:
     signum: The signal.
@@ -32,14 +32,15 @@ class Stopped(Exception):
 
 
 def call(command: Sequence[str]) -> int:
-  """Runs a program and waits for its end, however long a signal makes it take.
+  """Runs a program and waits until it has ended.
 
-  A first SIGTERM, Ctrl-C or hang-up is passed on, as SIGTERM: training then
-  finishes its step and saves. A later one is passed on as well, which ends
-  training at once. Ctrl-Z stops both.
+  The first SIGTERM, Ctrl-C or hang-up is passed on as SIGTERM, so that training
+  finishes its step and saves. A later one is passed on too and ends training at
+  once. Ctrl-Z pauses both programs.
 
-  The program gets a session of its own. Ctrl-C in a terminal would reach it
-  beside what is passed on, and training takes a second signal for the last one.
+  The program runs in a session of its own. In a shared one, Ctrl-C in a
+  terminal would reach it a second time, and training stops at once on a second
+  signal.
 
   Args:
     command: The command line.
@@ -71,7 +72,7 @@ class _Relay:
     self._before: dict[int, Any] = {}
 
   def watch(self, child: subprocess.Popen[bytes]) -> None:
-    """Begins to pass on, with what came while the child was being made."""
+    """Passes signals on from now, and the one that came before."""
     self._child = child
     if self._owed:
       child.terminate()

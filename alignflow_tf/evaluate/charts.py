@@ -1,4 +1,4 @@
-"""Charts as SVG, drawn for a narrow screen; no library, no network."""
+"""Charts as SVG for a narrow screen, without a library or a network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ['lines', 'scatter']
 _COLOURS = ('#0b6bcb', '#c8511b', '#2a8a4a', '#8a3fa0', '#a08000', '#555555')
 _WIDTH, _HEIGHT = 360, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 30
-# More points than a screen has pixels say nothing more.
+# More points than a screen has pixels show nothing more.
 _MOST = 400
 
 
@@ -22,7 +22,7 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], title: str,
   Args:
     series: Points (x, y) by name, x ascending; values that are not finite are
       left out.
-    title: What is drawn.
+    title: Title of the chart.
     unit: Unit of y.
 
   Returns:
@@ -56,7 +56,7 @@ def scatter(series: Mapping[str, Sequence[tuple[float, float]]], title: str,
 
   Args:
     series: Points (x, y) by name; those that are not finite are left out.
-    title: What is drawn.
+    title: Title of the chart.
     line: Ends of a line that the points should lie on.
 
   Returns:
@@ -88,7 +88,7 @@ def _cycle() -> list[str]:
 
 
 class _Frame:
-  """Where values lie in the picture."""
+  """Coordinates of values in the picture."""
 
   def __init__(self, points: Sequence[tuple[float, float]]):
     self._xs = _range([x for x, _ in points])

@@ -1,4 +1,4 @@
-"""Equation 9 as a diagnostic: do the two critics say the same?"""
+"""Equation 9 as a diagnostic: agreement of the two critics."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def equation_9(
 
 
 def probability(logits: np.ndarray, gan_loss: str) -> np.ndarray | None:
-  """What a critic takes for the probability of being real.
+  """A critic's probability that an image is real.
 
   Args:
     logits: Outputs of the critic.
@@ -62,7 +62,7 @@ def probability(logits: np.ndarray, gan_loss: str) -> np.ndarray | None:
 
   Returns:
     Probabilities of the same shape (least squares may leave [0, 1] a little),
-    or None where the loss's best critic is none.
+    or None where the loss's best critic is not a probability.
   """
   if gan_loss in _LOGISTIC:
     return 1. / (1. + np.exp(-logits.astype(np.float64)))
@@ -89,13 +89,14 @@ def agreement(
   C_A(a) = p*_A(a) / (p*_A(a) + p*_B(b) J) = 1 - C_B(b)
   ```
 
-  whatever the flow and the data: what one critic takes for real, the other
-  takes for translated, and no density is needed to check it. (For CycleGAN,
-  whose generators are not each other's inverse, nothing of the kind holds.)
+  for every flow and all data: an image that one critic takes for real, the
+  other takes for translated. No density is needed to check it. Nothing of the
+  kind holds for CycleGAN, whose generators are not each other's inverse.
 
-  It is exact for critics that see images as they are. With noise they are the
-  best for blurred densities, which no flow takes to each other: the sum is then
-  near 1 only where the densities hardly change within the noise.
+  The equation is exact for critics that see images without noise. With noise,
+  the best critics are those of blurred densities, which no flow maps to each
+  other: the sum is then near 1 only where the densities hardly change within
+  the noise.
 
   Args:
     evaluator: Evaluator of the model, of the weights that the critics were
@@ -103,7 +104,7 @@ def agreement(
     critics: The critics of its two domains.
     images: For each domain, float32 images `[N, H, W, C]` in [0, 1].
     gan_loss: Name of the adversarial loss.
-    noise: Standard deviation of the noise on what critics were trained to see.
+    noise: Standard deviation of the noise on the critics' training images.
     seed: Seed of that noise.
 
   Returns:

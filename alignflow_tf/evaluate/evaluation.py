@@ -1,4 +1,4 @@
-"""Evaluation of a run on its test data."""
+"""Evaluation of a run on its test data: figures, pictures, a report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from alignflow_tf.train import runs
 
 __all__ = ['SPLITS', 'evaluate', 'images_of', 'table']
 
-# Images that the spread over noise, and the critics, are measured on.
+# Images for the spread over noise and for the agreement of critics.
 _COMPARED = 1000
 _NOISES = 3
 SPLITS = ('test', 'validation')
@@ -53,25 +53,24 @@ def evaluate(
 
   Args:
     run_dir: The run directory.
-    output: Where they go; by default `<run_dir>/evaluation`, or
+    output: Directory for them; by default `<run_dir>/evaluation`, or
       `<run_dir>/evaluation_validation`.
-    limit: Number of images a domain at most; None for all.
-    classify: Whether to train classifiers on translated images, where the
-      data have labels.
+    limit: Largest number of images of each domain; None for all.
+    classify: Whether to train classifiers on translated images, if the data
+      have labels.
     seed: Seed of dequantisation and classifiers.
-    data_dir: Directory of the data, where they have moved since training.
-    split: 'test', or 'validation' to choose settings by: the images that
-      training held out, also of a run that saw no labels of a domain
-      (`alignflow_tf.adapt`), whose validation images have none then.
+    data_dir: Directory of the data, if they have moved since training.
+    split: 'test', or 'validation' for choosing settings: the images that
+      training held out. Validation images of a domain whose labels training
+      did not see (`alignflow_tf.adapt`) have no labels.
     checkpoint: 'newest', 'best' on validation data, or a step.
-    references: Directory of networks that depend on the data alone; see
+    references: Directory of reference networks; see
       `reference_networks.default_directory`.
-    supervised: Whether such networks may be trained: the row "supervised",
-      label agreement, and the features of KID and FID.
+    supervised: Whether reference networks may be trained, for the row
+      "supervised", label agreement, and the features of KID and FID.
     inception_weights: Weights of InceptionV3, for KID and FID as they are
       usually measured; see `reference_networks.inception_features`.
-
-    domain: `name:DIR` for each domain of `dataset=folders`, where the pictures
+    domain: `name:DIR` for each domain of `dataset=folders`, if its pictures
       have moved since training.
 
   Returns:
@@ -185,12 +184,12 @@ def evaluate(
 
 def images_of(domains: data.DomainSet, split: str, limit: int | None = None
              ) -> dict[str, dict[str, np.ndarray]]:
-  """Images of a split; those of equal rows are partners in a paired set.
+  """Images of a split; in a paired set, images of one index are partners.
 
   Args:
     domains: The domains.
     split: Name of the split.
-    limit: Number of images a domain at most; None for all.
+    limit: Largest number of images of each domain; None for all.
 
   Returns:
     For each domain, `level` (uint8 `[N, H, W, C]`), `image` (float32 in [0, 1])
@@ -221,9 +220,9 @@ def _agreement(run: runs.Run, step: str, images: dict[str, np.ndarray],
 
 def _as_trained(run: runs.Run, domains: data.DomainSet, split: str
                ) -> data.DomainSet:
-  """The domains, their validation images cut as they were for the run.
+  """The domains, with validation images split off as for the run.
 
-  In another cut, most of what is held out were training images.
+  Another split would hold out images that the run was trained on.
   """
   hidden = run.without_labels() if split == 'validation' else ()
   return domains.without_labels(*hidden) if hidden else domains
@@ -231,7 +230,7 @@ def _as_trained(run: runs.Run, domains: data.DomainSet, split: str
 
 def _dequantisation(evaluator: inference.Evaluator, levels: np.ndarray,
                     domain: str, seed: int) -> dict[str, float]:
-  """How far the mean bits/dim depend on the noise that is drawn."""
+  """Spread of the mean bits/dim over seeds of the dequantisation noise."""
   some = levels[:_COMPARED]
   means = [
       float(evaluator.bits_per_dim(some, domain, (seed + i) % 2**32).mean())
@@ -252,7 +251,7 @@ def _as_floats(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _extremes(event_shape: tuple[int, int, int]) -> np.ndarray:
-  """Black, white, grey, and noise: images that no flow was trained on."""
+  """Black, white, grey and noise: images unlike those of training."""
   random = np.random.RandomState(0).random_sample((13, *event_shape))
   flat = [np.full(event_shape, value) for value in (0., 0.5, 1.)]
   return np.concatenate([flat, random]).astype(np.float32)
@@ -300,7 +299,7 @@ def table(result: dict[str, Any]) -> str:
 
 def _comparison(direction: str, rows: dict[str, dict[str, float]],
                 chance: dict[str, float]) -> list[str]:
-  """A line a figure, a column a row of the report."""
+  """One line for each figure, one column for each row of the report."""
   names = [n for n in translations.FIGURES
            if any(n in row for row in rows.values())]
   if not names:

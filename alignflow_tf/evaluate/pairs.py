@@ -1,7 +1,8 @@
 """Figures of translations against the true partners of their sources.
 
-All take images `[N, H, W, C]` in [0, 1] whose row i belongs together. Squared
-and absolute errors are on (-1, 1), as in the AlignFlow paper, section 5.1.
+All functions take images `[N, H, W, C]` in [0, 1]; image i of one array is the
+partner of image i of the other. Squared and absolute errors are on (-1, 1), as
+in section 5.1 of the AlignFlow paper.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ __all__ = [
     'retrieval', 'ssim'
 ]
 
-# Nearest colours and distances are computed for so many values at a time.
+# Number of values for which colours and distances are computed at a time.
 _CHUNK = 2**24
 
 
@@ -50,35 +51,35 @@ def ssim(translated: np.ndarray, targets: np.ndarray) -> float:
 
 
 def demeaned_mse(translated: np.ndarray, targets: np.ndarray) -> float:
-  """MSE on (-1, 1) after each side has lost its own mean image.
+  """MSE on (-1, 1) after subtracting each side's own mean image.
 
-  A constant scores the variance of the targets here, and a translation that
-  tells images apart scores less.
+  A constant translation scores the variance of the targets; one that tells
+  images apart scores less.
   """
   return float(np.mean(np.square(
       2. * (_demeaned(translated) - _demeaned(targets)))))
 
 
 def correlation(translated: np.ndarray, targets: np.ndarray) -> float:
-  """Pearson correlation over all values, both sides without their mean images.
+  """Pearson correlation over all values, after subtracting the mean images.
 
-  0 for a constant.
+  It is 0 for a constant translation.
   """
   x, y = _demeaned(translated), _demeaned(targets)
   norm = np.sqrt(np.square(x).sum() * np.square(y).sum())
-  # What rounding leaves of a constant is no signal.
+  # Rounding errors of a constant are no signal.
   if norm < 1e-6 * max(1, x.size):
     return 0.
   return float((x * y).sum() / norm)
 
 
 def retrieval(translated: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-  """How near each translation lies to its own partner, among all targets.
+  """Rank of each translation's own partner among all targets.
 
-  Targets are ranked by their squared distance from the translation. Equal
-  distances are taken in random order, of which these are the expectations, so
-  that equal targets (water next to water) neither help nor hurt. A translation
-  that is not finite has its partner in the last place.
+  Targets are ranked by their squared distance from the translation. For equal
+  distances the expectation over a random order is taken, so that equal targets,
+  for example two pictures of water, neither help nor hurt. The partner of a
+  translation that is not finite is ranked last.
 
   Args:
     translated: N translations.
@@ -122,7 +123,7 @@ def palette_agreement(
 ) -> dict[str, float]:
   """Agreement of the nearest colours of a palette, pixel by pixel.
 
-  Pixels that are not finite are of no class, and wrong.
+  Pixels that are not finite have no class and count as wrong.
 
   Args:
     translated: N translations of 3 channels.

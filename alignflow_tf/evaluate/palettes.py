@@ -1,4 +1,4 @@
-"""Colours that stand for classes, in the domains that are drawn with them."""
+"""Palettes: the colours that stand for classes in maps and label pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do translations look like the target? Distances between sets of features."""
+"""Realism of translations: distances between sets of features, KID and FID."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 __all__ = ['frechet_distance', 'kernel_distance', 'within']
 
-# So many values of a kernel are held at a time: 32 MB.
+# Number of values of a kernel that are held at a time: 32 MB.
 _BLOCK = 2**22
 
 
@@ -14,8 +14,8 @@ def kernel_distance(x: np.ndarray, y: np.ndarray,
                     within_y: float | None = None) -> float:
   """KID: squared maximum mean discrepancy, kernel `(x . y / d + 1)**3`.
 
-  The unbiased estimate over all pairs, so it may be below 0 for sets that do
-  not differ.
+  This is the unbiased estimate over all pairs, which may be below 0 for sets
+  that do not differ.
 
   Args:
     x: Features `[N, d]`, N at least 2.

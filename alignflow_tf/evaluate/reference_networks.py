@@ -1,7 +1,7 @@
-"""Networks that evaluations compare with, or measure with; trained once.
+"""Reference networks: baselines and feature extractors of evaluations.
 
-They depend on the data alone, not on a run, so they are kept in a directory for
-all runs on the same data: `<directory>/<dataset>_<size>_<hash>/`.
+They depend on the data, not on a run, so each is trained once and kept for all
+runs on the same data, in `<directory>/<dataset>_<size>_<hash>/`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ['References', 'default_directory', 'inception_features', 'place']
 STEPS = 1500
 BATCH = 16
 LOOK = 100
-# Part of the hash: to be raised when training here changes.
+# Part of the hash; raise it when the training here changes.
 _VERSION = 2
 
 Features = Callable[[np.ndarray], np.ndarray]
@@ -71,17 +71,17 @@ class References:
 
   @property
   def from_pairs(self) -> bool:
-    """Whether regression networks are to be had: of pairs 4 divides in size."""
+    """Whether there can be regression networks: of pairs of sizes 4 divides."""
     height, width, _ = self._domains.event_shape
     return self._domains.paired and not (height % 4 or width % 4)
 
   def supervised(self, source: str, target: str) -> Features:
     """A regression network from source to target, trained on training pairs.
 
-    The upper bound of what a translation can score in MSE: it sees the pairs
-    that unpaired training does not. Adam at 1e-3 falling to 0 by a cosine,
-    mirrored pairs half of the time; of every `LOOK` updates' weights, those of
-    the least MSE on validation pairs are kept.
+    It bounds the MSE that a translation can reach, as it sees the pairs that
+    unpaired training does not. It is trained by Adam, whose rate falls from
+    1e-3 to 0 by a cosine, on pairs half of which are mirrored. Every `LOOK`
+    updates its MSE on validation pairs is measured; the best weights are kept.
 
     Args:
       source: Name of a domain.
@@ -102,15 +102,15 @@ class References:
     return lambda images: _predict(network, images, 'image') / 2. + 0.5
 
   def features(self, domain: str) -> tuple[Features, str] | None:
-    """What realism in a domain is measured with, where data allow.
+    """Features that measure realism in a domain, if the data allow.
 
     Args:
       domain: Name of the domain.
 
     Returns:
-      A function of images `[N, H, W, C]` in [0, 1] to features `[N, d]`, and
-      what it is; None where the domain has neither labels nor partners of a
-      size that will do.
+      A function of images `[N, H, W, C]` in [0, 1] to features `[N, d]`, and a
+      description of it; None where the domain has neither labels nor partners
+      of a suitable size.
     """
     if self.from_pairs:
       other = next(d for d in self._domains.domains if d != domain)
@@ -126,7 +126,7 @@ class References:
             f'last hidden layer of a LeNet trained on the labels of {domain}')
 
   def classifier(self, domain: str) -> keras.Model | None:
-    """A LeNet trained on a domain's own labels; None where there are none."""
+    """A LeNet trained on a domain's own labels; None if there are none."""
     if not self._domains.num_classes or min(
         self._domains.event_shape[:2]) < 16:
       return None

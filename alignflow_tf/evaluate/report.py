@@ -1,4 +1,4 @@
-"""The figures and pictures of an evaluation as one page."""
+"""The report of an evaluation: figures and pictures as one HTML page."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ['PAGE', 'picture', 'scroll_table', 'write']
 
 _TYPES = {'.png': 'image/png', '.gif': 'image/gif'}
 
-# Colours that hold on light and dark grounds; tables and sheets that are wider
-# than a phone scroll by themselves, never the page.
+# Colours suit light and dark backgrounds. Tables and sheets that are wider than
+# a phone scroll by themselves; the page does not.
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -69,7 +69,7 @@ details td {{ text-align: left; white-space: normal; overflow-wrap: anywhere; }}
 </html>
 """
 
-# Curves: title, unit, and what the names in metrics.jsonl begin with.
+# Curves: title, unit, and the beginnings of the names in metrics.jsonl.
 _CURVES = (
     ('Loss', '', ('loss',)),
     ('Adversarial loss of the generator', '', ('adversarial_loss/',)),
@@ -88,7 +88,7 @@ def write(path: str, result: Mapping[str, Any], run_dir: str,
   """Writes `report.html`, which needs no other file and no network.
 
   Args:
-    path: Where to.
+    path: Path of the file.
     result: The figures of `evaluate`; pictures are read from their paths.
     run_dir: The run directory, whose `metrics.jsonl` gives the curves.
     settings: The configuration.
@@ -242,7 +242,7 @@ _CAPTIONS = (
 
 def _pictures(paths: Sequence[str]) -> list[str]:
   parts = ['<h2>Pictures</h2>']
-  # Translations first: they are what one looks for.
+  # Translations first: readers look for them.
   order = sorted(paths, key=lambda p: (
       [i for i, (start, _, _) in enumerate(_CAPTIONS)
        if os.path.basename(p).startswith(start)][0] * -1,

@@ -2,8 +2,8 @@
 
   python -m alignflow_tf.evaluate.table1 --dataset=maps --seeds=0,1,2
 
-trains or goes on with every run, evaluates it, and writes table.json, table.md
-and report.html. See docs/evaluation.md.
+trains every run, or goes on with it, evaluates it, and writes table.json,
+table.md and report.html. See docs/evaluation.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the programs of both tables have in common: flags, and their ends."""
+"""Flags and error handling that the programs of both tables share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ['define', 'main', 'settings']
 
 
 def define() -> None:
-  """Defines the flags that the programs of both tables have."""
+  """Defines the flags that the programs of both tables share."""
   flags.DEFINE_enum(
       'dataset', 'maps', tuple(tables.PAPER_SIZES), 'The paired set.')
   flags.DEFINE_string(
@@ -32,10 +32,10 @@ def define() -> None:
       'runs/<table>_<dataset>_<size> by default.')
   flags.DEFINE_enum(
       'budget', 'cpu', tuple(tables.BUDGETS),
-      "'cpu': 32x32 and small networks, Glow's flows; 'cpu_real_nvp': those of "
-      "Real NVP, as in the paper; 'paper': the paper's sizes, networks "
+      "'cpu': 32x32, small networks and Glow's flows; 'cpu_real_nvp': the same "
+      "with Real NVP, as in the paper; 'paper': the paper's sizes, networks "
       'and 200 epochs, for a GPU.')
-  flags.DEFINE_list('seeds', ['0'], 'Seeds of the runs, such as 0,1,2.')
+  flags.DEFINE_list('seeds', ['0'], 'Seeds of the runs, for example 0,1,2.')
   flags.DEFINE_integer(
       'image_size', None, "Height and width; the budget's.", lower_bound=8)
   flags.DEFINE_integer(
@@ -43,21 +43,24 @@ def define() -> None:
   flags.DEFINE_string('data_dir', None, 'Directory of the data.')
   flags.DEFINE_multi_string(
       'set', [], 'name=value of another setting of `alignflow_tf.train`, for '
-      'all rows; repeat the flag. Not of what the table itself sets.')
+      'all rows; repeat the flag. Settings that the table itself makes are '
+      'refused.')
   flags.DEFINE_string('references', None, 'As in `alignflow_tf.evaluate`.')
   flags.DEFINE_enum(
       'split', 'test', ('test', 'validation'),
-      'What is evaluated; validation pairs to choose hyper-parameters by.')
+      'The pairs to evaluate on; use validation pairs to choose '
+      'hyper-parameters.')
   flags.DEFINE_integer(
-      'limit', None, 'Number of images evaluated at most.', lower_bound=2)
+      'limit', None, 'Largest number of images that are evaluated.',
+      lower_bound=2)
 
 
 def main(argv: Sequence[str], name: str,
          methods: Callable[[tables.Settings], Sequence[tables.Method]]) -> None:
-  """Makes a table, or ends with a line that says why it is not made.
+  """Makes a table, or exits with a line on why it cannot be made.
 
   Args:
-    argv: What is left of the command line.
+    argv: The rest of the command line.
     name: Name of the table.
     methods: Gives its rows.
   """

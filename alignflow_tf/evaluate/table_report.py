@@ -1,4 +1,4 @@
-"""The paper's tables as Markdown, as a page, and as sheets of pictures."""
+"""Reports of the paper's tables: Markdown, an HTML page, sheets."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from alignflow_tf.train import runs
 
 __all__ = ['load', 'make', 'sheets', 'text', 'write_report']
 
-# Images among which the worst round trips are looked for.
+# Number of images among which the worst round trips are searched.
 _SEARCHED = 1000
 # Figures of the printed table; the JSON has all.
 _SHOWN = ('mse', 'correlation', 'top_1', 'top_5', 'percentile',
           'class_accuracy', 'mean_iou', 'ssim', 'kid', 'not_finite')
-# Settings that make a row what it is. Others are meant to be equal in all rows,
-# and the heading says where they are not.
+# Settings in which rows differ on purpose. Others should be equal in all rows;
+# the heading says where they are not.
 _OF_A_ROW = frozenset({
     'model', 'objective', 'preset', 'lambda_a', 'lambda_b', 'num_scales',
     'width', 'num_blocks', 'seed', 'flow'})
 
 
 def make(methods: Sequence[tables.Method], settings: tables.Settings) -> None:
-  """Runs what is missing, writes table.json, table.md and report.html.
+  """Makes missing runs and writes table.json, table.md and report.html.
 
-  The first two are written before the models are loaded for the third, and once
-  more with how many weights they have.
+  The first two are written before the models are loaded for the third, and
+  once more with the models' numbers of weights.
 
   Raises:
     TableError: If nothing can be written there.
@@ -102,7 +102,7 @@ def _heading(result: Mapping[str, Any]) -> str:
 
 
 def _unequal(result: Mapping[str, Any]) -> str:
-  """Which settings are not equal in all rows, and their values."""
+  """The settings that are not equal in all rows, and their values."""
   parts = []
   for name in next(iter(result['settings'].values())):
     rows: dict[str, list[str]] = {}
@@ -162,7 +162,7 @@ _NOT_FINITE = 'not finite'
 
 
 def _mean(figure: Mapping[str, Any], pattern: str) -> str:
-  """A mean, its spread over seeds, and how many seeds have no part in it."""
+  """A mean, its spread over seeds, and the number of seeds left out."""
   if figure['mean'] is None:
     return _NOT_FINITE
   text = pattern.format(figure['mean'])
@@ -178,8 +178,8 @@ def write_report(result: Mapping[str, Any],
   """Writes `report.html`: the table and sheets, one self-contained page.
 
   Args:
-    result: What `run` gave, and if known `weights`, the number that each
-      method has.
+    result: The result of `table_runs.run` and, if known, `weights`, each
+      method's number of weights.
     sheets_found: Captions and paths; see `sheets`.
     output: Directory of the table.
 
@@ -227,13 +227,14 @@ def sheets(methods: Sequence[tables.Method], settings: tables.Settings,
           ) -> list[tuple[str, str]]:
   """Pictures of the first seed's runs, side by side.
 
-  A sheet a direction with the images, every method's translations, and the true
-  partners; and, where CycleGAN and a flow are among the methods, its worst
-  round trips beside the flow's of the same images (figure 3).
+  Each direction has a sheet of the images, every method's translations and the
+  true partners. If CycleGAN and a flow are among the methods, a second sheet
+  compares CycleGAN's worst round trips with the flow's of the same images
+  (figure 3).
 
   Args:
     methods: The rows.
-    settings: What they have in common.
+    settings: The settings that they share.
     models: See `load`.
     num: Number of images on a sheet.
 

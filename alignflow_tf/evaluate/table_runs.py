@@ -22,21 +22,21 @@ from alignflow_tf.train import runs
 
 __all__ = ['order', 'place', 'run', 'summarise']
 
-# What a table takes from an evaluation; `seconds` is written last.
+# The parts of an evaluation that a table needs; `seconds` is written last.
 _NEEDED = ('images', 'translation', 'chance', 'features', 'round_trip',
            'seconds')
 
 
 def run(methods: Sequence[tables.Method], settings: tables.Settings,
         call: Callable[[list[str]], None] | None = None) -> dict[str, Any]:
-  """Trains and evaluates what is missing, and gathers the figures.
+  """Trains and evaluates missing runs, and gathers the figures.
 
-  Each run is a process of its own. The same call goes on with runs that were
-  stopped, and does nothing again that is done.
+  Each run is a process of its own. The same call goes on with stopped runs and
+  leaves finished ones alone.
 
   Args:
     methods: The rows.
-    settings: What they have in common.
+    settings: The settings that they share.
     call: Runs a command line; for tests.
 
   Returns:
@@ -90,7 +90,7 @@ def _is_done(directory: str, config: config_lib.Config) -> bool:
 
 def _evaluated(directory: str, settings: tables.Settings,
                call: Callable[[list[str]], None]) -> dict[str, Any]:
-  """The evaluation of a run; made where there is none such as is wanted."""
+  """The evaluation of a run; made if there is none of these settings."""
   name = 'evaluation' if settings.split == 'test' else (
       f'evaluation_{settings.split}')
   path = os.path.join(directory, name, 'evaluation.json')
@@ -106,7 +106,7 @@ def _evaluated(directory: str, settings: tables.Settings,
         result = json.load(f)
     except (OSError, ValueError):
       return None
-    # One without all of these is not finished, or of an earlier version.
+    # An evaluation without all of these is unfinished, or of an old version.
     whole = isinstance(result, dict) and all(
         name in result for name in (*_NEEDED, *wanted))
     return result if whole and all(
@@ -122,7 +122,7 @@ def _evaluated(directory: str, settings: tables.Settings,
     result = read()
   if result is None:
     raise tables.TableError(
-        f'the evaluation did not write {path}, or not of what was asked for.')
+        f'the evaluation did not write {path}, or with other settings.')
   return result
 
 
@@ -142,14 +142,15 @@ def summarise(methods: Sequence[tables.Method], settings: tables.Settings,
 
   Args:
     methods: The rows.
-    settings: What they have in common.
+    settings: The settings that they share.
     found: For each method and seed, its evaluation.
 
   Returns:
     `directions`: for each direction, `rows`, for each method and each row that
     needs no unpaired training, `title`, `paper` (MSE) and `figures`: by name,
     `mean`, `std` (over seeds, null for one), `values`, and `missing`, the
-    number of those that are not finite or not there, and no part of the mean;
+    number of values that are not finite or not there, which the mean leaves
+    out;
     `round_trip` by method; `order`: see `order`.
   """
   first = next(iter(found[methods[0].name].values()))
@@ -197,7 +198,7 @@ def _figures(scores: Sequence[Mapping[str, float | None]]
 
 
 def _spread(values: Sequence[float | None]) -> dict[str, Any]:
-  """See `summarise`; JSON has null for what is not finite."""
+  """See `summarise`; in JSON, numbers that are not finite are null."""
   finite = [v for v in values if v is not None and math.isfinite(v)]
   return {'mean': float(np.mean(finite)) if finite else None,
           'std': float(np.std(finite, ddof=1)) if len(finite) > 1 else None,
@@ -206,16 +207,15 @@ def _spread(values: Sequence[float | None]) -> dict[str, Any]:
 
 def order(methods: Sequence[tables.Method], result: Mapping[str, Any]
          ) -> dict[str, int]:
-  """How much of the paper's order of methods holds, in MSE.
+  """Number of pairs of methods that are in the paper's order of MSE.
 
   Args:
     methods: The rows.
-    result: What `summarise` gathers.
+    result: The result of `summarise`.
 
   Returns:
-    `same`: pairs of methods that stand in the paper's order here, over both
-    directions, not counting what is not finite; `pairs`: all pairs of methods
-    that the paper reports.
+    `same`: pairs of methods in the paper's order, over both directions, without
+    those whose MSE is not finite; `pairs`: all pairs that the paper reports.
   """
   same = total = 0
   for direction in result['directions'].values():

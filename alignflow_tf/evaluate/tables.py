@@ -26,15 +26,15 @@ class TableError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-  """A row: how it is trained, and what the paper reports for it.
+  """A row: its training, and the paper's figures for it.
 
   Attributes:
     name: Name of its run directories.
-    title: What it is called in the table.
-    settings: Attributes of `Config` that make it what it is.
+    title: Its title in the table.
+    settings: The attributes of `Config` that distinguish it.
     paper: MSE A to B and B to A in the paper, where it has the row.
-    other_names: Names under which the other table trains the same, whose run
-      directories serve where they are there.
+    other_names: Names of the same row in the other table; run directories of
+      these names are used if they exist.
   """
   name: str
   title: str
@@ -45,7 +45,7 @@ class Method:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """What all rows have in common.
+  """Settings that all rows share.
 
   Attributes:
     dataset: 'maps', 'facades' or 'cityscapes'.
@@ -55,10 +55,10 @@ class Settings:
     image_size: Height and width of the images; the budget's where None.
     steps: Generator updates; the budget's where None.
     data_dir: Directory of the data.
-    overrides: More attributes of `Config`, for all rows.
+    overrides: Further attributes of `Config`, for all rows.
     references: See `evaluation.evaluate`.
-    split: 'test'; 'validation' to choose hyper-parameters by.
-    limit: Number of images evaluated at most.
+    split: 'test', or 'validation' for choosing hyper-parameters.
+    limit: Largest number of images that are evaluated.
   """
   dataset: str
   output: str
@@ -110,8 +110,8 @@ class Settings:
 PAPER_SIZES = {'facades': 128, 'maps': 64, 'cityscapes': 64}
 _PAPER_STEPS = {'facades': 5_000, 'maps': 13_700, 'cityscapes': 37_200}
 
-# Settings of training that are the table's own, and what to use instead.
-_ROWS = 'it is what tells its rows apart'
+# Settings of training that the table makes itself, and what to use instead.
+_ROWS = 'it tells its rows apart'
 _LAMBDAS = ('use --hybrid_lambda of table1 or --lambdas of table3, on the '
             "paper's scale")
 _OWN: Mapping[str, str] = {
@@ -151,7 +151,7 @@ _HYBRID_LAMBDA = 1e-5
 
 
 def paper_lambda(value: float, dataset: str, size: int) -> float:
-  """The lambda of another image size that pulls as hard on a bit a dimension.
+  """The lambda for another image size, of equal weight for each dimension.
 
   The likelihood is weighed in nats an image, a sum over its dimensions, so one
   lambda pulls with the square of the size: `value * (paper_size / size)**2`.
@@ -172,7 +172,7 @@ def table1(settings: Settings, hybrid_lambda: float = _HYBRID_LAMBDA
   """The rows of Table 1.
 
   Args:
-    settings: What they have in common.
+    settings: The settings that they share.
     hybrid_lambda: Lambda of the hybrid row, on the paper's scale.
   """
   weight = paper_lambda(hybrid_lambda, settings.dataset, settings.size)
@@ -193,7 +193,7 @@ def table3(settings: Settings,
   """The rows of Table 3: lambda from 0 (adversarial) to infinity (MLE).
 
   Args:
-    settings: What they have in common.
+    settings: The settings that they share.
     lambdas: On the paper's scale; see `paper_lambda`.
   """
   methods = []
@@ -218,7 +218,7 @@ def table3(settings: Settings,
 
 def configuration(method: Method, settings: Settings, seed: int
                  ) -> config_lib.Config:
-  """What a row is trained with, of one seed."""
+  """The training configuration of a row and a seed."""
   flow_preset, cyclegan_preset = BUDGETS[settings.budget]
   cyclegan = method.settings.get('model') == 'cyclegan'
   steps = settings.steps

@@ -1,4 +1,4 @@
-"""Figures of translations, beside those of translating without a model."""
+"""Figures of translations, and of rows that need no model to compare with."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ['FIGURES', 'ROWS', 'Figure', 'Judge']
 
 
 class Figure(NamedTuple):
-  """What a figure is called, and how it is written.
+  """Title and format of a figure.
 
   Attributes:
     title: A few words.
-    unit: Its unit, or what it lies between.
+    unit: Its unit, or its range.
     pattern: A format.
     better: 'lower' or 'higher'.
   """
@@ -69,16 +69,16 @@ ROWS: Mapping[str, str] = {
 
 @dataclasses.dataclass
 class Judge:
-  """Scores translations of one direction, and the rows beside a model's.
+  """Scores translations of one direction, and rows that need no model.
 
   Attributes:
     domains: The domains.
     source: Name of the source.
     target: Name of the target.
     sources: float32 images `[N, H, W, C]` of the source in [0, 1].
-    targets: As many of the target; their partners where the set is paired.
+    targets: N images of the target; in a paired set, the partners.
     source_labels: Labels `[N]` of the sources, or None.
-    references: Where networks come from.
+    references: The reference networks.
     inception: Features of InceptionV3 in place of the references', or None.
     supervised: Whether networks may be trained for rows and features.
     seed: Seed of the random training images.
@@ -97,7 +97,7 @@ class Judge:
   def __post_init__(self) -> None:
     self._palette = palettes.of(
         self.domains.name, self.target, self.domains.event_shape[-1])
-    # One image is not to be compared with others.
+    # A single image cannot be compared with others.
     self._several = min(len(self.sources), len(self.targets)) > 1
     found: tuple[reference_networks.Features, str] | None = None
     if self._several and self.inception is not None:
@@ -116,7 +116,7 @@ class Judge:
 
   @property
   def chance(self) -> dict[str, float]:
-    """What retrieval and labels give by chance."""
+    """Retrieval and label agreement by chance."""
     n = len(self.targets)
     result: dict[str, float] = {}
     if self.domains.paired and self._several:
@@ -128,12 +128,12 @@ class Judge:
   def score(self, translated: np.ndarray) -> dict[str, float]:
     """Figures of translations of `sources`, by the names of `FIGURES`.
 
-    All but `mse_unclipped` are of pixels clipped to [0, 1], as a viewer sees
-    them. `not_finite` is there where there are such translations: errors and
-    distances of sets are NaN then, and in all else these images are wrong. One
-    image has no figures that compare images with others.
+    All figures but `mse_unclipped` are of pixels clipped to [0, 1], as a viewer
+    sees them. If some translations are not finite, `not_finite` is their share,
+    errors and distances of sets are NaN, and all other figures count them as
+    wrong. A single image has no figures that compare it with others.
     """
-    # An infinite pixel is not to pass for white.
+    # Clipping would make an infinite pixel white.
     finite = np.isfinite(translated)
     clipped = np.where(
         finite, np.clip(translated, 0., 1.), np.float32(np.nan))
@@ -157,7 +157,7 @@ class Judge:
           self._classifier, clipped, self.source_labels)
     if self._features is not None and self._target_features is not None:
       got = self._features(clipped)
-      # Networks may lose a NaN on the way.
+      # A network may map NaN to a number.
       got = np.where(whole[:, np.newaxis], got, np.float32(np.nan))
       result['kid'] = realism.kernel_distance(
           got, self._target_features, self._target_within)

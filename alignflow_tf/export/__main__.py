@@ -3,7 +3,7 @@
   python -m alignflow_tf.export --run=runs/digits --output=serving
 
 writes `serving/<name>/<version>/` for every direction (`a_to_b`) and every
-domain, and what a server is started with. See docs/serving.md.
+domain, and the files that a server is started with. See docs/serving.md.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _MAX_PIXELS = flags.DEFINE_integer(
     'max_pixels', codec.MAX_PIXELS,
     'Largest width * height of a picture that is decoded.')
 _LITERT = flags.DEFINE_bool(
-    'litert', False, 'Convert translators for LiteRT as well.')
+    'litert', False, 'Also convert translators for LiteRT.')
 _ONNX = flags.DEFINE_bool(
-    'onnx', False, 'Convert translators to ONNX as well; see BUILD.md.')
+    'onnx', False, 'Also convert translators to ONNX; see BUILD.md.')
 _CHECKPOINT = flags.DEFINE_string(
     'checkpoint', 'newest', "'newest', 'best' on validation data, or a step.")
 

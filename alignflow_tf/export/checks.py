@@ -1,8 +1,8 @@
 """Checks of requests, as graph operations.
 
-A server runs a graph, so the graph itself has to refuse what it cannot answer.
-Every check ends in an `Assert`, which fails the request with INVALID_ARGUMENT
-and a text that names the input, the rows at fault and what would do.
+A server runs a graph, so the graph itself has to refuse bad requests. Every
+check ends in an `Assert`, which fails the request with INVALID_ARGUMENT and a
+text that names the input, the rows at fault and the values that are allowed.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ __all__ = [
     'same_rows', 'values'
 ]
 
-# Translated images lie a little outside [0, 1], and the way back needs them as
-# they are; levels of 0 to 255 lie far outside.
+# Translated images lie a little outside [0, 1] and are not clipped for the way
+# back; levels of 0 to 255 lie far outside.
 LOW, HIGH = -0.5, 1.5
 # In standard deviations of the prior. Images within [LOW, HIGH] stay well below
 # it, and the flow's linear tails well within float32.
@@ -39,15 +39,15 @@ def batch(x: tf.Tensor, name: str, shape: Sequence[int | None],
   Returns:
     The input, of static shape `[None, *shape]`, behind the checks.
   """
-  # A session does not compare what it is fed with the signature, and shape
-  # inference believes the signature, so that a check of `tf.shape(x)` would be
-  # folded away. The shape of this tensor is unknown until it is there.
+  # A session does not compare its feeds with the signature, while shape
+  # inference trusts the signature and would fold a check of `tf.shape(x)` away.
+  # The shape of this tensor is unknown until run time.
   opaque = tf.raw_ops.PlaceholderWithDefault(input=x, shape=None)
   found = tf.shape(opaque)
   words = ', '.join(
       ['B', *['any' if size is None else str(size) for size in shape]])
-  # Of the right length whatever the rank, so that nothing but the assertion
-  # stumbles over a wrong rank.
+  # Of the right length for any rank, so that only the assertion fails for a
+  # wrong one.
   sizes = tf.ensure_shape(
       tf.pad(found, [[0, len(shape) + 1]])[:len(shape) + 1], [len(shape) + 1])
   wanted = tf.constant([-1, *[-1 if size is None else size for size in shape]])
@@ -76,7 +76,7 @@ def values(x: tf.Tensor, name: str, low: float, high: float,
     name: Its name in the signature.
     low: Smallest value taken.
     high: Largest value taken.
-    advice: What would do, for the message.
+    advice: Words on the allowed values, for the message.
 
   Returns:
     The input, behind the checks.
@@ -119,7 +119,7 @@ def same_rows(x: tf.Tensor, y: tf.Tensor, names: tuple[str, str]
 
 
 def finite(x: tf.Tensor, name: str) -> tf.Tensor:
-  """Checks an answer: a NaN must not go out as if it were one."""
+  """Checks an answer, so that none is NaN or infinity."""
   check = _assert_rows(tf.math.is_finite(x), [
       f'`{name}` came out as NaN or infinity: the input is too far from what '
       'the model knows'])

@@ -1,7 +1,7 @@
 """Translators for other runtimes: LiteRT (TensorFlow Lite) and ONNX.
 
-Both hold one function, `image -> image`, float32 `[B, H, W, C]`, without the
-checks of requests that a server's graph has.
+Both hold one function, `image -> image`, float32 `[B, H, W, C]`. It has no
+checks of requests, unlike a server's graph.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _CALLS = 30
 
 
 class ConvertError(RuntimeError):
-  """A conversion that failed or does not compute the same."""
+  """A conversion that failed, or whose result differs from the model."""
 
 
 def convert(model: model_lib.Translates, source: str, target: str,
             runtime: str) -> tuple[bytes, str]:
-  """Converts a translator, and runs the result beside the model.
+  """Converts a translator, and compares the result with the model.
 
   Args:
     model: The model.
@@ -56,8 +56,8 @@ def convert(model: model_lib.Translates, source: str, target: str,
     translated = translator.forward(tf.cast(image, model.dtype))
     return tf.identity(tf.cast(translated, tf.float32), 'translated')
 
-  # All weights become constants and all calls are inlined: the couplings share
-  # one traced function, in which LiteRT's own freezing mixes their weights up.
+  # Freezing makes all weights constants and inlines all calls. The couplings
+  # share one traced function, for which LiteRT's own freezing confuses weights.
   with bijectors.weights_fixed():
     traced = tf.function(
         translate, input_signature=[spec], autograph=False
@@ -132,7 +132,7 @@ def _onnx(frozen: Any, model: tf.Module) -> tuple[bytes, Run]:
 
 
 def _without_log1p(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
-  """Replaces log1p(x), which ONNX has not, by log(1 + x).
+  """Replaces log1p(x), which ONNX lacks, by log(1 + x).
 
   `ImagePreprocess` takes it of -p, with p in [alpha, 1 - alpha], where both are
   equal to rounding.

@@ -1,4 +1,4 @@
-"""Writes SavedModels in the layout that TF Serving reads."""
+"""Export of models as SavedModels in the layout that TF Serving reads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ['ExportError', 'export_model', 'export_run']
 
 
 class ExportError(ValueError):
-  """An export that cannot be made; says which argument and why."""
+  """An export that cannot be made; names the argument and the reason."""
 
 
 def export_run(
@@ -90,13 +90,13 @@ def export_model(
   """Exports a model: a servable for each direction and for each domain.
 
   A model that only translates (CycleGAN) has none for domains. Kernels' norms
-  are constants in what is written (`bijectors.weights_fixed`): give it no other
-  weights afterwards, and change none meanwhile.
+  are written as constants (`bijectors.weights_fixed`), so an export cannot be
+  given other weights afterwards.
 
   All servables get the same version, so that `a_to_b` and `b_to_a` of one
-  version are each other's inverse. They are written aside and each renamed
-  whole: a server that watches the directory never sees half of one. The files
-  that a server is started with are written beside them; see `kit.write`.
+  version are each other's inverse. Each is written aside and then renamed: a
+  server that watches the directory never sees a part of one. The files that a
+  server is started with are written next to them; see `kit.write`.
 
   Args:
     model: The model.
@@ -191,14 +191,14 @@ def export_model(
         'export again.') from e
   finally:
     stack.close()
-    # A process that exports again and again would keep all the graphs.
+    # A process that exports repeatedly would keep all graphs.
     bijectors.clear_cache()
   return paths
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-  """Holds back what TensorFlow logs: captures by the page, deprecations."""
+  """Silences TensorFlow's long logs on captures and deprecations."""
   loggers = [tf.get_logger(), logging.get_absl_logger()]
   before = [logger.level for logger in loggers], logging.get_verbosity()
   logging.set_verbosity(logging.ERROR)
@@ -219,7 +219,7 @@ def _names(domains: tuple[str, ...]) -> list[str]:
     ExportError: If one is no name of a model, or two are equal.
   """
   for domain in domains:
-    # What stands in the path of a REST call and in a file name.
+    # It is a part of a REST call's path and of a file name.
     if not re.fullmatch(r'[A-Za-z0-9_][A-Za-z0-9_.-]*', domain):
       raise ExportError(
           f'`domains`: {domain!r} cannot be the name of a servable; use '

@@ -1,4 +1,4 @@
-"""What TF Serving is started with: configuration, batching, warm-up."""
+"""Files for TF Serving: configuration, batching, warm-up requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alignflow_tf.export import servables as servables_lib
 
 __all__ = ['servables', 'versions', 'write', 'write_warmup']
 
-# A server pads a batch to the next of these sizes; few sizes, few first calls.
+# A server pads a batch to the next of these sizes; each has a slow first call.
 _BATCH_SIZES = (1, 8, 32, 64)
 _BATCHING = """\
 # One row of a request is one unit of a batch. See docs/serving.md.
@@ -57,7 +57,7 @@ def versions(directory: str) -> list[int]:
     names = os.listdir(directory)
   except (FileNotFoundError, NotADirectoryError):
     return []
-  # As a server does: '007' and '.partial' are no versions.
+  # By a server's rule: '007' and '.partial' are no versions.
   return sorted(int(n) for n in names if n.isdecimal() and str(int(n)) == n)
 
 
@@ -120,14 +120,15 @@ def _models(found: dict[str, list[int]]) -> str:
 
 
 def write_warmup(path: str, servable: servables_lib.Servable) -> None:
-  """Writes requests that a server runs before it takes others.
+  """Writes the requests that a server warms up with.
 
-  One a signature, with each batch size of `batching.config` for the default
-  one, as `PredictionLog` records in `assets.extra`.
+  They are `PredictionLog` records in `assets.extra`: one request for each
+  signature, and for the default one a request of each batch size of
+  `batching.config`.
 
   Args:
     path: Directory of the version.
-    servable: What is in it.
+    servable: The servable.
   """
   directory = os.path.join(path, 'assets.extra')
   os.makedirs(directory)

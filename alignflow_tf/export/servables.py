@@ -16,6 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from alignflow_tf import _checks
 from alignflow_tf import images as images_lib
 from alignflow_tf import model as model_lib
 from alignflow_tf.export import checks
@@ -24,8 +25,8 @@ from alignflow_tf.networks import tracked
 
 __all__ = ['Factory', 'MAX_BATCH', 'Options', 'Servable']
 
-# Small requests can ask for much: a PNG of one pixel becomes a whole image, and
-# a seed a whole sample.
+# Small requests can cause much work: a PNG of one pixel becomes a whole image,
+# and a seed a whole sample.
 MAX_BATCH = 256
 MAX_TEMPERATURE = 10.
 
@@ -51,10 +52,7 @@ class Options:
 
   def __post_init__(self) -> None:
     for name in ('max_batch', 'max_pixels'):
-      value = getattr(self, name)
-      if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(
-            f'`{name}` must be a positive integer, got {value!r}.')
+      _checks.integer(name, getattr(self, name))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,7 +241,7 @@ class Factory:
           checks.batch(temperature, 'temperature', [], limit), 'temperature',
           0., MAX_TEMPERATURE)
       seed = checks.same_rows(seed, temperature, ('seed', 'temperature'))
-      # Philox by name: what 'auto' means depends on the device.
+      # Philox by name: 'auto' depends on the device.
       z = tf.map_fn(
           lambda s: tf.random.stateless_normal(self._shape, s, alg='philox'),
           seed, fn_output_signature=tf.TensorSpec(self._shape, tf.float32))
@@ -347,7 +345,7 @@ class Factory:
 
 
 def _function(fn: Callable[..., Outputs], **specs: tf.TensorSpec) -> Function:
-  """Makes a function whose inputs have the names that clients use."""
+  """A function whose inputs have the names that clients use."""
   return tf.function(fn, autograph=False, input_signature=[
       tf.TensorSpec(spec.shape, spec.dtype, name)
       for name, spec in specs.items()])
