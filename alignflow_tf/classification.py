@@ -138,8 +138,9 @@ def on_cpu(values: np.ndarray) -> tf.Tensor:
 
 def fold_in(seed: int, stream: int, index: tf.Tensor) -> tf.Tensor:
   """A stateless seed of an update's index, one for each stream of numbers."""
-  return tf.random.experimental.stateless_fold_in(
-      tf.constant([seed, stream], tf.int32), index)
+  # Seeds up to 2**32 - 1 wrap around: stateless seeds are int32 here.
+  pair = np.array([seed, stream], np.int64).astype(np.int32)
+  return tf.random.experimental.stateless_fold_in(tf.constant(pair), index)
 
 
 def draw(seed: int, stream: int, index: tf.Tensor, count: int,

@@ -43,7 +43,7 @@ def test_classifier_learns():
 def test_a_classifier_of_any_seed():
   images, classes = _bars(8, 0, 1)
   classifier = probes.train_classifier(
-      images, classes, 3, steps=1, batch_size=2, seed=2**32 - 1)
+      images, classes, 3, steps=1, seed=2**32 - 1)
   images[:] = np.nan
   # Whatever it takes them for.
   assert not any(
