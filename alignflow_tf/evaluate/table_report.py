@@ -20,6 +20,7 @@ from alignflow_tf.evaluate import report
 from alignflow_tf.evaluate import table_runs
 from alignflow_tf.evaluate import tables
 from alignflow_tf.evaluate import translations
+from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import inputs
 from alignflow_tf.train import runs
 
@@ -102,12 +103,16 @@ def _heading(result: Mapping[str, Any]) -> str:
 
 
 def _unequal(result: Mapping[str, Any]) -> str:
-  """The settings that are not equal in all rows, and their values."""
+  """The settings that are not equal in all rows that use them."""
+  unused = {
+      row: {field.name for field in config_lib.unused_settings(values['model'])}
+      for row, values in result['settings'].items()}
   parts = []
   for name in next(iter(result['settings'].values())):
     rows: dict[str, list[str]] = {}
     for row, values in result['settings'].items():
-      rows.setdefault(str(values.get(name)), []).append(row)
+      if name not in unused[row]:
+        rows.setdefault(str(values.get(name)), []).append(row)
     if len(rows) > 1 and name not in _OF_A_ROW:
       parts.append(f'{name} ' + ', '.join(
           f'{value} ({", ".join(names)})' for value, names in rows.items()))

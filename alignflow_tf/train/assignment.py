@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import settings
 
 __all__ = ['parse']
 
@@ -33,6 +34,8 @@ def parse(text: str) -> tuple[str, Any]:
   kind, lower = kinds[name], value.lower()
   if 'None' in kind and lower == 'none':
     return name, None
+  if 'tuple[int, int]' in kind:
+    return name, settings.parse_size(name, value)
   if kind.startswith('bool'):
     if lower not in ('true', 'false'):
       raise ValueError(f'must be true or false, got {text!r}.')

@@ -109,12 +109,13 @@ def test_presets_are_settings():
 @pytest.mark.parametrize(('item', 'expected'), [
     ('flip=true', ('flip', True)), ('framing=False', ('framing', False)),
     ('steps=700', ('steps', 700)), ('lambda_a=1', ('lambda_a', 1.)),
-    ('flow=glow', ('flow', 'glow')), ('load_size=None', ('load_size', None))])
+    ('flow=glow', ('flow', 'glow')), ('load_size=None', ('load_size', None)),
+    ('image_size=128x256', ('image_size', (128, 256)))])
 def test_one_parser_of_names_and_values(item, expected):
   name, value = assignment.parse(item)
   assert (name, value) == expected
   assert type(value) is type(expected[1])
-  if name not in ('flip', 'load_size'):
+  if name not in ('flip', 'load_size', 'image_size'):
     settings = config_lib.Settings(translator=(item,))
     assert settings.of_translator('alignflow') == dict([expected])
 
