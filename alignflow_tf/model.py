@@ -28,7 +28,8 @@ __all__ = [
 tfb = tfp.bijectors
 tfd = tfp.distributions
 
-Flow = Callable[[tuple[int, int, int]], tfb.Bijector]
+Shape = tuple[int, int, int]
+Flow = Callable[[Shape], tfb.Bijector]
 
 
 class Translator(Protocol):
@@ -109,6 +110,18 @@ class AlignFlow(tf.Module):
   model.translator('a', 'b'): G_{A->B} = G_{Z->B} o G_{Z->A}^-1
   ```
 
+  The paper's section 3.3 lets the flows share parameters. Here they share a
+  trunk, under an adapter for each domain:
+
+  ```
+  G_{Z->A} = adapter_A o trunk
+  G_{A->B} = adapter_B o adapter_A^-1
+  ```
+
+  The trunk cancels, and no translation evaluates it. Likelihoods train the
+  trunk and the adapters, critics the adapters alone. Without a trunk this is
+  the paper's model; without adapters, all domains have one flow.
+
   Both are TFP objects: a `tfd.TransformedDistribution` and a `tfb.Bijector`, so
   `tfb.Invert(model.translator('a', 'b'))` is `model.translator('b', 'a')`, and
   translating there and back gives back the image: cycle consistency is a
@@ -130,6 +143,14 @@ class AlignFlow(tf.Module):
   model.translator('svhn', 'mnist').forward(x)
   ```
 
+  With a trunk, and MNIST as the hub whose images the trunk models itself:
+
+  ```python
+  model = alignflow_tf.AlignFlow(
+      ('svhn', 'mnist'), (32, 32, 3), adapter=my_adapter,
+      trunk=alignflow_tf.flows.glow, hub='mnist')
+  ```
+
   Images are NHWC with pixels in [0, 1]. Translations and samples may lie a
   little outside (they are not clipped, since that would lose the way back).
 
@@ -145,8 +166,9 @@ class AlignFlow(tf.Module):
       self,
       domains: Sequence[str],
       event_shape: tuple[int, int, int],
-      flow: Flow | Mapping[str, tfb.Bijector] = flows.real_nvp,
-      share: bool = False,
+      adapter: Flow | Mapping[str, tfb.Bijector] | None = flows.real_nvp,
+      trunk: Flow | tfb.Bijector | None = None,
+      hub: str | None = None,
       dtype: tf.DType = tf.float32,
       name: str = 'alignflow',
   ):
@@ -155,11 +177,15 @@ class AlignFlow(tf.Module):
     Args:
       domains: Names of the domains, two or more different strings.
       event_shape: `(height, width, channels)` of the images of all domains.
-      flow: A function from an event shape to a `tfb.Bijector` from latent to
-        image, called once a domain; or the bijectors themselves, by domain. To
-        share the parameters of some scales only, see `flows.SharedScales`.
-      share: Whether all domains have one flow, G_{Z->A} = G_{Z->B} (section
-        3.3), made by a function. Translation is then the identity.
+      adapter: A function from an event shape to a `tfb.Bijector`, called once a
+        domain, or the bijectors by domain. Its forward direction ends at the
+        image; it begins at the latent, or at the trunk's output where there is
+        a trunk. None for no adapters: all domains have the trunk as their one
+        flow, G_{Z->A} = G_{Z->B}, and translation is the identity.
+      trunk: A bijector, or a function from an event shape to one, that all
+        domains share; from latent to what the adapters take. None for none.
+      hub: Name of a domain without an adapter, whose images the trunk models
+        itself. A translation from or to it evaluates one adapter, not two.
       dtype: Floating type of the prior, which the flows must have too.
         `flows.real_nvp` and `flows.glow` as they stand are called with it; of
         others, say `functools.partial(flows.real_nvp, dtype=tf.float64)`.
@@ -167,8 +193,8 @@ class AlignFlow(tf.Module):
 
     Raises:
       ValueError: If the domains are not two or more different names, the shape
-        is not that of images, or the flows do not fit: in type, in shape, or
-        `share`.
+        is not that of images, the bijectors do not fit in type or in shape, or
+        there is no trunk where `adapter` or `hub` asks for one.
     """
     super().__init__(name=name)
     self._domains = check_domains(domains)
@@ -177,7 +203,16 @@ class AlignFlow(tf.Module):
     self._prior = tfd.Sample(
         tfd.Normal(tf.zeros([], dtype), tf.ones([], dtype)),
         sample_shape=self._event_shape, name='prior')
-    self._flows = self._make_flows(flow, share)
+    if trunk is None and (adapter is None or hub is not None):
+      missing = '`adapter` is None' if adapter is None else f'`hub` is {hub!r}'
+      raise ValueError(f'`trunk` must be a flow where {missing}, got None.')
+    if hub is not None:
+      self._check_domain(hub, 'hub', ValueError)
+    self._trunk = None if trunk is None else self._made(trunk, '`trunk`')
+    self._adapters = self._make_adapters(adapter, hub)
+    self._flows = {
+        d: _chain([self._adapters.get(d), self._trunk], f'flow_{d}')
+        for d in self._domains}
     self._distributions = {
         domain: tfd.TransformedDistribution(
             self._prior, self._flows[domain], name=f'p_{domain}')
@@ -190,45 +225,55 @@ class AlignFlow(tf.Module):
     return (f'AlignFlow(domains={self._domains}, '
             f'event_shape={self._event_shape}, dtype={self.dtype.name})')
 
-  def _make_flows(
-      self, flow: Flow | Mapping[str, tfb.Bijector], share: bool
+  def _make_adapters(
+      self, adapter: Flow | Mapping[str, tfb.Bijector] | None, hub: str | None
   ) -> dict[str, tfb.Bijector]:
-    if isinstance(flow, Mapping):
-      if share:
+    """The adapters by domain; none for the hub."""
+    adapted = [d for d in self._domains if d != hub]
+    if adapter is None:
+      return {}
+    if isinstance(adapter, Mapping):
+      if set(adapter) != set(adapted):
         raise ValueError(
-            f'`share` must be False with bijectors by domain, got {share!r}: '
-            'for one flow, give all domains one bijector.')
-      if set(flow) != set(self._domains):
-        raise ValueError(
-            f'`flow` must have one bijector for each of {self._domains}, got '
-            f'{tuple(flow)}.')
-      made = {domain: flow[domain] for domain in self._domains}
-    elif isinstance(flow, tfb.Bijector) or not callable(flow):
+            f'`adapter` must have one bijector for each of {tuple(adapted)}, '
+            f'got {tuple(adapter)}.')
+      return {d: self._checked(adapter[d], f'`adapter` of domain {d!r}')
+              for d in adapted}
+    if isinstance(adapter, tfb.Bijector) or not callable(adapter):
       # TFP's bijectors are callable, with what they transform.
       raise ValueError(
-          '`flow` must be a function from an event shape to a tfb.Bijector, or '
-          f'a bijector for each domain, got {flow!r}.')
+          '`adapter` must be a function from an event shape to a tfb.Bijector, '
+          f'or a bijector for each domain, got {adapter!r}.')
+    return {d: self._made(adapter, f'`adapter` of domain {d!r}')
+            for d in adapted}
+
+  def _made(self, flow: Flow | tfb.Bijector, argument: str) -> tfb.Bijector:
+    """A bijector as it is given, or made for the event shape."""
+    if isinstance(flow, tfb.Bijector):
+      made = flow
+    elif not callable(flow):
+      raise ValueError(
+          f'{argument} must be a tfb.Bijector or a function from an event '
+          f'shape to one, got {flow!r}.')
     else:
       if flow in (flows.real_nvp, flows.glow):
         flow = functools.partial(flow, dtype=self._prior.dtype)
-      if share:
-        made = dict.fromkeys(self._domains, flow(self._event_shape))
-      else:
-        made = {domain: flow(self._event_shape) for domain in self._domains}
-    for domain, bijector in made.items():
-      if not isinstance(bijector, tfb.Bijector):
-        raise ValueError(
-            f'`flow` must give a tfb.Bijector, got {bijector!r} for domain '
-            f'{domain!r}.')
-      self._check_dtype(domain, bijector)
-      image = bijector.forward_event_shape(tf.TensorShape(self._event_shape))
-      if not image.is_compatible_with(self._event_shape):
-        raise ValueError(
-            f'`flow` of domain {domain!r} takes latents of shape '
-            f'{self._event_shape} to {image}; it must keep the shape.')
+      made = flow(self._event_shape)
+    return self._checked(made, argument)
+
+  def _checked(self, made: Any, argument: str) -> tfb.Bijector:
+    """The bijector, if it is one that keeps the event shape and the type."""
+    if not isinstance(made, tfb.Bijector):
+      raise ValueError(f'{argument} must give a tfb.Bijector, got {made!r}.')
+    self._check_dtype(argument, made)
+    image = made.forward_event_shape(tf.TensorShape(self._event_shape))
+    if not image.is_compatible_with(self._event_shape):
+      raise ValueError(
+          f'{argument} takes shape {self._event_shape} to {image}; it must '
+          'keep the shape.')
     return made
 
-  def _check_dtype(self, domain: str, bijector: tfb.Bijector) -> None:
+  def _check_dtype(self, argument: str, bijector: tfb.Bijector) -> None:
     wanted = self._prior.dtype
     try:
       found = bijector.forward_dtype(wanted)
@@ -236,9 +281,9 @@ class AlignFlow(tf.Module):
       found = bijector.dtype
     if found != wanted:
       raise ValueError(
-          f'`dtype` is {wanted.name}, the flow of domain {domain!r} has '
-          f'{getattr(found, "name", found)}: give both one type, as in '
-          f'flow=functools.partial(flows.real_nvp, dtype=tf.{wanted.name}).')
+          f'`dtype` is {wanted.name}, {argument} has '
+          f'{getattr(found, "name", found)}: give both one type, for example '
+          f'functools.partial(flows.real_nvp, dtype=tf.{wanted.name}).')
 
   @property
   def domains(self) -> tuple[str, ...]:
@@ -280,6 +325,16 @@ class AlignFlow(tf.Module):
     self._check_domain(domain, 'domain')
     return self._distributions[domain]
 
+  @property
+  def trunk(self) -> tfb.Bijector | None:
+    """The bijector that all domains share, from latents on; None for none."""
+    return self._trunk
+
+  def adapter(self, domain: str) -> tfb.Bijector | None:
+    """The bijector of one domain, up to its images; None for none."""
+    self._check_domain(domain, 'domain')
+    return self._adapters.get(domain)
+
   def flow(self, domain: str) -> tfb.Bijector:
     """The bijector G_{Z->domain}, from latent to image."""
     self._check_domain(domain, 'domain')
@@ -287,6 +342,8 @@ class AlignFlow(tf.Module):
 
   def translator(self, source: str, target: str) -> tfb.Bijector:
     """The bijector G_{source->target}, equations 3 to 5 of the paper.
+
+    It composes the two adapters; the trunk has no part in it.
 
     Args:
       source: Name of the domain that `forward` takes images of.
@@ -301,9 +358,11 @@ class AlignFlow(tf.Module):
     self._check_domain(source, 'source')
     self._check_domain(target, 'target')
     if (source, target) not in self._translators:
-      self._translators[source, target] = tfb.Chain(
-          [self._flows[target], tfb.Invert(self._flows[source])],
-          name=f'{source}_to_{target}')
+      adapter = self._adapters.get(source)
+      self._translators[source, target] = _chain(
+          [self._adapters.get(target),
+           None if adapter is None else tfb.Invert(adapter)],
+          f'{source}_to_{target}')
     return self._translators[source, target]
 
   def encode(self, images: tf.Tensor, domain: str) -> tf.Tensor:
@@ -334,15 +393,18 @@ class AlignFlow(tf.Module):
     checked = {
         domain: self._validate(images[domain], f'images[{domain!r}]')
         for domain in self._domains}
-    # Domains that have one flow initialise it together.
+    # Domains with one adapter initialise it together, and all the trunk.
     batches: dict[int, list[tf.Tensor]] = {}
-    for domain in self._domains:
-      batches.setdefault(id(self._flows[domain]), []).append(checked[domain])
-    for domain in self._domains:
-      batch = batches.pop(id(self._flows[domain]), None)
+    for domain, adapter in self._adapters.items():
+      batches.setdefault(id(adapter), []).append(checked[domain])
+    for adapter in self._adapters.values():
+      batch = batches.pop(id(adapter), None)
       if batch is not None:
-        bijectors.initialize_act_norms(
-            self._flows[domain], tf.concat(batch, axis=0))
+        bijectors.initialize_act_norms(adapter, tf.concat(batch, axis=0))
+    if self._trunk is not None:
+      bijectors.initialize_act_norms(self._trunk, tf.concat([
+          self._adapters[d].inverse(x) if d in self._adapters else x
+          for d, x in checked.items()], axis=0))
     bijectors.clear_cache()
 
   def sample_joint(
@@ -441,9 +503,10 @@ class AlignFlow(tf.Module):
           f'{images.shape}.')
     return tf.cast(images, dtype)
 
-  def _check_domain(self, domain: str, argument: str) -> None:
-    if domain not in self._flows:
-      raise KeyError(
+  def _check_domain(self, domain: str, argument: str,
+                    error: type[Exception] = KeyError) -> None:
+    if domain not in self._domains:
+      raise error(
           f'`{argument}` must be one of {self._domains}, got {domain!r}.')
 
 
@@ -475,6 +538,12 @@ def check_batches(images: Mapping[str, Any], domains: tuple[str, ...]) -> None:
     raise ValueError(
         f'`images` must have a batch for each of {domains}, got '
         f'{tuple(images)}.')
+
+
+def _chain(parts: Sequence[tfb.Bijector | None], name: str) -> tfb.Bijector:
+  """The composition of bijectors, the last of which is applied first."""
+  found = [part for part in parts if part is not None]
+  return found[0] if len(found) == 1 else tfb.Chain(found, name=name)
 
 
 def _floating(dtype: Any) -> tf.DType:

@@ -282,22 +282,22 @@ def _identity(shape):
 
 @pytest.fixture(scope='module')
 def model():
-  return af.AlignFlow(('a', 'b'), SHAPE, flow=_identity)
+  return af.AlignFlow(('a', 'b'), SHAPE, adapter=_identity)
 
 
 GREY = np.full([2, *SHAPE], 0.5, np.float32)
 MODEL = [
-    *[('domains', v, lambda m, v=v: af.AlignFlow(v, SHAPE, flow=_identity))
+    *[('domains', v, lambda m, v=v: af.AlignFlow(v, SHAPE, adapter=_identity))
       for v in ('ab', (), ('a',), ('a', 'a'), ('a', ''), ('a', 3), 5)],
     *[('event_shape', v,
-       lambda m, v=v: af.AlignFlow(('a', 'b'), v, flow=_identity))
+       lambda m, v=v: af.AlignFlow(('a', 'b'), v, adapter=_identity))
       for v in ((8, 8), (8, 8, 0), (None, 8, 1), 32)],
-    ('flow', _Shown("('a',)"),
-     lambda m: af.AlignFlow(('a', 'b'), SHAPE, flow={'a': B.Squeeze()})),
-    ('flow', _Shown("'x'"),
-     lambda m: af.AlignFlow(('a', 'b'), SHAPE, flow=lambda shape: 'x')),
-    ('flow', _Shown('(8, 8, 4)'),
-     lambda m: af.AlignFlow(('a', 'b'), SHAPE, flow=lambda _: B.Squeeze())),
+    ('adapter', _Shown("('a',)"),
+     lambda m: af.AlignFlow(('a', 'b'), SHAPE, adapter={'a': B.Squeeze()})),
+    ('adapter', _Shown("'x'"),
+     lambda m: af.AlignFlow(('a', 'b'), SHAPE, adapter=lambda shape: 'x')),
+    ('adapter', _Shown('(8, 8, 4)'),
+     lambda m: af.AlignFlow(('a', 'b'), SHAPE, adapter=lambda _: B.Squeeze())),
     ('domain', 'c', lambda m: m['c']),
     ('domain', 'c', lambda m: m.flow('c')),
     ('source', 'c', lambda m: m.translator('c', 'a')),
@@ -521,7 +521,7 @@ def test_runs(name, value, call, run_dir):
     ('model', _Shown('NaN'), ('a', 'b'), True),
 ])
 def test_models_that_cannot_be_exported(name, value, domains, spoil):
-  made = af.AlignFlow(domains, SHAPE, flow=lambda shape: B.ActNorm(1))
+  made = af.AlignFlow(domains, SHAPE, adapter=lambda shape: B.ActNorm(1))
   if spoil:
     made.variables[0].assign(made.variables[0] * NAN)
   _fails(name, value, lambda: export.export_model(made, 'out'))

@@ -34,7 +34,7 @@ class _Biased(tfb.Bijector):
 
 def _model(error=0.):
   return model_lib.AlignFlow(
-      ('a', 'b'), SHAPE, flow={'a': tfb.Identity(), 'b': _Biased(error)})
+      ('a', 'b'), SHAPE, adapter={'a': tfb.Identity(), 'b': _Biased(error)})
 
 
 def _images(num=7):

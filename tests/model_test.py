@@ -29,7 +29,7 @@ def _affine(shift, scale):
 
 def _gaussian(domains=('a', 'b')):
   flow = {d: _affine(*_GAUSSIANS[d]) for d in domains}
-  return af.AlignFlow(domains, _SHAPE, flow=flow)
+  return af.AlignFlow(domains, _SHAPE, adapter=flow)
 
 
 def _flow(shape, seeds=None, **kwargs):
@@ -41,7 +41,7 @@ def _flow(shape, seeds=None, **kwargs):
 def _trained(domains=('a', 'b'), dtype=tf.float32, **kwargs):
   model = af.AlignFlow(
       domains, _SHAPE, dtype=dtype,
-      flow=functools.partial(_flow, seeds=iter(range(9)), dtype=dtype),
+      adapter=functools.partial(_flow, seeds=iter(range(9)), dtype=dtype),
       **kwargs)
   registry.randomize(model)
   return model
@@ -120,7 +120,7 @@ def test_log_prob_of_a_gaussian(domain):
 def test_bits_per_dim_of_a_uniform_density_is_8():
   # x = cdf(z) is uniform on [0, 1] for z normal.
   flow = {d: tfb.NormalCDF() for d in 'ab'}
-  model = af.AlignFlow(('a', 'b'), _SHAPE, flow=flow)
+  model = af.AlignFlow(('a', 'b'), _SHAPE, adapter=flow)
   np.testing.assert_allclose(
       model.bits_per_dim(tf.constant(_images()), 'a'), [8.] * 3, rtol=1e-5)
 
@@ -248,23 +248,124 @@ def test_interpolate_takes_the_polar_path():
       frames['b'][:, 1], 0.3 + 0.2 * middle, rtol=1e-4, atol=1e-5)
 
 
-def test_shared_flow_translates_to_itself():
-  model = _trained(share=True)
-  assert model.flow('a') is model.flow('b')
+def test_without_adapters_all_domains_have_one_flow():
+  model = _shared()
+  assert model.flow('a') is model.flow('b') is model.trunk
+  assert model.adapter('a') is None
   assert len(model.trainable_variables) == 10 * _STEP
   x = tf.constant(_images())
+  np.testing.assert_array_equal(model.translator('a', 'b').forward(x), x)
+
+
+def _shared():
+  model = af.AlignFlow(('a', 'b'), _SHAPE, adapter=None, trunk=_flow)
+  registry.randomize(model)
+  return model
+
+
+def _adapter(shape):
+  return af.bijectors.ActNorm(shape[-1])
+
+
+def _with_trunk(domains=('a', 'b'), **kwargs):
+  model = af.AlignFlow(
+      domains, _SHAPE, adapter=_adapter, trunk=_core, **kwargs)
+  model.initialize({
+      d: _images(8, seed=i) for i, d in enumerate(domains)})
+  registry.randomize(model)
+  return model
+
+
+def _core(shape):
+  """A flow of real numbers: no image reaches a trunk."""
+  return af.bijectors.AffineCoupling(
+      shape[-1], af.bijectors.CheckerboardMask(),
+      lambda channels: af.networks.ConditionerResNet(channels, 3, 1))
+
+
+@pytest.mark.parametrize('domains', [('a', 'b'), ('a', 'b', 'c')])
+def test_a_trunk_and_adapters(domains):
+  model = _with_trunk(domains)
+  x = tf.constant(_images())
+  for d in domains:
+    z = model.trunk.inverse(model.adapter(d).inverse(x))
+    np.testing.assert_allclose(model.encode(x, d), z, atol=1e-5)
+    expected = model.prior.log_prob(z) + sum(
+        part.inverse_log_det_jacobian(y, event_ndims=3)
+        for part, y in ((model.adapter(d), x),
+                        (model.trunk, model.adapter(d).inverse(x))))
+    np.testing.assert_allclose(
+        model[d].log_prob(tf.identity(x)), expected, rtol=1e-4)
+  y = model.translator('a', 'b').forward(x)
   np.testing.assert_allclose(
-      model.translator('a', 'b').forward(x), x, atol=1e-5)
+      y, model.decode(model.encode(tf.identity(x), 'a'), 'b'), atol=1e-4)
+  np.testing.assert_allclose(
+      model.translator('b', 'a').forward(tf.identity(y)), x, atol=1e-5)
+  joint = model.sample_joint(2, seed=(0, 1))
+  np.testing.assert_allclose(
+      model.translator('a', 'b').forward(tf.identity(joint['a'])), joint['b'],
+      atol=1e-4)
+  frames = model.interpolate(x[:1], x[1:2], 'a', 3)
+  np.testing.assert_allclose(frames['a'][:, 0], x[:1], atol=1e-4)
+
+
+@pytest.mark.parametrize('hub', [None, 'b'])
+def test_no_translation_evaluates_the_trunk(hub):
+  model = _with_trunk(hub=hub)
+
+  def convolutions(function):
+    graph = tf.function(function, autograph=False).get_concrete_function(
+        tf.TensorSpec([2, *_SHAPE])).graph.as_graph_def()
+    nodes = [*graph.node, *(n for f in graph.library.function
+                            for n in f.node_def)]
+    return sum(n.op == 'Conv2D' for n in nodes)
+
+  assert convolutions(model[model.domains[0]].log_prob) > 0
+  for s, t in (('a', 'b'), ('b', 'a')):
+    assert convolutions(model.translator(s, t).forward) == 0
+  x = tf.constant(_images())
+  with tf.GradientTape() as tape:
+    loss = tf.reduce_sum(model.translator('a', 'b').forward(x))
+  reached = [v for v, g in zip(
+      model.trainable_variables,
+      tape.gradient(loss, model.trainable_variables), strict=True)
+             if g is not None]
+  adapters = [model.adapter(d) for d in 'ab' if model.adapter(d)]
+  assert {v.ref() for v in reached} == {
+      v.ref() for a in adapters for v in a.trainable_variables}
+
+
+def test_a_hub_has_no_adapter():
+  model = _with_trunk(hub='b')
+  assert model.adapter('b') is None
+  assert model.flow('b') is model.trunk
+  x = tf.constant(_images())
+  np.testing.assert_array_equal(
+      model.translator('a', 'b').forward(x),
+      model.adapter('a').inverse(tf.identity(x)))
+
+
+def test_initialization_reaches_adapters_then_the_trunk():
+  model = af.AlignFlow(
+      ('a', 'b'), _SHAPE, adapter=_adapter,
+      trunk=lambda shape: af.bijectors.ActNorm(shape[-1]))
+  images = {d: 3. * i + _images(64, seed=i) for i, d in enumerate('ab')}
+  images = {d: np.clip(x / 4., 0., 1.) for d, x in images.items()}
+  model.initialize(images)
+  for d, x in images.items():
+    z = model.encode(tf.constant(x), d).numpy()
+    np.testing.assert_allclose(z.mean(), 0., atol=1e-4)
+    np.testing.assert_allclose(z.std(), 1., atol=1e-3)
 
 
 def test_shared_scales_count_once():
   shared = af.flows.SharedScales([1])
   model = af.AlignFlow(
-      ('a', 'b'), _SHAPE, flow=functools.partial(_flow, shared=shared))
+      ('a', 'b'), _SHAPE, adapter=functools.partial(_flow, shared=shared))
   # Of 10 couplings with an actnorm each, the last scale's 4 are shared.
   assert len(model.trainable_variables) == (6 + 6 + 4) * _STEP
   assert len({v.ref() for v in model.trainable_variables}) == 16 * _STEP
-  separate = af.AlignFlow(('a', 'b'), _SHAPE, flow=_flow)
+  separate = af.AlignFlow(('a', 'b'), _SHAPE, adapter=_flow)
   assert len(separate.trainable_variables) == 20 * _STEP
   one = af.flows.num_parameters(separate.flow('a'))
   assert af.flows.num_parameters(separate) == 2 * one
@@ -278,7 +379,7 @@ def test_custom_flow_function_gets_the_event_shape():
     shapes.append(shape)
     return tfb.Scale(tf.Variable(2.))
 
-  model = af.AlignFlow(('a', 'b'), [2, 3, 1], flow=flow)
+  model = af.AlignFlow(('a', 'b'), [2, 3, 1], adapter=flow)
   assert shapes == [(2, 3, 1)] * 2
   assert len(model.trainable_variables) == 2
 
@@ -299,7 +400,7 @@ def test_gradients_reach_both_flows_and_only_those_concerned(trained):
 def _act_norms(dtype=tf.float32):
   return af.AlignFlow(
       ('a', 'b'), _SHAPE, dtype=dtype,
-      flow=lambda shape: af.bijectors.ActNorm(1, dtype=dtype))
+      adapter=lambda shape: af.bijectors.ActNorm(1, dtype=dtype))
 
 
 def test_values_follow_the_variables():
@@ -331,7 +432,7 @@ def test_values_follow_initialize():
 
 
 def test_initialize_sets_each_domain_from_its_own_images():
-  model = af.AlignFlow(('a', 'b'), _SHAPE, flow=_flow)
+  model = af.AlignFlow(('a', 'b'), _SHAPE, adapter=_flow)
   images = {'a': _images(64), 'b': _images(64, seed=1)**3}
   model.initialize(images)
   for domain in 'ab':
@@ -373,11 +474,14 @@ def test_interpolate_in_a_graph_and_its_gradient():
       graph(wrong)
 
 
-@pytest.mark.parametrize('share', [False, True])
-def test_checkpoint(tmp_path, share):
-  model = _trained(share=share)
+@pytest.mark.parametrize(('make', 'arguments'), [
+    (_trained, {'adapter': _flow}),
+    (_shared, {'adapter': None, 'trunk': _flow}),
+    (_with_trunk, {'adapter': _adapter, 'trunk': _core})])
+def test_checkpoint(tmp_path, make, arguments):
+  model = make()
   path = tf.train.Checkpoint(model=model).write(str(tmp_path / 'model'))
-  restored = af.AlignFlow(('a', 'b'), _SHAPE, flow=_flow, share=share)
+  restored = af.AlignFlow(('a', 'b'), _SHAPE, **arguments)
   # Ready-made translators are no part of a checkpoint.
   restored.translator('a', 'b')
   tf.train.Checkpoint(model=restored).read(path).assert_consumed()
@@ -400,7 +504,7 @@ def test_float64():
   np.testing.assert_allclose(back, x, atol=1e-11)
 
 
-@pytest.mark.parametrize('flow', [{}, {'flow': af.flows.glow}])
+@pytest.mark.parametrize('flow', [{}, {'adapter': af.flows.glow}])
 def test_flows_of_the_library_have_the_type_of_the_model(flow, monkeypatch):
   # The default's couplings would take seconds to build.
   monkeypatch.setattr(af.bijectors, 'AffineCoupling', (
@@ -422,31 +526,41 @@ def test_flows_of_the_library_have_the_type_of_the_model(flow, monkeypatch):
     ({'event_shape': 32}, '`event_shape` must be.*got 32'),
     ({'dtype': tf.int32}, '`dtype` must be a floating.*int32'),
     ({'dtype': 'x'}, "`dtype` must be a floating.*'x'"),
-    ({'dtype': tf.float64, 'flow': lambda shape: af.bijectors.ActNorm(1)},
-     "`dtype` is float64, the flow of domain 'a' has float32: .*tf.float64"),
-    ({'flow': {'a': af.bijectors.ActNorm(1),
-               'b': af.bijectors.ActNorm(1, dtype=tf.float64)}},
-     "`dtype` is float32, the flow of domain 'b' has float64: .*tf.float32"),
-    ({'flow': {'a': tfb.Identity(), 'b': tfb.Identity()}, 'share': True},
-     '`share` must be False with bijectors by domain, got True'),
-    ({'flow': 3}, '`flow` must be a function .*got 3'),
-    ({'flow': tfb.Identity()}, '`flow` must be a function .*Identity'),
-    ({'flow': lambda shape: af.bijectors.FactorOut(af.bijectors.Squeeze()),
+    ({'dtype': tf.float64, 'adapter': lambda shape: af.bijectors.ActNorm(1)},
+     "`dtype` is float64, `adapter` of domain 'a' has float32: .*tf.float64"),
+    ({'adapter': {'a': af.bijectors.ActNorm(1),
+                  'b': af.bijectors.ActNorm(1, dtype=tf.float64)}},
+     "`dtype` is float32, `adapter` of domain 'b' has float64: .*tf.float32"),
+    ({'adapter': None}, '`trunk` must be a flow where `adapter` is None'),
+    ({'hub': 'a'}, "`trunk` must be a flow where `hub` is 'a', got None"),
+    ({'hub': 'x', 'trunk': tfb.Identity()}, "`hub` must be one of .*got 'x'"),
+    ({'trunk': 3}, '`trunk` must be a tfb.Bijector or a function.*got 3'),
+    ({'trunk': lambda shape: af.bijectors.Squeeze()},
+     r'`trunk` takes.*\(2, 2, 4\); it must keep'),
+    ({'hub': 'a', 'trunk': tfb.Identity(),
+      'adapter': {'a': tfb.Identity(), 'b': tfb.Identity()}},
+     r"`adapter` must have one bijector for each of \('b',\), got \('a', 'b'"),
+    ({'adapter': 3}, '`adapter` must be a function .*got 3'),
+    ({'adapter': tfb.Identity()},
+     '`adapter` must be a function .*Identity'),
+    ({'adapter': lambda shape: af.bijectors.FactorOut(af.bijectors.Squeeze()),
       'event_shape': (4, 4, 2)},
      r'`inner` must keep.*squeeze.*\(4, 4, 1\) to \(2, 2, 4\)'),
     ({'event_shape': (4, 4)}, r'`event_shape` must be.*\(4, 4\)'),
     ({'event_shape': (4, None, 1)}, '`event_shape` must be.*None'),
     ({'event_shape': (4, 0, 1)}, r'`event_shape` must be.*\(4, 0, 1\)'),
-    ({'flow': lambda shape: None}, "`flow` must give a tfb.Bijector, got None.*"
-     "'a'"),
-    ({'flow': {'a': tfb.Identity()}}, r"`flow` must have one.*'a', 'b'.*'a',"),
-    ({'flow': {'a': tfb.Identity(), 'b': 3}}, "`flow` must give.*got 3.*'b'"),
-    ({'flow': lambda shape: af.bijectors.Squeeze()},
-     r"`flow` of domain 'a' takes.*\(2, 2, 4\); it must keep"),
+    ({'adapter': lambda shape: None},
+     "`adapter` of domain 'a' must give a tfb.Bijector, got None"),
+    ({'adapter': {'a': tfb.Identity()}},
+     r"`adapter` must have one.*'a', 'b'.*'a',"),
+    ({'adapter': {'a': tfb.Identity(), 'b': 3}},
+     "`adapter` of domain 'b' must give.*got 3"),
+    ({'adapter': lambda shape: af.bijectors.Squeeze()},
+     r"`adapter` of domain 'a' takes.*\(2, 2, 4\); it must keep"),
 ])
 def test_constructor_errors(arguments, pattern):
   arguments = {'domains': ('a', 'b'), 'event_shape': _SHAPE,
-               'flow': lambda shape: tfb.Identity(), **arguments}
+               'adapter': lambda shape: tfb.Identity(), **arguments}
   with pytest.raises(ValueError, match=pattern):
     af.AlignFlow(**arguments)
 

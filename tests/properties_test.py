@@ -119,7 +119,7 @@ def test_a_bijector_refuses_with_documented_errors(name, bijectors):
 def model():
   made = af.AlignFlow(
       ('a', 'b'), (4, 4, 1),
-      flow=lambda shape: af.flows.real_nvp(
+      adapter=lambda shape: af.flows.real_nvp(
           shape, num_scales=1, channels=2, num_blocks=1))
   registry.randomize(made)
   return made

@@ -15,7 +15,7 @@ SHAPE = (4, 4, 1)
 
 def _model():
   return model_lib.AlignFlow(
-      ('a', 'b'), SHAPE, flow={'a': tfb.Identity(), 'b': tfb.Shift(0.25)})
+      ('a', 'b'), SHAPE, adapter={'a': tfb.Identity(), 'b': tfb.Shift(0.25)})
 
 
 def _images(num=7):

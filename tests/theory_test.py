@@ -40,7 +40,7 @@ def _permuted(flow, seed=0):
 
 
 def _model(a, b):
-  return af.AlignFlow(('a', 'b'), SHAPE, flow={'a': a, 'b': b},
+  return af.AlignFlow(('a', 'b'), SHAPE, adapter={'a': a, 'b': b},
                       dtype=tf.float64)
 
 

@@ -31,8 +31,9 @@ def build(config: Any, domains: tuple[str, ...],
       network_dtype=None if config.precision == 'float32' else config.precision,
       shared=flows.SharedScales(scales or ()), seed=config.seed,
       memory=config.memory)
-  return model_lib.AlignFlow(
-      domains, event_shape, flow=flow, share=scales is None)
+  if scales is None:
+    return model_lib.AlignFlow(domains, event_shape, adapter=None, trunk=flow)
+  return model_lib.AlignFlow(domains, event_shape, flow)
 
 
 def terms(config: Any, model: model_lib.AlignFlow) -> list[objectives.Term]:

@@ -66,7 +66,7 @@ def test_two_domains_meet():
   large, small = _spots(16, 4.5, 3.2), _spots(16, 3.2, 2.4, seed=1)
   flows = {'large': _set(large), 'small': _set(small)}
   model = af.AlignFlow(
-      ('large', 'small'), (16, 16, 1), flow=flows, dtype=tf.float64)
+      ('large', 'small'), (16, 16, 1), adapter=flows, dtype=tf.float64)
   g = model.translator('large', 'small')
   translated = g.forward(large)
   np.testing.assert_allclose(_spread(translated), _spread(small), rtol=0.15)

@@ -146,7 +146,7 @@ def _shared(dtype):
 
 
 def _translator(dtype):
-  model = af.AlignFlow(('a', 'b'), (4, 2, 1), dtype=dtype, flow={
+  model = af.AlignFlow(('a', 'b'), (4, 2, 1), dtype=dtype, adapter={
       'a': _real_nvp((4, 2, 1), 1, dtype), 'b': _glow((4, 2, 1), 1, dtype)})
   return model.translator('a', 'b')
 

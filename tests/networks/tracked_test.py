@@ -41,7 +41,7 @@ class _Scaled(tfb.Bijector):
 
 
 def _model():
-  return af.AlignFlow(('a', 'b'), (4, 4, 1), flow=lambda _: _Scaled())
+  return af.AlignFlow(('a', 'b'), (4, 4, 1), adapter=lambda _: _Scaled())
 
 
 def test_a_users_network_trains():
@@ -67,7 +67,7 @@ def test_a_users_network_is_saved_and_exported(tmp_path):
   x = tf.random.uniform([3, 4, 4, 1])
   want = model.translator('a', 'b').forward(x)
   path = tf.train.Checkpoint(model=model).write(str(tmp_path / 'weights'))
-  assert 'model/_flows/a/network/_layer_variables/0_kernel' in ' '.join(
+  assert 'model/_adapters/a/network/_layer_variables/0_kernel' in ' '.join(
       name for name, _ in tf.train.list_variables(path))
   tf.train.Checkpoint(model=other).read(path).assert_consumed()
   np.testing.assert_array_equal(
@@ -106,7 +106,7 @@ import tensorflow as tf
 import alignflow_tf as af
 
 flow = af.flows.real_nvp((8, 8, 1), 2, channels=4, num_blocks=1)
-model = af.AlignFlow(('a', 'b'), (8, 8, 1), flow={'a': flow, 'b': flow})
+model = af.AlignFlow(('a', 'b'), (8, 8, 1), adapter={'a': flow, 'b': flow})
 for v in model.trainable_variables:
   v.assign_add(0.1 * tf.random.normal(v.shape))
 x = tf.zeros([0, 8, 8, 1])
