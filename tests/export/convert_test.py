@@ -86,7 +86,7 @@ def test_unknown_runtimes_are_refused(exported, tmp_path):
 def double():
   return model_lib.AlignFlow(
       ('ink', 'chalk'), (8, 8, 1), dtype=tf.float64,
-      flow=functools.partial(
+      adapter=functools.partial(
           flows.real_nvp, num_scales=1, channels=4, num_blocks=1,
           dtype=tf.float64))
 
