@@ -3,6 +3,8 @@
   python run.py --output=OUT                     trains to the end
   python run.py --output=OUT --minutes=8         trains for so long, and saves
   python run.py --output=OUT --report            measures all precisions
+  python run.py --output=OUT --report --minutes=9 --precision=tf32
+                                                 measures, trains for the rest
 
 Needs Python 3.10, NumPy and JAX 0.7 or later, and nothing else: this file is
 copied into kits.
@@ -601,12 +603,13 @@ def png(path: str, levels: np.ndarray) -> None:
 
 def main() -> None:
   """Runs the command line."""
+  began = time.time()
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   parser.add_argument('--kit', default=os.path.dirname(
       os.path.abspath(__file__)))
   parser.add_argument('--output', required=True)
   parser.add_argument('--precision', default='float32')
-  parser.add_argument('--minutes', type=float, default=1e9,
+  parser.add_argument('--minutes', type=float,
                       help='minutes after which training stops')
   parser.add_argument('--steps', type=int,
                       help='step after which training stops')
@@ -615,7 +618,8 @@ def main() -> None:
                       help='steps of one call of the compiled loop')
   parser.add_argument('--cache', help='directory of compiled programs')
   parser.add_argument('--report', action='store_true',
-                      help='measure all precisions')
+                      help='measure all precisions; with --minutes, train for '
+                      'the rest of them')
   parser.add_argument('--bench', action='store_true',
                       help='measure one precision, without a table')
   arguments = parser.parse_args()
@@ -624,14 +628,15 @@ def main() -> None:
   output = arguments.output
   os.makedirs(output, exist_ok=True)
   kit = Kit(arguments.kit, arguments.precision)
+  if arguments.bench:
+    bench(kit, output, arguments.chunk)
+    return
   if arguments.report:
     report(kit, output, arguments)
-  elif arguments.bench:
-    bench(kit, output, arguments.chunk)
-  else:
+  if not arguments.report or arguments.minutes:
     saved = arguments.state or os.path.join(output, 'state.npz')
-    train(kit, output, saved, arguments.minutes, arguments.steps,
-          arguments.chunk)
+    left = (arguments.minutes or 1e9) - (time.time() - began) / 60.
+    train(kit, output, saved, left, arguments.steps, arguments.chunk)
 
 
 if __name__ == '__main__':
