@@ -13,6 +13,7 @@ from alignflow_tf import adapt
 from alignflow_tf import classification
 from alignflow_tf import data
 from alignflow_tf.adapt import config as config_lib
+from alignflow_tf.adapt import methods
 from alignflow_tf.adapt import pipeline
 from alignflow_tf.adapt import problem as problem_lib
 from alignflow_tf.adapt import stages
@@ -283,3 +284,29 @@ def test_stages_of_an_earlier_version_are_used(
                      match='`output`.*classifier_augment was False and is'):
     adapt.adapt(*call[:5], small.settings(
         classifier_steps=2, feature_steps=2, classifier_augment=True))
+
+
+def test_a_method_is_added_as_a_tuple_of_stages(
+    domains, tmp_path, monkeypatch):
+  classifier, _ = methods.METHODS['adda']
+
+  def double(work, state, settings):
+    """Doubles the logits of the classifier."""
+
+    def train():
+      model = state.last.model
+      kernel, bias = model.layers[-1].get_weights()
+      model.layers[-1].set_weights([2. * kernel, 2. * bias])
+      return model
+
+    return state._replace(last=work.classifier_stage(
+        f'{state.name}_double', 'classifier_rate',
+        settings | {'after': state.last.facts}, train))
+
+  monkeypatch.setitem(methods.METHODS, 'double', (
+      classifier, methods.Stage('double', ('batch_size',), double)))
+  result = adapt.adapt(
+      domains, 'mnist', 'optical', 'double', str(tmp_path),
+      small.settings(classifier_steps=20))
+  assert result['stages'] == ['source_classifier', 'source_double']
+  assert result['facts']['after']['classifier_steps'] == 20
