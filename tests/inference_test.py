@@ -128,7 +128,8 @@ def test_what_fails_in_a_batch_is_raised(monkeypatch):
 def test_a_float64_model_is_computed_with_in_its_own_type():
   model = model_lib.AlignFlow(
       ('a', 'b'), SHAPE, dtype=tf.float64,
-      adapter={'a': tfb.Identity(), 'b': tfb.Shift(tf.constant(.25, tf.float64))})
+      adapter={'a': tfb.Identity(),
+               'b': tfb.Shift(tf.constant(.25, tf.float64))})
   evaluator = inference.Evaluator(model, batch_size=3)
   images = _images()
   translated = evaluator.translate(images, 'a', 'b')

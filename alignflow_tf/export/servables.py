@@ -86,7 +86,8 @@ class Factory:
   Each pass, such as encoding images of one domain, is traced once and called by
   all signatures that need it, which keeps a large model's export small and
   quick to make and to load. A model with latents translates by encoding and
-  decoding, so that its translators need no passes of their own.
+  decoding, unless it has a trunk, so that its translators need no passes of
+  their own.
   """
 
   def __init__(self, model: model_lib.Translates,
@@ -112,7 +113,9 @@ class Factory:
             model.encode, domain=d))
         self._decoders[d] = self._pass(functools.partial(
             model.decode, domain=d))
-    else:
+    # Through the latent, a translation needs no pass of its own; but a trunk,
+    # which cancels in the model's translators, would be evaluated twice.
+    if not self._encoders or getattr(model, 'trunk', None) is not None:
       for pair in itertools.permutations(model.domains, 2):
         self._translators[pair] = self._pass(model.translator(*pair).forward)
     if isinstance(model, model_lib.HasDensity):
@@ -189,9 +192,9 @@ class Factory:
     return Servable(f'{source}_to_{target}', functions)
 
   def _translate(self, source: str, target: str, x: tf.Tensor) -> tf.Tensor:
-    if self._encoders:
-      return self._decoders[target](self._encoders[source](x))
-    return self._translators[source, target](x)
+    if self._translators:
+      return self._translators[source, target](x)
+    return self._decoders[target](self._encoders[source](x))
 
   def domain(self, name: str) -> Servable:
     """The servable of one domain.
