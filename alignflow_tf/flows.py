@@ -7,7 +7,7 @@ the shape of its image, images are NHWC with pixels in [0, 1].
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 import functools
 from typing import Any
 
@@ -21,58 +21,14 @@ from alignflow_tf import bijectors
 from alignflow_tf import images as images_lib
 from alignflow_tf import networks
 
-__all__ = ['SharedScales', 'glow', 'num_parameters', 'real_nvp']
+__all__ = [
+    'FLOWS', 'flowpp', 'glow', 'magnitudes', 'num_parameters', 'real_nvp',
+    'spline'
+]
 
 tfb = tfp.bijectors
 
 Network = Callable[[int], keras.layers.Layer]
-
-
-class SharedScales:
-  """Lets several flows share the couplings of some scales.
-
-  Give one instance to all the flows that shall share (section 3.3 of the paper:
-  "we can share parameters between the two mappings"). The first flow to be
-  built makes the scales named here, and later ones use the same bijectors; the
-  other scales and the pre-processing are each flow's own. Activation
-  normalisations that are shared are initialised from the last domain's data.
-
-  ```python
-  shared = alignflow_tf.flows.SharedScales([2, 3])
-  model = alignflow_tf.AlignFlow(
-      ('a', 'b'), (32, 32, 3),
-      flow=functools.partial(alignflow_tf.flows.real_nvp, shared=shared))
-  ```
-  """
-
-  def __init__(self, scales: Iterable[int]):
-    """Names the scales to share, 0 being the finest.
-
-    Args:
-      scales: Non-negative integers.
-
-    Raises:
-      ValueError: If one is not a non-negative integer.
-    """
-    self.scales = frozenset(scales)
-    for scale in self.scales:
-      if not isinstance(scale, int) or scale < 0:
-        raise ValueError(
-            f'`scales` must be non-negative integers, got {scale!r}.')
-    self._made: dict[tuple[Any, ...], list[tfb.Bijector]] = {}
-
-  def get(
-      self,
-      scale: int,
-      key: tuple[Any, ...],
-      make: Callable[[], list[tfb.Bijector]],
-  ) -> list[tfb.Bijector]:
-    """Returns a scale's bijectors, made anew unless the scale is shared."""
-    if scale not in self.scales:
-      return make()
-    if (scale, *key) not in self._made:
-      self._made[(scale, *key)] = make()
-    return self._made[(scale, *key)]
 
 
 def real_nvp(
@@ -81,9 +37,9 @@ def real_nvp(
     channels: int = 32,
     num_blocks: int = 4,
     *,
+    transform: bijectors.transforms.Transform | None = None,
     alpha: float = 0.05,
     framing: bool = False,
-    shared: SharedScales | None = None,
     seed: int = 0,
     memory: str = 'standard',
     dtype: Any = tf.float32,
@@ -107,12 +63,13 @@ def real_nvp(
     channels: Hidden channels of the networks at the finest scale (32 in the
       paper: 32, 64, 128, 256 over four scales).
     num_blocks: Residual blocks a network (4 in the paper).
+    transform: The couplings' transform; `bijectors.transforms.Affine()` by
+      default.
     alpha: See `alignflow_tf.bijectors.ImagePreprocess`.
     framing: Whether a `bijectors.Framing` follows the pre-processing.
-    shared: Scales whose couplings are shared with other flows.
     seed: Non-negative integer that fixes the initial weights.
-    memory: What is stored for gradients: 'standard', 'recompute' or
-      'reversible'; see `bijectors.LogDetChain`.
+    memory: What is stored for gradients: 'standard' or 'reversible'; see
+      `bijectors.ImageChain`.
     dtype: Type of the flow, `tf.float32` or `tf.float64`.
     network_dtype: Keras dtype or policy of the networks (`'mixed_bfloat16'`,
       say); by default the flow's type.
@@ -120,7 +77,7 @@ def real_nvp(
 
   Returns:
     A `tfb.Bijector`. It is the identity but for the pre-processing until it is
-    trained or `bijectors.initialize_act_norms` is called on it.
+    trained or `bijectors.initialize_from_data` is called on it.
 
   Raises:
     ValueError: If an argument is out of range or the scales do not divide the
@@ -136,7 +93,6 @@ def real_nvp(
   """
   event_shape = _check_event_shape(event_shape, num_scales)
   _check_positive(channels=channels, num_blocks=num_blocks)
-  shared = shared or SharedScales(())
   seeds = _Seeds(seed)
   dtype = _checks.floating_type('dtype', dtype)
 
@@ -149,32 +105,29 @@ def real_nvp(
           seed=next(seeds), dtype=network_dtype or dtype.name)
       layers += [
           bijectors.ActNorm(image_channels, dtype=dtype),
-          bijectors.AffineCoupling(
-              image_channels, mask(reverse=bool(i % 2)), network, dtype=dtype)]
+          bijectors.Coupling(
+              image_channels, mask(reverse=bool(i % 2)), network, transform,
+              dtype=dtype)]
     return layers
 
   def scale(index: int, image_channels: int) -> tfb.Bijector:
     """From the latent to the input of the scale."""
     width = channels * 2**index
-    key = (image_channels, width, num_blocks, dtype, str(network_dtype))
     if index == num_scales - 1:
-      return bijectors.LogDetChain(shared.get(index, key, lambda: couplings(
-          image_channels, width, bijectors.CheckerboardMask, 4)),
-                       name=f'scale_{index}')
-    fine = shared.get(index, ('fine', *key), lambda: couplings(
-        image_channels, width, bijectors.CheckerboardMask, 3))
-    coarse = shared.get(index, ('coarse', *key), lambda: couplings(
-        4 * image_channels, 2 * width, bijectors.ChannelMask, 3))
-    return bijectors.LogDetChain([
-        *fine,
+      return bijectors.ImageChain(
+          couplings(image_channels, width, bijectors.CheckerboardMask, 4),
+          name=f'scale_{index}')
+    return bijectors.ImageChain([
+        *couplings(image_channels, width, bijectors.CheckerboardMask, 3),
         tfb.Invert(bijectors.Squeeze('channel')),
-        *coarse,
+        *couplings(
+            4 * image_channels, 2 * width, bijectors.ChannelMask, 3),
         bijectors.Reorder('alternate', 'channel', name='to_channel'),
         bijectors.FactorOut(scale(index + 1, 2 * image_channels)),
         bijectors.Squeeze('alternate'),
     ], name=f'scale_{index}')
 
-  return bijectors.LogDetChain([
+  return bijectors.ImageChain([
       bijectors.ImagePreprocess(alpha, dtype=dtype),
       *([bijectors.Framing(event_shape, dtype=dtype)] if framing else []),
       scale(0, event_shape[-1])], memory=memory, name=name)
@@ -187,9 +140,9 @@ def glow(
     num_blocks: int = 2,
     steps_per_scale: int = 4,
     *,
+    transform: bijectors.transforms.Transform | None = None,
     alpha: float = 0.05,
     framing: bool = False,
-    shared: SharedScales | None = None,
     seed: int = 0,
     memory: str = 'standard',
     dtype: Any = tf.float32,
@@ -199,7 +152,7 @@ def glow(
   """Glow: squeeze, then steps of actnorm, 1x1 convolution and coupling.
 
   At each scale the images are squeezed, `steps_per_scale` steps of `ActNorm`,
-  `InvertibleConv1x1` and a channel-masked `AffineCoupling` follow, and half of
+  `InvertibleConv1x1` and a channel-masked `Coupling` follow, and half of
   the channels is factored out between scales. The networks are those of
   `real_nvp`, and unlike in the Glow paper the halves that are factored out have
   the standard normal as prior, so that the latent has one shared base.
@@ -210,12 +163,13 @@ def glow(
     channels: Hidden channels of the networks, at all scales.
     num_blocks: Residual blocks a network.
     steps_per_scale: Steps of flow a scale.
+    transform: The couplings' transform; `bijectors.transforms.Affine()` by
+      default.
     alpha: See `alignflow_tf.bijectors.ImagePreprocess`.
     framing: Whether a `bijectors.Framing` follows the pre-processing.
-    shared: Scales whose steps are shared with other flows.
     seed: Non-negative integer that fixes the initial weights.
-    memory: What is stored for gradients: 'standard', 'recompute' or
-      'reversible'; see `bijectors.LogDetChain`.
+    memory: What is stored for gradients: 'standard' or 'reversible'; see
+      `bijectors.ImageChain`.
     dtype: Type of the flow, `tf.float32` or `tf.float64`.
     network_dtype: Keras dtype or policy of the networks.
     name: Name of the bijector.
@@ -236,7 +190,6 @@ def glow(
   event_shape = _check_event_shape(event_shape, num_scales, num_scales)
   _check_positive(channels=channels, num_blocks=num_blocks,
                   steps_per_scale=steps_per_scale)
-  shared = shared or SharedScales(())
   seeds = _Seeds(seed)
   dtype = _checks.floating_type('dtype', dtype)
 
@@ -250,27 +203,106 @@ def glow(
           bijectors.ActNorm(image_channels, dtype=dtype),
           bijectors.InvertibleConv1x1(
               image_channels, seed=next(seeds), dtype=dtype),
-          bijectors.AffineCoupling(
+          bijectors.Coupling(
               image_channels, bijectors.ChannelMask(reverse=bool(i % 2)),
-              network, dtype=dtype)]
+              network, transform, dtype=dtype)]
     return layers
 
   def scale(index: int, image_channels: int) -> tfb.Bijector:
     squeezed = 4 * image_channels
-    layers = shared.get(
-        index, (squeezed, channels, num_blocks, steps_per_scale, dtype,
-                str(network_dtype)), lambda: steps(squeezed))
+    layers = steps(squeezed)
     rest: list[tfb.Bijector] = []
     if index < num_scales - 1:
       rest = [bijectors.FactorOut(scale(index + 1, squeezed // 2))]
-    return bijectors.LogDetChain([
+    return bijectors.ImageChain([
         tfb.Invert(bijectors.Squeeze('channel')), *layers, *rest,
         bijectors.Squeeze('channel')], name=f'scale_{index}')
 
-  return bijectors.LogDetChain([
+  return bijectors.ImageChain([
       bijectors.ImagePreprocess(alpha, dtype=dtype),
       *([bijectors.Framing(event_shape, dtype=dtype)] if framing else []),
       scale(0, event_shape[-1])], memory=memory, name=name)
+
+
+def spline(event_shape: tuple[int, int, int], *args: Any, bins: int = 8,
+           name: str = 'spline', **options: Any) -> tfb.Bijector:
+  """`real_nvp` with rational-quadratic splines for transforms.
+
+  Args:
+    event_shape: `(height, width, channels)` of the images.
+    *args: As in `real_nvp`.
+    bins: Number of bins of a spline.
+    name: Name of the bijector.
+    **options: As in `real_nvp`, but for `transform`.
+
+  Returns:
+    A `tfb.Bijector`.
+
+  Raises:
+    ValueError: As `real_nvp`, or if `bins` is not a positive integer.
+
+  #### References
+
+  [1]: Conor Durkan, Artur Bekasov, Iain Murray, George Papamakarios. Neural
+       Spline Flows. In _NeurIPS_, 2019. https://arxiv.org/abs/1906.04032
+  """
+  return real_nvp(
+      event_shape, *args, name=name,
+      transform=bijectors.transforms.RationalQuadratic(bins), **options)
+
+
+def flowpp(event_shape: tuple[int, int, int], *args: Any, components: int = 4,
+           name: str = 'flowpp', **options: Any) -> tfb.Bijector:
+  """`real_nvp` with the logistic mixture transforms of Flow++.
+
+  Of the Flow++ paper it has the couplings' transform; networks and masks are
+  those of `real_nvp`, without attention.
+
+  Args:
+    event_shape: `(height, width, channels)` of the images.
+    *args: As in `real_nvp`.
+    components: Number of logistic distributions of a mixture.
+    name: Name of the bijector.
+    **options: As in `real_nvp`, but for `transform`.
+
+  Returns:
+    A `tfb.Bijector`.
+
+  Raises:
+    ValueError: As `real_nvp`, or if `components` is not a positive integer.
+
+  #### References
+
+  [1]: Jonathan Ho et al. Flow++: Improving Flow-Based Generative Models with
+       Variational Dequantization and Architecture Design. In _ICML_, 2019,
+       section 3.2. https://arxiv.org/abs/1902.00275
+  """
+  return real_nvp(
+      event_shape, *args, name=name,
+      transform=bijectors.transforms.MixtureOfLogistics(components), **options)
+
+
+# Flows by name. Each takes `num_scales`, `channels`, `num_blocks`, `framing`,
+# `seed`, `memory`, `dtype` and `network_dtype`.
+FLOWS: dict[str, Callable[..., tfb.Bijector]] = {
+    'real_nvp': real_nvp,
+    'glow': glow,
+    'spline': spline,
+    'flowpp': flowpp,
+}
+
+
+def magnitudes(module: tf.Module) -> list[tf.Variable]:
+  """The weight-norm magnitudes of a bijector, flow or model.
+
+  Args:
+    module: Any bijector or model.
+
+  Returns:
+    One variable for each network; empty without weight normalisation.
+  """
+  return [g for layer in networks.conditioners(module)
+          for g in layer.magnitudes]
 
 
 def num_parameters(module: tf.Module) -> int:

@@ -187,7 +187,7 @@ class AlignFlow(tf.Module):
       hub: Name of a domain without an adapter, whose images the trunk models
         itself. A translation from or to it evaluates one adapter, not two.
       dtype: Floating type of the prior, which the flows must have too.
-        `flows.real_nvp` and `flows.glow` as they stand are called with it; of
+        The functions of `flows.FLOWS` are called with it; of
         others, say `functools.partial(flows.real_nvp, dtype=tf.float64)`.
       name: Name of the module.
 
@@ -256,8 +256,9 @@ class AlignFlow(tf.Module):
           f'{argument} must be a tfb.Bijector or a function from an event '
           f'shape to one, got {flow!r}.')
     else:
-      if flow in (flows.real_nvp, flows.glow):
-        flow = functools.partial(flow, dtype=self._prior.dtype)
+      named: Callable[..., tfb.Bijector] = flow
+      if named in flows.FLOWS.values():
+        flow = functools.partial(named, dtype=self._prior.dtype)
       made = flow(self._event_shape)
     return self._checked(made, argument)
 
@@ -400,9 +401,9 @@ class AlignFlow(tf.Module):
     for adapter in self._adapters.values():
       batch = batches.pop(id(adapter), None)
       if batch is not None:
-        bijectors.initialize_act_norms(adapter, tf.concat(batch, axis=0))
+        bijectors.initialize_from_data(adapter, tf.concat(batch, axis=0))
     if self._trunk is not None:
-      bijectors.initialize_act_norms(self._trunk, tf.concat([
+      bijectors.initialize_from_data(self._trunk, tf.concat([
           self._adapters[d].inverse(x) if d in self._adapters else x
           for d, x in checked.items()], axis=0))
     bijectors.clear_cache()

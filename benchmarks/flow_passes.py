@@ -69,7 +69,7 @@ def _passes(distribution: Any, batch: int, flow: Any = None
   """Concrete functions of the passes of a distribution."""
   import tensorflow as tf
 
-  from alignflow_tf import bijectors
+  from alignflow_tf import networks
 
   image = tf.TensorSpec([batch, *_SHAPE])
 
@@ -88,7 +88,7 @@ def _passes(distribution: Any, batch: int, flow: Any = None
 
     traced['translate'] = trace(lambda x: flow.forward(x), image)
     traced['translate both ways'] = trace(both_ways, image)
-    with bijectors.weights_fixed():
+    with networks.fold_weight_norm(flow):
       traced['translate, as exported'] = trace(
           lambda x: flow.forward(x), image)
       traced['translate both ways, as exported'] = trace(both_ways, image)

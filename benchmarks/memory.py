@@ -37,7 +37,7 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
 
   from alignflow_tf import bijectors
   from alignflow_tf import networks
-  from alignflow_tf.bijectors import shared_function
+  from alignflow_tf.bijectors import _graph
 
   mode, couplings = args.child.split(':')
   with _common.training():
@@ -45,11 +45,11 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     for i in range(int(couplings)):
       layers += [
           bijectors.ActNorm(3),
-          bijectors.AffineCoupling(
+          bijectors.Coupling(
               3, bijectors.CheckerboardMask(bool(i % 2)),
               lambda n: networks.ConditionerResNet(
                   n, filters=args.width, num_blocks=2))]
-    flow = bijectors.LogDetChain(layers, memory=mode)
+    flow = bijectors.ImageChain(layers, memory=mode)
     shape = (args.size, args.size, 3)
     flow_distribution = tfp.distributions.TransformedDistribution(
         tfp.distributions.Sample(
@@ -58,7 +58,7 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     totals = [tf.Variable(tf.zeros_like(v), trainable=False) for v in variables]
 
     @tf.function(autograph=False)
-    @shared_function.not_inlined()  # As in training.
+    @_graph.not_inlined()  # As in training.
     def step(x: tf.Tensor) -> tf.Tensor:
       with tf.GradientTape() as tape:
         loss = -tf.reduce_mean(flow_distribution.log_prob(x))

@@ -185,13 +185,13 @@ CHECKER, CHANNEL = B.CheckerboardMask(), B.ChannelMask()
 BIJECTORS = [
     *[('channels', v, lambda v=v, c=c: c(v)) for v in COUNTS
       for c in (B.ActNorm, B.InvertibleConv1x1)],
-    *[('channels', v, lambda v=v: B.AffineCoupling(v, CHECKER, _network))
+    *[('channels', v, lambda v=v: B.Coupling(v, CHECKER, _network))
       for v in COUNTS],
     ('seed', -1, lambda: B.InvertibleConv1x1(2, seed=-1)),
     ('seed', 'x', lambda: B.InvertibleConv1x1(2, seed='x')),
-    ('mask', 'checker', lambda: B.AffineCoupling(2, 'checker', _network)),
-    ('mask', None, lambda: B.AffineCoupling(2, None, _network)),
-    ('channels', 3, lambda: B.AffineCoupling(3, CHANNEL, _network)),
+    ('mask', 'checker', lambda: B.Coupling(2, 'checker', _network)),
+    ('mask', None, lambda: B.Coupling(2, None, _network)),
+    ('channels', 3, lambda: B.Coupling(3, CHANNEL, _network)),
     *[('reverse', v, lambda v=v, c=c: c(reverse=v)) for v in (1, 'x', None)
       for c in (B.CheckerboardMask, B.ChannelMask)],
     *[('alpha', v, lambda v=v: B.ImagePreprocess(v))
@@ -204,7 +204,7 @@ BIJECTORS = [
         tfb.Reshape([4], [2, 2, 1]))),
     ('act_norm', _Shown('(2, 4, 4, 3)'),
      lambda: B.ActNorm(2).forward(tf.zeros([2, 4, 4, 3]))),
-    ('affine_coupling', _Shown('(2, 4, 4, 3)'), lambda: B.AffineCoupling(
+    ('coupling', _Shown('(2, 4, 4, 3)'), lambda: B.Coupling(
         2, CHECKER, _network).inverse(tf.zeros([2, 4, 4, 3]))),
     ('invertible_conv_1x1', _Shown('(2, 4, 4, 3)'),
      lambda: B.InvertibleConv1x1(2).forward(tf.zeros([2, 4, 4, 3]))),
@@ -214,15 +214,15 @@ BIJECTORS = [
      lambda: B.Squeeze().inverse(tf.zeros([2, 2, 2, 3]))),
     ('factor_out', _Shown('(2, 4, 4, 3)'),
      lambda: B.FactorOut(B.ActNorm(1)).forward(tf.zeros([2, 4, 4, 3]))),
-    ('images', _Shown('NaN'), lambda: B.initialize_act_norms(
+    ('images', _Shown('NaN'), lambda: B.initialize_from_data(
         B.ActNorm(1), tf.fill([2, 4, 4, 1], NAN))),
-    ('images', _Shown('(4, 4, 1)'), lambda: B.initialize_act_norms(
+    ('images', _Shown('(4, 4, 1)'), lambda: B.initialize_from_data(
         B.ActNorm(1), tf.zeros([4, 4, 1]))),
-    ('images', _Shown('(1, 2, 4, 4, 1)'), lambda: B.initialize_act_norms(
+    ('images', _Shown('(1, 2, 4, 4, 1)'), lambda: B.initialize_from_data(
         B.ActNorm(1), tf.zeros([1, 2, 4, 4, 1]))),
-    ('log_det_chain', _Shown('(4, 1)'), lambda: B.LogDetChain(
+    ('image_chain', _Shown('(4, 1)'), lambda: B.ImageChain(
         [B.ActNorm(1)]).forward(tf.zeros([4, 1]))),
-    ('images', _Shown('(0, 4, 4, 1)'), lambda: B.initialize_act_norms(
+    ('images', _Shown('(0, 4, 4, 1)'), lambda: B.initialize_from_data(
         B.ActNorm(1), tf.zeros([0, 4, 4, 1]))),
 ]
 
@@ -244,8 +244,11 @@ FLOWS = [
     ('alpha', 0.7, lambda: af.flows.real_nvp(SHAPE, alpha=0.7)),
     ('num_scales', _Shown('num_scales=9'),
      lambda: af.flows.glow(SHAPE, num_scales=9)),
-    *[('scales', v, lambda v=v: af.flows.SharedScales([v]))
-      for v in (-1, 'x', 0.5)],
+    *[('bins', v, lambda v=v: af.flows.spline(SHAPE, bins=v)) for v in COUNTS],
+    *[('components', v, lambda v=v: af.flows.flowpp(SHAPE, components=v))
+      for v in COUNTS],
+    ('transform', 'affine',
+     lambda: af.flows.real_nvp(SHAPE, transform='affine')),
     *[(name, v, lambda name=name, v=v: networks.patch_critic(
         SHAPE, **{name: v})) for name in ('filters', 'num_layers')
       for v in COUNTS],

@@ -8,7 +8,7 @@ import tensorflow as tf
 import alignflow_tf as af
 from tests.bijectors import registry
 
-_FLOWS = {'real_nvp': af.flows.real_nvp, 'glow': af.flows.glow}
+_FLOWS = af.flows.FLOWS
 
 
 def _small(flow='real_nvp', shape=(8, 8, 1), **kwargs):
@@ -26,7 +26,7 @@ def test_paper_architecture():
   channel and magnitudes stand against biases here and there.
   """
   flow = af.flows.real_nvp((32, 32, 3))
-  couplings = _of_type(flow, af.bijectors.AffineCoupling)
+  couplings = _of_type(flow, af.bijectors.Coupling)
   assert len(couplings) == 22
   assert len(_of_type(flow, af.bijectors.ActNorm)) == 22
   found = sorted(
@@ -61,11 +61,11 @@ def test_order_of_masks_from_the_image_on():
   flow = af.flows.real_nvp((4, 4, 1), 1, channels=2, num_blocks=1)
   (scale,) = (b for b in flow.bijectors if hasattr(b, 'bijectors'))
   masks = [b.mask.reverse for b in scale.bijectors
-           if isinstance(b, af.bijectors.AffineCoupling)]
+           if isinstance(b, af.bijectors.Coupling)]
   # `inverse` (image to latent) runs through the list from the left.
   assert masks == [False, True, False, True]
   kinds = [type(b) for b in scale.bijectors[:2]]
-  assert kinds == [af.bijectors.ActNorm, af.bijectors.AffineCoupling]
+  assert kinds == [af.bijectors.ActNorm, af.bijectors.Coupling]
 
 
 @pytest.mark.parametrize('flow', _FLOWS)
@@ -123,7 +123,7 @@ def test_seed_fixes_the_weights_and_networks_differ():
   for flow in (one, same, other):
     kernels.append([
         c.network.block_kernels.numpy().ravel()[:4]
-        for c in _of_type(flow, af.bijectors.AffineCoupling)])
+        for c in _of_type(flow, af.bijectors.Coupling)])
   np.testing.assert_array_equal(
       np.concatenate(kernels[0]), np.concatenate(kernels[1]))
   assert len({tuple(k) for k in kernels[0] + kernels[2]}) == 20
@@ -157,25 +157,27 @@ def test_types_by_name_and_numpy_numbers(flow):
     _small(flow, dtype='int32')
 
 
+def test_magnitudes_are_those_of_weight_norm_alone():
+  flow = _small()
+  found = af.flows.magnitudes(flow)
+  assert [g.name for g in found] == ['magnitude'] * 10
+  assert {g.ref() for g in found} <= {v.ref() for v in flow.variables}
+  assert af.flows.magnitudes(af.bijectors.ActNorm(3)) == []
+
+
 @pytest.mark.parametrize('flow', _FLOWS)
-@pytest.mark.parametrize('scales', [[0], [1], [0, 1]])
-def test_shared_scales_are_the_same_objects(flow, scales):
-  shared = af.flows.SharedScales(scales)
-  first, second = (_small(flow, shared=shared, seed=s) for s in (0, 1))
-  own = [{v.ref() for v in b.trainable_variables} for b in (first, second)]
-  common = own[0] & own[1]
-  # A coupling with its actnorm, and in Glow its 1x1 convolution.
-  step = registry.COUPLING_VARIABLES + {'real_nvp': 2, 'glow': 2 + 3}[flow]
-  per_scale = [n * step for n in {'real_nvp': [6, 4], 'glow': [4, 4]}[flow]]
-  assert len(common) == sum(per_scale[s] for s in scales)
-  assert len(own[0]) == len(own[1]) == sum(per_scale)
-
-
-def test_shared_scales_errors():
-  with pytest.raises(ValueError, match='`scales` must be non-negative.*-1'):
-    af.flows.SharedScales([0, -1])
-  with pytest.raises(ValueError, match="`scales` must be non-negative.*'0'"):
-    af.flows.SharedScales(['0'])
+def test_flows_by_name_take_the_same_options(flow):
+  bijector = _FLOWS[flow](
+      (4, 4, 1), num_scales=1, channels=2, num_blocks=1, framing=True, seed=1,
+      memory='reversible', dtype=tf.float64, network_dtype='float64')
+  assert bijector.dtype == tf.float64
+  assert bijector.name == flow
+  transform = {
+      'spline': af.bijectors.transforms.RationalQuadratic(),
+      'flowpp': af.bijectors.transforms.MixtureOfLogistics()}.get(
+          flow, af.bijectors.transforms.Affine())
+  assert {c.transform for c in _of_type(bijector, af.bijectors.Coupling)} == {
+      transform}
 
 
 def test_num_parameters_counts_trainable_scalars_once():

@@ -47,9 +47,9 @@ def _bijector(entries: str, *files: str) -> tuple[str, ...]:
   """Own tests, of chains, of bad input, and invariants of some entries."""
   files = tuple(f'tests/bijectors/{name}_test.py' for name in files)
   own = ' or '.join(
-      ['log_det_chain_test', 'test_bijectors', entries,
+      ['image_chain_test', 'test_bijectors', entries,
        *(os.path.basename(name).removesuffix('.py') for name in files)])
-  return (*files, 'tests/bijectors/log_det_chain_test.py',
+  return (*files, 'tests/bijectors/image_chain_test.py',
           'tests/bad_input_test.py', 'tests/bijectors/invariants_test.py',
           '-k', f'({own}) and not xla')
 
@@ -59,17 +59,18 @@ TESTS: dict[str, tuple[str, ...]] = {
     f'{_BIJECTORS}/{module}.py': _bijector(entries, *files)
     for module, entries, *files in (
         ('act_norm', '[act_norm]', 'act_norm'),
-        ('affine_coupling', 'coupling', 'affine_coupling'),
+        ('coupling', 'coupling', 'coupling'),
         ('factor_out', 'factor_out'),
         ('framing', '[framing]', 'framing'),
         ('image_preprocess', 'image_preprocess', 'image_preprocess'),
         ('invertible_conv', 'invertible_conv', 'act_norm'),
-        ('log_det_bijector', 'act_norm or coupling_channel'),
-        ('log_det_chain', 'chain'),
+        ('image_bijector', 'act_norm or coupling_channel'),
+        ('image_chain', 'chain'),
         ('masks', 'coupling_ch', 'masks'),
         ('reorder', 'reorder', 'squeeze'),
-        ('shared_function', 'coupling_channel'),
-        ('squeeze', 'squeeze', 'squeeze'))
+        ('_graph', 'coupling_channel', 'cache'),
+        ('squeeze', 'squeeze', 'squeeze'),
+        ('transforms', 'coupling_spline or coupling_mixture', 'coupling'))
 } | {
     'alignflow_tf/objectives.py': (
         'tests/objectives_test.py', 'tests/theory_test.py',

@@ -14,8 +14,6 @@ from alignflow_tf import objectives
 
 __all__ = ['build', 'terms']
 
-_FLOWS = {'real_nvp': flows.real_nvp, 'glow': flows.glow}
-
 
 def build(config: Any, domains: tuple[str, ...],
           event_shape: tuple[int, int, int]) -> model_lib.AlignFlow:
@@ -24,14 +22,13 @@ def build(config: Any, domains: tuple[str, ...],
   Raises:
     ValueError: If the architecture does not fit the images.
   """
-  scales = config.shared_scales()
   flow = functools.partial(
-      _FLOWS[config.flow], num_scales=config.num_scales, channels=config.width,
-      num_blocks=config.num_blocks, framing=config.framing,
+      flows.FLOWS[config.flow], num_scales=config.num_scales,
+      channels=config.width, num_blocks=config.num_blocks,
+      framing=config.framing,
       network_dtype=None if config.precision == 'float32' else config.precision,
-      shared=flows.SharedScales(scales or ()), seed=config.seed,
-      memory=config.memory)
-  if scales is None:
+      seed=config.seed, memory=config.memory)
+  if config.share == 'all':
     return model_lib.AlignFlow(domains, event_shape, adapter=None, trunk=flow)
   return model_lib.AlignFlow(domains, event_shape, flow)
 
@@ -82,7 +79,7 @@ def terms(config: Any, model: model_lib.AlignFlow) -> list[objectives.Term]:
     found.append(objectives.Term(
         'lambda_factor', 0., lambda state: factor(state.step)))
   found += [_likelihood(model, d, weight) for d, weight in weights.items()]
-  magnitudes = _magnitudes(model)
+  magnitudes = flows.magnitudes(model)
   if config.magnitude_l2 and magnitudes:
     found.append(objectives.Term(
         'magnitude_l2', config.magnitude_l2,
@@ -112,13 +109,3 @@ def _half_squared_norm(variables: list[tf.Variable]) -> tf.Tensor:
   for variable in variables:
     groups.setdefault(tuple(variable.shape), []).append(variable)
   return tf.add_n([tf.nn.l2_loss(tf.stack(g)) for g in groups.values()])
-
-
-def _magnitudes(model: model_lib.AlignFlow) -> list[tf.Variable]:
-  """The weight-norm magnitudes of all conditioners, each once."""
-  found = {}
-  for module in model.submodules:
-    network = getattr(module, 'network', None)
-    for variable in getattr(network, 'magnitudes', ()):
-      found[id(variable)] = variable
-  return list(found.values())

@@ -2,49 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-import contextlib
-import contextvars
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from alignflow_tf import _checks
-from alignflow_tf.bijectors import log_det_bijector
-from alignflow_tf.bijectors import shared_function
+from alignflow_tf.bijectors import image_bijector
 
-__all__ = ['ActNorm', 'initialize_act_norms']
+__all__ = ['ActNorm', 'initialize_from_data']
 
 tfb = tfp.bijectors
 
-_initializing = contextvars.ContextVar('initializing_act_norms', default=False)
+def initialize_from_data(flow: tfb.Bijector, images: tf.Tensor) -> None:
+  """Sets every `ActNorm` and `Framing` in `flow` from a batch of images.
 
+  One pass of `flow.inverse` (image to latent) in which each such layer first
+  takes its statistics from the images that reach it. For example, an `ActNorm`
+  takes their mean and standard deviation, so it passes on zero mean and unit
+  variance in each channel. Call it once, eagerly, before the first training
+  step; the result is saved with the model.
 
-def initializing() -> bool:
-  """Whether `initialize_act_norms` is running."""
-  return _initializing.get()
-
-
-@contextlib.contextmanager
-def _initialization() -> Iterator[None]:
-  token = _initializing.set(True)
-  try:
-    yield
-  finally:
-    _initializing.reset(token)
-
-
-def initialize_act_norms(flow: tfb.Bijector, images: tf.Tensor) -> None:
-  """Sets every `ActNorm` in `flow` from a batch of images.
-
-  One pass of `flow.inverse` (image to latent) in which each `ActNorm` first
-  takes the mean and the standard deviation of what reaches it, so that it
-  hands on zero mean and unit variance, channel by channel. To be called once,
-  eagerly, before the first training step; the result is saved with the model.
+  Layers are reached through `ImageChain`, `FactorOut` and `tfb.Chain`. Within
+  other bijectors that hold bijectors, for example `tfb.Invert`, they stay as
+  they are.
 
   Args:
-    flow: Any bijector from latent to image; its `ActNorm`s may be nested.
+    flow: A bijector from latent to image.
     images: Float `Tensor` of shape `[B, H, W, C]`, of the flow's type.
 
   Raises:
@@ -53,7 +37,7 @@ def initialize_act_norms(flow: tfb.Bijector, images: tf.Tensor) -> None:
   """
   if not tf.executing_eagerly():
     raise RuntimeError(
-        '`initialize_act_norms` sets variables once from data: call it eagerly,'
+        '`initialize_from_data` sets variables once from data: call it eagerly,'
         ' outside any tf.function.')
   images = tf.convert_to_tensor(images)
   if images.shape.rank != 4 or images.shape[0] == 0:
@@ -62,13 +46,11 @@ def initialize_act_norms(flow: tfb.Bijector, images: tf.Tensor) -> None:
         f'{images.shape}.')
   if not bool(tf.reduce_all(tf.math.is_finite(images))):
     raise ValueError('`images` must be finite, got NaN or infinity.')
-  with _initialization():
-    # A new tensor, which TFP's cache cannot have met.
-    flow.inverse(tf.identity(images))
+  image_bijector.initialize(flow, images)
 
 
-class ActNorm(log_det_bijector.LogDetBijector):
-  """Activation normalisation: an affine map, one scale and shift a channel.
+class ActNorm(image_bijector.ImageBijector):
+  """Activation normalisation: one scale and shift for each channel.
 
   ```
   forward:  y = x * exp(log_scale) + loc
@@ -77,8 +59,14 @@ class ActNorm(log_det_bijector.LogDetBijector):
   ```
 
   The inverse (image to latent) normalises. The variables start at zero (the
-  identity) and are set from data by `initialize_act_norms`, never in passing:
-  no graph that is traced, exported or served holds an initialisation.
+  identity) and are set from data by `initialize_from_data` alone: no graph that
+  is traced, exported or served holds an initialisation.
+
+  ```python
+  act_norm = ActNorm(3)
+  initialize_from_data(act_norm, images)   # [B, H, W, 3]
+  act_norm.inverse(images)                 # Zero mean, unit variance.
+  ```
 
   #### References
 
@@ -135,29 +123,19 @@ class ActNorm(log_det_bijector.LogDetBijector):
     """The logarithm of the scale, of shape `[channels]`."""
     return self._log_scale
 
-  def _forward_and_log_det(
-      self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    self._check(x)
-    return shared_function.call(
-        _normalize, (False,), x, self._loc, self._log_scale)
+  def _values(self) -> list[Any]:
+    return [self._loc, self._log_scale]
 
-  def _inverse_and_log_det(
-      self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+  def _function(self, inverse: bool) -> tuple[Any, ...]:
+    return _normalize, (inverse,)
+
+  def _initialize_from(self, y: tf.Tensor) -> tf.Tensor:
     self._check(y)
-    if initializing():
-      axes = list(range(y.shape.rank - 1))
-      mean, variance = tf.nn.moments(y, axes)
-      self._loc.assign(mean)
-      self._log_scale.assign(
-          tf.math.log(tf.maximum(tf.sqrt(variance), self._MIN_STDDEV)))
-    return shared_function.call(
-        _normalize, (True,), y, self._loc, self._log_scale)
-
-  def _pure(self, direction: str) -> log_det_bijector.Pure:
-    return _normalize, (direction == 'inverse',)
-
-  def _values(self) -> list[tf.Tensor]:
-    return [tf.convert_to_tensor(v) for v in (self._loc, self._log_scale)]
+    mean, variance = tf.nn.moments(y, list(range(y.shape.rank - 1)))
+    self._loc.assign(mean)
+    self._log_scale.assign(
+        tf.math.log(tf.maximum(tf.sqrt(variance), self._MIN_STDDEV)))
+    return super()._initialize_from(y)
 
   def _check(self, x: tf.Tensor) -> None:
     if x.shape.rank is None or x.shape.rank < 3 or (

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from alignflow_tf.bijectors import log_det_bijector
+from alignflow_tf.bijectors import image_bijector
 
 __all__ = ['FactorOut']
 
 tfb = tfp.bijectors
 
 
-class FactorOut(log_det_bijector.LogDetBijector):
+class FactorOut(image_bijector.ImageBijector):
   """Applies a bijector to the first half of the channels, none to the second.
 
   ```
@@ -55,7 +55,7 @@ class FactorOut(log_det_bijector.LogDetBijector):
     parameters = dict(locals())
     if not isinstance(inner, tfb.Bijector):
       raise ValueError(f'`inner` must be a tfb.Bijector, got {inner!r}.')
-    ndims = log_det_bijector.event_ndims(inner)
+    ndims = image_bijector.event_ndims(inner)
     if ndims[0] != ndims[1] or not isinstance(ndims[0], int) or ndims[0] > 3:
       raise ValueError(
           '`inner` must take images, of three event dimensions, to images; got '
@@ -84,22 +84,37 @@ class FactorOut(log_det_bijector.LogDetBijector):
     first, second = tf.split(x, 2, axis=-1)
     return first, second
 
-  def _forward_and_log_det(
-      self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return self._evaluate(x, 'forward')
+  def _values(self) -> list[Any]:
+    return image_bijector.values_of(self._inner)
 
-  def _inverse_and_log_det(
-      self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return self._evaluate(y, 'inverse')
+  def _check_reversible(self) -> None:
+    image_bijector.check_reversible(self._inner)
 
   def _evaluate(
-      self, x: tf.Tensor, direction: str) -> tuple[tf.Tensor, tf.Tensor]:
+      self, x: tf.Tensor, inverse: bool, values: list[Any]
+  ) -> tuple[tf.Tensor, tf.Tensor]:
     first, second = self._halves(x)
-    result, log_det = log_det_bijector.evaluate(self._inner, first, direction)
+    result, log_det = image_bijector.evaluate(
+        self._inner, first, inverse, values)
     self._check_kept(first.shape, result.shape)
     if log_det is None:
       log_det = tf.zeros(tf.shape(x)[:-3], x.dtype)
     return tf.concat([result, second], axis=-1), log_det
+
+  def _pull_back(
+      self, y: tf.Tensor, dy: tf.Tensor, dlog_det: tf.Tensor, inverse: bool,
+      values: list[Any],
+  ) -> tuple[tf.Tensor, tf.Tensor, list[Any]]:
+    (first, second), (dfirst, dsecond) = self._halves(y), self._halves(dy)
+    first, dfirst, dvalues = image_bijector.pull_back(
+        self._inner, first, dfirst, dlog_det, inverse, values)
+    return (tf.concat([first, second], axis=-1),
+            tf.concat([dfirst, dsecond], axis=-1), dvalues)
+
+  def _initialize_from(self, y: tf.Tensor) -> tf.Tensor:
+    first, second = self._halves(y)
+    return tf.concat(
+        [image_bijector.initialize(self._inner, first), second], axis=-1)
 
   def _check_kept(self, before: tf.TensorShape, after: tf.TensorShape) -> None:
     if not after.is_compatible_with(before):
@@ -120,26 +135,3 @@ class FactorOut(log_det_bijector.LogDetBijector):
 
   def _inverse_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
     return self._event_shape(shape, 'inverse')
-
-  def _values(self) -> list[tf.Tensor]:
-    return log_det_bijector.values_of(self._inner)
-
-  def _run(self, direction: str, x: tf.Tensor, values: Sequence[tf.Tensor],
-           recompute: bool) -> tuple[tf.Tensor, tf.Tensor]:
-    first, second = self._halves(x)
-    result, log_det = log_det_bijector.run(
-        self._inner, direction, first, values, recompute)
-    self._check_kept(first.shape, result.shape)
-    if log_det is None:
-      log_det = tf.zeros(tf.shape(x)[:-3], x.dtype)
-    return tf.concat([result, second], axis=-1), log_det
-
-  def _pull_back(
-      self, direction: str, y: tf.Tensor, dy: tf.Tensor, dlog_det: tf.Tensor,
-      values: Sequence[tf.Tensor]
-  ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-    (first, second), (dfirst, dsecond) = self._halves(y), self._halves(dy)
-    first, dfirst, dvalues = log_det_bijector.pull_back(
-        self._inner, direction, first, dfirst, dlog_det, values)
-    return (tf.concat([first, second], axis=-1),
-            tf.concat([dfirst, dsecond], axis=-1), dvalues)

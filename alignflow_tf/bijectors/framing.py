@@ -9,14 +9,12 @@ import tensorflow as tf
 
 from alignflow_tf import _checks
 from alignflow_tf import images as images_lib
-from alignflow_tf.bijectors import act_norm
-from alignflow_tf.bijectors import log_det_bijector
-from alignflow_tf.bijectors import shared_function
+from alignflow_tf.bijectors import image_bijector
 
 __all__ = ['Framing']
 
 
-class Framing(log_det_bijector.LogDetBijector):
+class Framing(image_bijector.ImageBijector):
   """An invertible linear map of rows and of columns, set from data.
 
   ```
@@ -31,7 +29,7 @@ class Framing(log_det_bijector.LogDetBijector):
   first step. It is what `ActNorm` is to brightness: the inverse brings images
   to a frame that all domains share, in which what differs from the background
   lies about the middle with a standard deviation of `spread` of the height and
-  of the width. `initialize_act_norms` sets it from data, without labels or
+  of the width. `initialize_from_data` sets it from data, without labels or
   pairs; nothing of it is trained, and it starts as the identity.
 
   `R` and `C` resample by linear interpolation, averaged where they shrink. To
@@ -114,7 +112,7 @@ class Framing(log_det_bijector.LogDetBijector):
     """`C`, of shape `[width, width]`."""
     return self._columns
 
-  def _initialize(self, images: np.ndarray) -> None:
+  def _set(self, images: np.ndarray) -> None:
     """Sets the map from what reaches it on the way to the latent."""
     images = np.asarray(images, np.float64).reshape(-1, *self._shape)
     edge = np.concatenate([
@@ -135,25 +133,17 @@ class Framing(log_det_bijector.LogDetBijector):
         width * np.linalg.slogdet(maps[0])[1] +
         height * np.linalg.slogdet(maps[1])[1]))
 
-  def _forward_and_log_det(
-      self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    self._check(x)
-    return shared_function.call(_resample, (False,), x, *self._values())
+  def _function(self, inverse: bool) -> tuple[Any, ...]:
+    return _resample, (inverse,)
 
-  def _inverse_and_log_det(
-      self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+  def _initialize_from(self, y: tf.Tensor) -> tf.Tensor:
     self._check(y)
-    if act_norm.initializing():
-      self._initialize(y.numpy())
-    return shared_function.call(_resample, (True,), y, *self._values())
+    self._set(y.numpy())
+    return super()._initialize_from(y)
 
-  def _pure(self, direction: str) -> log_det_bijector.Pure:
-    return _resample, (direction == 'inverse',)
-
-  def _values(self) -> list[tf.Tensor]:
-    return [tf.convert_to_tensor(v) for v in (
-        self._background, self._rows, self._columns, self._rows_inverse,
-        self._columns_inverse, self._log_det)]
+  def _values(self) -> list[Any]:
+    return [self._background, self._rows, self._columns, self._rows_inverse,
+            self._columns_inverse, self._log_det]
 
   def _check(self, x: tf.Tensor) -> None:
     if x.shape.rank is None or x.shape.rank < 3 or (

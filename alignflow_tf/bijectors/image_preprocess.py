@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import math
 from typing import Any
 
 import tensorflow as tf
 
 from alignflow_tf import _checks
-from alignflow_tf.bijectors import log_det_bijector
-from alignflow_tf.bijectors import shared_function
+from alignflow_tf.bijectors import image_bijector
 
 __all__ = ['ImagePreprocess']
 
 
-class ImagePreprocess(log_det_bijector.LogDetBijector):
+class ImagePreprocess(image_bijector.ImageBijector):
   """Takes real numbers to pixel values: a scaled sigmoid with linear tails.
 
   With `a = alpha`, `limit = log((1 - a) / a)` and `slope = a * (1 - a) /
@@ -82,23 +80,8 @@ class ImagePreprocess(log_det_bijector.LogDetBijector):
   def _is_increasing(self) -> bool:
     return True
 
-  def _forward_and_log_det(
-      self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return shared_function.call(_to_pixels, (self._alpha,), x)
-
-  def _inverse_and_log_det(
-      self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return shared_function.call(_from_pixels, (self._alpha,), y)
-
-  def _pure(self, direction: str) -> log_det_bijector.Pure:
-    function = _to_pixels if direction == 'forward' else _from_pixels
-    return _summed, (function, self._alpha)
-
-
-def _summed(function: Callable[..., Any], alpha: float,
-            x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-  y, log_derivative = function(alpha, x)
-  return y, tf.reduce_sum(log_derivative, axis=[1, 2, 3])
+  def _function(self, inverse: bool) -> tuple[Any, ...]:
+    return (_from_pixels if inverse else _to_pixels), (self._alpha,)
 
 
 def _limit_and_slope(alpha: float) -> tuple[float, float]:

@@ -9,15 +9,14 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from alignflow_tf import _checks
-from alignflow_tf.bijectors import log_det_bijector
-from alignflow_tf.bijectors import shared_function
+from alignflow_tf.bijectors import image_bijector
 
 __all__ = ['InvertibleConv1x1']
 
 tfb = tfp.bijectors
 
 
-class InvertibleConv1x1(log_det_bijector.LogDetBijector):
+class InvertibleConv1x1(image_bijector.ImageBijector):
   """A learned linear map of the channels, the same at each pixel.
 
   ```
@@ -32,6 +31,11 @@ class InvertibleConv1x1(log_det_bijector.LogDetBijector):
   `tfb.ScaleMatvecLU` is the same map of vectors; on images it solves two
   triangular systems for each pixel, where this one inverts the matrix once (it
   is as small as the number of channels) and convolves.
+
+  ```python
+  conv = InvertibleConv1x1(12, seed=1)
+  conv.forward(tf.zeros([2, 8, 8, 12]))   # Shape [2, 8, 8, 12].
+  ```
 
   #### References
 
@@ -95,15 +99,14 @@ class InvertibleConv1x1(log_det_bijector.LogDetBijector):
       self._log_scale = tf.Variable(
           constant(np.log(np.abs(diagonal))), name='log_scale')
 
-  def _values(self) -> list[tf.Tensor]:
+  def _values(self) -> list[Any]:
     dtype = self._lower.dtype
     return [tf.constant(self._permutation, dtype),
             tf.constant(self._sign, dtype),
-            *map(tf.convert_to_tensor,
-                 (self._lower, self._upper, self._log_scale))]
+            self._lower, self._upper, self._log_scale]
 
-  def _pure(self, direction: str) -> log_det_bijector.Pure:
-    return _convolve, (direction == 'inverse',)
+  def _function(self, inverse: bool) -> tuple[Any, ...]:
+    return _convolve, (inverse,)
 
   @property
   def matrix(self) -> tf.Tensor:
@@ -115,16 +118,6 @@ class InvertibleConv1x1(log_det_bijector.LogDetBijector):
   def inverse_matrix(self) -> tf.Tensor:
     """The inverse of `w`."""
     return _inverse_matrix(*_factors(*self._values()))
-
-  def _forward_and_log_det(
-      self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    self._check(x)
-    return shared_function.call(_convolve, (False,), x, *self._values())
-
-  def _inverse_and_log_det(
-      self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    self._check(y)
-    return shared_function.call(_convolve, (True,), y, *self._values())
 
   def _check(self, x: tf.Tensor) -> None:
     if x.shape.rank is None or x.shape.rank < 3 or (

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from alignflow_tf.bijectors import shared_function
+from alignflow_tf.bijectors import _graph
 from alignflow_tf.bijectors import squeeze
 
 __all__ = ['Reorder']
@@ -79,7 +79,7 @@ class Reorder(tfb.Bijector):
       raise ValueError(
           f'`{self.name}` takes images of shape [..., height, width, channels] '
           f'with a number of channels that 4 divides, got {x.shape}.')
-    return shared_function.call(_reorder, (source, target), x)
+    return _graph.call(_reorder, (source, target), x)
 
   def _inverse_log_det_jacobian(self, y: tf.Tensor) -> tf.Tensor:
     return tf.zeros([], y.dtype)

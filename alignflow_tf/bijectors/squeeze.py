@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from alignflow_tf.bijectors import shared_function
+from alignflow_tf.bijectors import _graph
 
 __all__ = ['ORDERS', 'Squeeze', 'channel_permutation', 'reorder']
 
@@ -120,7 +120,7 @@ class Squeeze(tfb.Bijector):
           f'`{self.name}` halves rows and columns, which must be even; got '
           f'images of shape {x.shape}.')
     return _fold_batch(
-        lambda v: shared_function.call(_squeeze, (self._order,), v), x)
+        lambda v: _graph.call(_squeeze, (self._order,), v), x)
 
   def _inverse(self, y: tf.Tensor) -> tf.Tensor:
     _check_image(self, y, 'inverse')
@@ -129,7 +129,7 @@ class Squeeze(tfb.Bijector):
           f'The inverse of `{self.name}` takes a number of channels that 4 '
           f'divides; got images of shape {y.shape}.')
     return _fold_batch(
-        lambda v: shared_function.call(_unsqueeze, (self._order,), v), y)
+        lambda v: _graph.call(_unsqueeze, (self._order,), v), y)
 
   def _inverse_log_det_jacobian(self, y: tf.Tensor) -> tf.Tensor:
     return tf.zeros([], y.dtype)

@@ -16,8 +16,8 @@ import tensorflow as tf
 from tensorflow.python.framework import convert_to_constants
 
 from alignflow_tf import _io
-from alignflow_tf import bijectors
 from alignflow_tf import model as model_lib
+from alignflow_tf import networks
 
 __all__ = ['RUNTIMES', 'ConvertError', 'convert']
 
@@ -58,11 +58,11 @@ def convert(model: model_lib.Translates, source: str, target: str,
 
   # Freezing makes all weights constants and inlines all calls. The couplings
   # share one traced function, for which LiteRT's own freezing confuses weights.
-  with bijectors.weights_fixed():
+  with networks.fold_weight_norm(model):
     traced = tf.function(
         translate, input_signature=[spec], autograph=False
     ).get_concrete_function()
-  frozen = convert_to_constants.convert_variables_to_constants_v2(traced)
+    frozen = convert_to_constants.convert_variables_to_constants_v2(traced)
   try:
     content, run = RUNTIMES[runtime][1](frozen, model)
   except ConvertError:

@@ -15,6 +15,7 @@ import tensorflow as tf
 from alignflow_tf import _io
 from alignflow_tf import bijectors
 from alignflow_tf import model as model_lib
+from alignflow_tf import networks
 from alignflow_tf.export import codec
 from alignflow_tf.export import convert
 from alignflow_tf.export import kit
@@ -89,9 +90,9 @@ def export_model(
 ) -> list[str]:
   """Exports a model: a servable for each direction and for each domain.
 
-  A model that only translates (CycleGAN) has none for domains. Kernels' norms
-  are written as constants (`bijectors.weights_fixed`), so an export cannot be
-  given other weights afterwards.
+  A model that only translates (CycleGAN) has none for domains. Weight
+  norms are folded into the kernels that are written
+  (`networks.fold_weight_norm`), so no weight may change meanwhile.
 
   All servables get the same version, so that `a_to_b` and `b_to_a` of one
   version are each other's inverse. Each is written aside and then renamed: a
@@ -157,7 +158,7 @@ def export_model(
   try:
     for servable in made:
       path = os.path.join(partial, servable.name)
-      with _quiet(), bijectors.weights_fixed():
+      with _quiet(), networks.fold_weight_norm(model):
         tf.saved_model.save(
             servable.module(), path, signatures={
                 name: fn.get_concrete_function()

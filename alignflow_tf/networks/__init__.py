@@ -4,13 +4,16 @@ from alignflow_tf.networks.classifiers import dtn
 from alignflow_tf.networks.classifiers import lenet
 from alignflow_tf.networks.classifiers import strided_classifier
 from alignflow_tf.networks.conditioner import ConditionerResNet
-from alignflow_tf.networks.conditioner import draw_once
+from alignflow_tf.networks.conditioner import conditioners
+from alignflow_tf.networks.conditioner import fold_weight_norm
+from alignflow_tf.networks.conditioner import normalize_once
 from alignflow_tf.networks.critic import patch_critic
 from alignflow_tf.networks.regressor import regressor
 from alignflow_tf.networks.resnet_generator import resnet_generator
 from alignflow_tf.networks.tracked import Tracked
 
 __all__ = [
-    'ConditionerResNet', 'Tracked', 'draw_once', 'dtn', 'lenet', 'patch_critic',
-    'regressor', 'resnet_generator', 'strided_classifier'
+    'ConditionerResNet', 'Tracked', 'conditioners', 'dtn', 'fold_weight_norm',
+    'lenet', 'normalize_once', 'patch_critic', 'regressor', 'resnet_generator',
+    'strided_classifier'
 ]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 import contextlib
-import contextvars
-import functools
 from typing import Any
 
 import keras
@@ -13,52 +11,15 @@ import numpy as np
 import tensorflow as tf
 
 from alignflow_tf import _checks
+from alignflow_tf.networks import tracked
 
-__all__ = ['ConditionerResNet', 'draw_once']
-
-# Up to so many filters, kernels are small and multiplied themselves.
-_SMALL = 64
-
-# Kernels drawn within `draw_once`, by shape, type and seed.
-_drawn: contextvars.ContextVar[dict[tuple[Any, ...], tf.Tensor] | None] = (
-    contextvars.ContextVar('_drawn', default=None))
-
-
-@contextlib.contextmanager
-def draw_once() -> Iterator[None]:
-  """Networks of one seed that are built within draw their kernels once.
-
-  The flows of all domains begin with the same weights, and so does their moving
-  average: of the paper's 46 million kernel entries, three draws in four are
-  spared. Networks are what they would be without it.
-  """
-  token = _drawn.set({})
-  try:
-    yield
-  finally:
-    _drawn.reset(token)
-
-
-class _Kernels:
-  """An initializer whose draws are those of `RandomNormal`, see above."""
-
-  def __init__(self, stddev: float, seed: int):
-    self._stddev, self._seed = stddev, seed
-
-  def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
-    normal = keras.initializers.RandomNormal(
-        stddev=self._stddev, seed=self._seed)
-    drawn = _drawn.get()
-    if drawn is None or not tf.executing_eagerly():
-      return normal(shape, dtype)
-    key = (tuple(shape), str(dtype), self._stddev, self._seed)
-    if key not in drawn:
-      drawn[key] = normal(shape, dtype)
-    return drawn[key]
+__all__ = [
+    'ConditionerResNet', 'conditioners', 'fold_weight_norm', 'normalize_once'
+]
 
 
 @keras.saving.register_keras_serializable('alignflow_tf')
-class ConditionerResNet(keras.layers.Layer):
+class ConditionerResNet(tracked.PureNetwork):
   """ResNet of weight-normalised convolutions with skip connections.
 
   With `conv3`, `conv1` weight-normalised convolutions of kernel 3 and 1, all of
@@ -77,13 +38,15 @@ class ConditionerResNet(keras.layers.Layer):
   magnitude, and only the magnitudes would get a gradient.) There is no batch
   normalisation: an image's output does not depend on the other images.
 
-  Weight normalisation writes a kernel as `g * v / ||v||`, one magnitude `g` and
-  one norm an output channel. As a convolution is linear, `g / ||v||` multiplies
-  its *output* in networks of more than 64 filters, which as a rule are those of
-  the coarse scales, whose images are much smaller than kernels, and the small
-  kernels of others. The kernels of all blocks stand in one variable, stacked,
-  since each TensorFlow variable costs a fixed time in tracing and in every
-  step.
+  Weight normalisation writes a kernel as `g * v / ||v||`, with one magnitude
+  `g` and one norm for each output channel. The kernels of all blocks stand in
+  one variable, stacked, since each TensorFlow variable costs a fixed time in
+  tracing and in every step.
+
+  ```python
+  network = ConditionerResNet(output_channels=6)
+  network(tf.zeros([2, 8, 8, 3]))  # Zeros, of shape [2, 8, 8, 6].
+  ```
 
   #### References
 
@@ -125,6 +88,9 @@ class ConditionerResNet(keras.layers.Layer):
     self.filters = _checks.integer('filters', filters)
     self.num_blocks = _checks.integer('num_blocks', num_blocks)
     self.seed = _checks.integer('seed', seed, least=0)
+    # See `fold_weight_norm` and `normalize_once`.
+    self._is_folded = False
+    self._normalized: list[tf.Tensor] | None = None
 
   def build(self, input_shape: tuple[int | None, ...]) -> None:
     """Creates the weights for `[B, H, W, C]` inputs of `C` channels."""
@@ -139,8 +105,9 @@ class ConditionerResNet(keras.layers.Layer):
       # The direction alone counts, and the step's size relative to the norm.
       fan_in = shape[-4] * shape[-3] * shape[-2]
       return self.add_weight(
-          shape=shape, initializer=_Kernels(fan_in**-0.5, next(seeds)),
-          name=name)
+          shape=shape, name=name,
+          initializer=keras.initializers.RandomNormal(
+              stddev=fan_in**-0.5, seed=next(seeds)))
 
     def vector(name: str, shape: tuple[int, ...],
                value: float) -> keras.Variable:
@@ -183,38 +150,22 @@ class ConditionerResNet(keras.layers.Layer):
 
   @property
   def function(self) -> Callable[..., tf.Tensor]:
-    """`call` as a pure function of the inputs and of `weight_list`.
+    """The network as a pure function of inputs and of `normalized()`.
 
-    One object for all networks that compute alike: what is traced from it for
-    one network serves the others.
+    One object for all networks, so that a trace of one network serves others.
     """
-    return _functions(self.compute_dtype)[0]
+    return _network
 
-  @property
-  def weights_and_rest(self) -> tuple[
-      Callable[..., list[tf.Tensor]], Callable[..., tf.Tensor]]:
-    """`function` in two: what `weight_list` alone decides, and the rest.
-
-    The first takes `weight_list`, the second the inputs and what the first
-    gave, which serves any number of passes. Their gradients are added up in the
-    compute type, in which they come.
-    """
-    return _functions(self.compute_dtype)[1:]
-
-  def fixed_weights(self) -> list[tf.Tensor]:
-    """What the first of `weights_and_rest` gives, with the norms of now.
-
-    In a graph, norms of kernels are constants, which no pass computes.
-    """
-    with tf.init_scope():
-      norms = [_squared_norms(w).numpy() for w in self.weight_list[:3]]
-    # NumPy knows no arithmetic of bfloat16 with numbers.
-    norms = [tf.constant(norm) for norm in norms]
-    return _prepare(tf.as_dtype(self.compute_dtype), norms, *self.weight_list)
+  def normalized(self) -> list[tf.Tensor]:
+    """The weights as `function` takes them, in the compute type."""
+    if self._normalized is not None:
+      return self._normalized
+    return _normalize(
+        tf.as_dtype(self.compute_dtype), self._is_folded, *self.weight_list)
 
   def call(self, inputs: tf.Tensor) -> tf.Tensor:
     """Maps `[B, H, W, C]` to `[B, H, W, output_channels]`."""
-    return self.function(inputs, *self.weight_list)
+    return self.function(inputs, *self.normalized())
 
   def compute_output_shape(
       self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -234,45 +185,99 @@ class ConditionerResNet(keras.layers.Layer):
     }
 
 
-@functools.cache
-def _functions(compute_dtype: str) -> tuple[
-    Callable[..., tf.Tensor], Callable[..., list[tf.Tensor]],
-    Callable[..., tf.Tensor]]:
-  dtype = tf.as_dtype(compute_dtype)
-
-  def function(inputs: tf.Tensor, *weights: tf.Tensor) -> tf.Tensor:
-    # Ends in exports, whose converters know few operations.
-    norms = [_squared_norms(w) for w in weights[:3]]
-    return _network(inputs, *_prepare(dtype, norms, *weights))
-
-  def once(*weights: tf.Tensor) -> list[tf.Tensor]:
-    norms = [_squared_norms_fused(w) for w in weights[:3]]
-    return _prepare(dtype, norms, *weights)
-
-  return function, once, _network
+def conditioners(module: tf.Module) -> list[ConditionerResNet]:
+  """The different `ConditionerResNet`s in a bijector, flow or model."""
+  found = {
+      id(m.layer): m.layer for m in (module, *module.submodules)
+      if isinstance(m, tracked.Tracked)}
+  return [layer for layer in found.values()
+          if isinstance(layer, ConditionerResNet)]
 
 
-def _squared_norms(kernels: tf.Tensor) -> tf.Tensor:
-  """Of each output channel of `[..., H, W, input, output]` kernels."""
-  return tf.reduce_sum(tf.square(kernels), axis=[-4, -3, -2])
+@contextlib.contextmanager
+def normalize_once(module: tf.Module) -> Iterator[None]:
+  """Within, each of a module's networks normalises its kernels once, at once.
+
+  A training step takes each flow there and back. Where kernels are large
+  compared with images, normalising them twice would be a noticeable part of the
+  step. For passes in one graph and on one gradient tape, between which no
+  weight changes.
+
+  Args:
+    module: A bijector, flow or model.
+  """
+  layers = conditioners(module)
+  for layer in layers:
+    layer._normalized = layer.normalized()
+  try:
+    yield
+  finally:
+    for layer in layers:
+      layer._normalized = None
+
+
+@contextlib.contextmanager
+def fold_weight_norm(module: tf.Module) -> Iterator[None]:
+  """Within, kernels hold their normalised values and graphs compute no norms.
+
+  For exports, which would normalise the kernels for every request: two fifths
+  of the work of translating one image with the paper's architecture. Graphs
+  traced within are to be saved or converted within. At the end, the weights
+  are what they were.
+
+  Args:
+    module: A bijector, flow or model.
+  """
+  layers = [layer for layer in conditioners(module) if not layer._is_folded]
+  before = [[w.numpy() for w in layer.weight_list] for layer in layers]
+  for layer in layers:
+    kernels = _normalized_kernels(*layer.weight_list[:4])
+    for variable, kernel in zip(layer.weight_list[:3], kernels, strict=True):
+      variable.assign(kernel)
+    layer._is_folded = True
+  try:
+    yield
+  finally:
+    for layer, values in zip(layers, before, strict=True):
+      layer._is_folded = False
+      for variable, value in zip(layer.weight_list, values, strict=True):
+        variable.assign(value)
 
 
 @tf.custom_gradient
-def _squared_norms_fused(kernels: tf.Tensor) -> tuple[
+def _squared_norms(kernels: tf.Tensor) -> tuple[
     tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-  """As `_squared_norms`; reads kernels once, and so does its gradient."""
-  norms = tf.raw_ops.EuclideanNorm(input=kernels, axis=[-4, -3, -2])
+  """Of each output channel of `[..., H, W, input, output]` kernels."""
 
   def gradient(upstream: tf.Tensor) -> tf.Tensor:
-    return kernels * (2. * upstream)[
-        ..., tf.newaxis, tf.newaxis, tf.newaxis, :]
+    # One pass over the kernels, where TensorFlow's own takes three.
+    return kernels * _of_outputs(2. * upstream)
 
-  return tf.square(norms), gradient
+  return tf.reduce_sum(tf.square(kernels), axis=[-4, -3, -2]), gradient
 
 
-def _prepare(
+def _of_outputs(scales: tf.Tensor) -> tf.Tensor:
+  """`[..., output]` as factors of `[..., H, W, input, output]` kernels."""
+  return scales[..., tf.newaxis, tf.newaxis, tf.newaxis, :]
+
+
+def _normalized_kernels(
+    input_kernel: tf.Tensor, block_kernels: tf.Tensor, skip_kernels: tf.Tensor,
+    magnitude: tf.Tensor) -> list[tf.Tensor]:
+  """`g * v / ||v||` of the first three, in their own shapes."""
+  convs = block_kernels.shape[0]
+  magnitudes = magnitude[0], magnitude[1:convs + 1], magnitude[convs + 1:]
+  kernels = [
+      tf.convert_to_tensor(v)
+      for v in (input_kernel, block_kernels, skip_kernels)]
+  return [
+      v * _of_outputs(g * tf.math.rsqrt(_squared_norms(v) + 1e-12))
+      for v, g in zip(kernels, magnitudes, strict=True)]
+
+
+def _normalize(
     dtype: tf.DType,
-    squared_norms: Sequence[tf.Tensor],
+    folded: bool,
     input_kernel: tf.Tensor,
     block_kernels: tf.Tensor,
     skip_kernels: tf.Tensor,
@@ -281,37 +286,16 @@ def _prepare(
     output_kernel: tf.Tensor,
     output_bias: tf.Tensor,
 ) -> list[tf.Tensor]:
-  """Of `weight_list`, what `_network` takes after the inputs, in `dtype`.
-
-  `squared_norms` are of the first three weights, in the weights' own type.
-  """
-  convs = block_kernels.shape[0]
-  input_scale, block_scales, skip_scales = (
-      magnitude * tf.math.rsqrt(norm + 1e-12) for magnitude, norm in zip(
-          tf.split(magnitude, [1, convs, convs // 2 + 1]), squared_norms,
-          strict=True))
-  small = block_kernels.shape[-1] <= _SMALL
-  if small:
-    # Not `*=`: these may be variables.
-    input_kernel = input_kernel * input_scale
-    block_kernels = block_kernels * _of_outputs(block_scales)
-  # The skip convolutions' kernels are 1x1.
-  skips = tf.cast(skip_kernels, dtype) * _of_outputs(
-      tf.cast(skip_scales, dtype))
-  # Taken apart here and not in `_network`: where several passes share them,
-  # the passes' gradients are added up kernel by kernel, and stacked once.
-  return [
-      *(tf.cast(w, dtype)
-        for w in (bias, output_kernel, output_bias, input_kernel)),
-      *tf.unstack(skips), *tf.unstack(tf.cast(block_kernels, dtype)),
-      # One each for `input_kernel` and the blocks' kernels, or none.
-      *([] if small else tf.unstack(
-          tf.cast(tf.concat([input_scale, block_scales], 0), dtype)))]
-
-
-def _of_outputs(scales: tf.Tensor) -> tf.Tensor:
-  """`[N, output]` as factors of `[N, H, W, input, output]` kernels."""
-  return scales[:, tf.newaxis, tf.newaxis, tf.newaxis]
+  """Of `weight_list`, what `_network` takes after the inputs, in `dtype`."""
+  kernels = [input_kernel, block_kernels, skip_kernels]
+  if not folded:
+    kernels = _normalized_kernels(
+        input_kernel, block_kernels, skip_kernels, magnitude)
+  first, blocks, skips = (tf.cast(kernel, dtype) for kernel in kernels)
+  # Unstacked here and not in `_network`: where several passes share them, the
+  # passes' gradients are added up kernel by kernel, and stacked once.
+  return [*(tf.cast(w, dtype) for w in (bias, output_kernel, output_bias)),
+          first, *tf.unstack(skips), *tf.unstack(blocks)]
 
 
 def _network(
@@ -319,28 +303,24 @@ def _network(
     bias: tf.Tensor,
     output_kernel: tf.Tensor,
     output_bias: tf.Tensor,
-    *rest: tf.Tensor,
+    *kernels: tf.Tensor,
 ) -> tf.Tensor:
-  """`ConditionerResNet` of what `_prepare` gives."""
+  """`ConditionerResNet` of the inputs and of the values of `_normalize`."""
   biases = tf.unstack(bias)
-  blocks = len(biases) // 2 - 1
-  skips = rest[1:blocks + 2]
-  kernels = [rest[0], *rest[blocks + 2:3 * blocks + 2]]
-  scales = rest[3 * blocks + 2:]
+  num_blocks = len(biases) // 2 - 1
+  first, *others = kernels
+  skips, blocks = others[:num_blocks + 1], others[num_blocks + 1:]
 
   def conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     return tf.nn.conv2d(x, kernel, strides=1, padding='SAME')
 
-  def scaled(x: tf.Tensor, i: int) -> tf.Tensor:
-    x = conv(x, kernels[i])
-    return tf.nn.bias_add(x * scales[i] if scales else x, biases[i])
-
-  h = scaled(tf.cast(inputs, bias.dtype), 0)
+  h = tf.nn.bias_add(conv(tf.cast(inputs, bias.dtype), first), biases[0])
   skip = conv(h, skips[0])
-  for block in range(blocks):
+  for block in range(num_blocks):
     residual = h
-    for i in (2 * block + 1, 2 * block + 2):
-      residual = scaled(tf.nn.relu(residual), i)
+    for i in (2 * block, 2 * block + 1):
+      residual = tf.nn.bias_add(
+          conv(tf.nn.relu(residual), blocks[i]), biases[i + 1])
     h = tf.add_n([h, residual])
     skip = tf.add_n([skip, conv(h, skips[block + 1])])
   skip = tf.nn.relu(tf.nn.bias_add(skip, biases[-1]))

@@ -9,7 +9,23 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-__all__ = ['Tracked', 'for_any_batch']
+__all__ = ['PureNetwork', 'Tracked', 'for_any_batch']
+
+
+class PureNetwork(keras.layers.Layer):
+  """A Keras layer that offers itself as a pure function of inputs and weights.
+
+  Networks that compute alike return one function, so that they share a trace.
+  """
+
+  @property
+  def function(self) -> Callable[..., tf.Tensor]:
+    """The layer, for `function(inputs, *normalized())`."""
+    raise NotImplementedError
+
+  def normalized(self) -> list[tf.Tensor]:
+    """The weights as `function` takes them."""
+    raise NotImplementedError
 
 
 class Tracked(tf.Module):
@@ -75,6 +91,26 @@ class Tracked(tf.Module):
   def __call__(self, inputs: tf.Tensor, **kwargs: Any) -> tf.Tensor:
     """The network's outputs; for an empty batch, empty ones."""
     return for_any_batch(lambda x: self.layer(x, **kwargs), inputs)
+
+  @property
+  def function(self) -> Callable[..., tf.Tensor]:
+    """The network as a pure function, for `function(inputs, *values())`."""
+    if isinstance(self.layer, PureNetwork):
+      return self.layer.function
+    return self._stateless
+
+  def values(self) -> list[tf.Tensor]:
+    """The current values of the variables, as `function` takes them."""
+    if isinstance(self.layer, PureNetwork):
+      return list(self.layer.normalized())
+    return [v.value for v in (*self.layer.trainable_variables,
+                              *self.layer.non_trainable_variables)]
+
+  def _stateless(self, inputs: tf.Tensor, *values: tf.Tensor) -> tf.Tensor:
+    count = len(self.layer.trainable_variables)
+    outputs, _ = self.layer.stateless_call(
+        values[:count], values[count:], inputs)
+    return outputs
 
   def __deepcopy__(self, memo: dict[int, Any]) -> Tracked:
     made = Tracked(copy.deepcopy(self.layer, memo), name=self.name)

@@ -11,6 +11,7 @@ import os
 from typing import Any
 
 from alignflow_tf import baselines
+from alignflow_tf import flows
 from alignflow_tf import objectives
 from alignflow_tf.train import presets
 from alignflow_tf.train import settings
@@ -83,7 +84,7 @@ class Config:
   model: str = _field('alignflow', 'System that is trained.',
                       settings.key_of(baselines.MODELS))
   flow: str = _field('real_nvp', 'Family of the flows.',
-                     _one_of('real_nvp', 'glow'), unused='real_nvp')
+                     settings.key_of(flows.FLOWS), unused='real_nvp')
   num_scales: int = _field(
       4, "Number of scales of a flow, or of CycleGAN's generators: 3 in its "
       'paper, which halves the image twice.', _POSITIVE)
@@ -97,8 +98,9 @@ class Config:
       False, "Whether each flow begins with its domain's frame "
       '(bijectors.Framing), for things on a plain background.', unused=False)
   share: str = _field(
-      'none', "Parameters that all flows share: 'none', 'all', or scales such "
-      "as '2,3', where 0 is the finest.", unused='none')
+      'none', "Parameters that all flows share: 'none' or 'all'.",
+      (lambda value: value in ('none', 'all'),
+       "'none' or 'all': single scales are no longer shared"), unused='none')
   objective: str = _field(
       'hybrid', "'hybrid' is equation 7, 'adversarial' has lambda 0, and 'mle' "
       'has no critics.', _one_of('hybrid', 'adversarial', 'mle'),
@@ -193,7 +195,6 @@ class Config:
       check_type(field.name, field.type, value)
       good, expected = field.metadata['range']
       _check(value is None or good(value), field.name, value, expected)
-    self.shared_scales()
     for field in unused_settings(self.model):
       value, wanted = getattr(self, field.name), field.metadata['unused']
       _check(value == wanted, field.name, value,
@@ -210,20 +211,6 @@ class Config:
            self.lambda_until, '0 where `objective` is not hybrid')
     _check(self.strategy == 'default' or not self.xla, 'strategy',
            self.strategy, "'default' where steps are compiled with `xla`")
-
-  def shared_scales(self) -> tuple[int, ...] | None:
-    """The scales to share: all for None, by index otherwise."""
-    if self.share in ('none', ''):
-      return ()
-    if self.share == 'all':
-      return None
-    try:
-      scales = tuple(int(s) for s in self.share.split(','))
-    except ValueError:
-      scales = (-1,)
-    _check(all(0 <= s < self.num_scales for s in scales), 'share', self.share,
-           "'none', 'all', or scales below `num_scales` such as '1,2'")
-    return scales
 
   def likelihood_weights(self, domains: tuple[str, ...]) -> dict[str, float]:
     """Lambda of each domain (equation 7)."""

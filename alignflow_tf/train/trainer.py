@@ -13,8 +13,9 @@ import tensorflow as tf
 from alignflow_tf import baselines
 from alignflow_tf import images as images_lib
 from alignflow_tf import model as model_lib
+from alignflow_tf import networks
 from alignflow_tf import objectives
-from alignflow_tf.bijectors import shared_function
+from alignflow_tf.bijectors import _graph
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import critics as critics_lib
 from alignflow_tf.train import optimizer
@@ -134,8 +135,8 @@ class Trainer(tf.Module):
         stack.enter_context(strategy.scope())
       self._build(domains, event_shape, copied_channels or {})
     step = self._train_step if strategy is None else self._shared_step
-    functions = (shared_function.unshared if config.xla else
-                 shared_function.not_inlined)
+    functions = (_graph.unshared if config.xla else
+                 _graph.not_inlined)
     self.train_step = tf.function(
         _no_collection()(functions()(step)),
         jit_compile=config.xla or None, autograph=False)
@@ -207,10 +208,11 @@ class Trainer(tf.Module):
     seed = replicas.fold_in(flow_seed)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(self._weights)
-      fakes = self._translate(real) if critics else {}
-      scores = critics.scores(fakes, seed) if critics else {}
-      loss, metrics = objectives.total(self.terms, objectives.State(
-          real, fakes, scores, tf.cast(self.step, tf.float32), seed))
+      with networks.normalize_once(self.model):
+        fakes = self._translate(real) if critics else {}
+        scores = critics.scores(fakes, seed) if critics else {}
+        loss, metrics = objectives.total(self.terms, objectives.State(
+            real, fakes, scores, tf.cast(self.step, tf.float32), seed))
       if auxiliary is not None:
         extra, logged = auxiliary.loss(real, fakes, labels, _other(seed))
         loss, metrics = loss + extra, metrics | logged
@@ -253,7 +255,7 @@ class Trainer(tf.Module):
 
     # Replicas are traced in threads of their own, which a `with` around this
     # does not reach.
-    @shared_function.not_inlined()
+    @_graph.not_inlined()
     def run(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
       return self._train_step({
           name: replicas.part(values, number)

@@ -38,12 +38,12 @@ def test_starts_as_the_identity():
 def test_initialization_normalises_each_channel():
   act_norm = af.bijectors.ActNorm(3)
   images = tf.constant(_images(), tf.float32)
-  af.bijectors.initialize_act_norms(act_norm, images)
+  af.bijectors.initialize_from_data(act_norm, images)
   z = act_norm.inverse(images).numpy()
   np.testing.assert_allclose(z.mean(axis=(0, 1, 2)), np.zeros(3), atol=1e-5)
   np.testing.assert_allclose(z.std(axis=(0, 1, 2)), np.ones(3), rtol=1e-5)
   # The second call sees other data, and normalises that instead.
-  af.bijectors.initialize_act_norms(act_norm, 2. * images)
+  af.bijectors.initialize_from_data(act_norm, 2. * images)
   np.testing.assert_allclose(
       act_norm.inverse(2. * images).numpy().std(axis=(0, 1, 2)), np.ones(3),
       rtol=1e-5)
@@ -59,12 +59,12 @@ def test_inverse_does_not_initialize_in_passing():
 def test_initialization_ends_with_its_call():
   act_norm = af.bijectors.ActNorm(3)
   images = tf.constant(_images(), tf.float32)
-  af.bijectors.initialize_act_norms(act_norm, images)
+  af.bijectors.initialize_from_data(act_norm, images)
   before = act_norm.loc.numpy()
   act_norm.inverse(tf.random.normal([2, 4, 4, 3], mean=9.))
   np.testing.assert_array_equal(act_norm.loc, before)
   with pytest.raises(ValueError, match='takes images of shape'):
-    af.bijectors.initialize_act_norms(act_norm, tf.ones([1, 4, 4, 2]))
+    af.bijectors.initialize_from_data(act_norm, tf.ones([1, 4, 4, 2]))
   act_norm.inverse(tf.random.normal([2, 4, 4, 3], mean=9.))
   np.testing.assert_array_equal(act_norm.loc, before)
 
@@ -73,7 +73,7 @@ def test_constant_channel_keeps_a_finite_scale():
   act_norm = af.bijectors.ActNorm(2)
   images = np.full([8, 4, 4, 2], 0.25, np.float32)
   images[..., 1] = np.random.RandomState(0).uniform(size=[8, 4, 4])
-  af.bijectors.initialize_act_norms(act_norm, images)
+  af.bijectors.initialize_from_data(act_norm, images)
   z = act_norm.inverse(images)
   assert np.isfinite(z).all()
   np.testing.assert_allclose(z[..., 0], np.zeros([8, 4, 4]), atol=1e-4)
@@ -86,7 +86,7 @@ def test_initialization_reaches_every_nested_act_norm(flow):
   bijector = make((8, 8, 1), 2, channels=2, num_blocks=1)
   images = np.random.RandomState(0).uniform(size=[32, 8, 8, 1])**2
   images = tf.constant(images, tf.float32)
-  af.bijectors.initialize_act_norms(bijector, images)
+  af.bijectors.initialize_from_data(bijector, images)
   act_norms = [m for m in bijector.submodules
                if isinstance(m, af.bijectors.ActNorm)]
   assert len(act_norms) == {'real_nvp': 10, 'glow': 8}[flow]
@@ -99,7 +99,7 @@ def test_equal_act_norms_take_their_own_statistics():
   """The second of two equally built ones, too, though TFP's cache is one."""
   first, second = af.bijectors.ActNorm(3), af.bijectors.ActNorm(3)
   chain = tfb.Chain([first, tfb.Shift(tf.constant(2.)), second])
-  af.bijectors.initialize_act_norms(chain, tf.constant(_images(), tf.float32))
+  af.bijectors.initialize_from_data(chain, tf.constant(_images(), tf.float32))
   np.testing.assert_allclose(second.loc, [-2., -2., -2.], atol=1e-5)
 
 
@@ -112,7 +112,7 @@ def test_equal_act_norms_take_their_own_statistics():
 def test_initialization_errors(images, pattern):
   act_norm = af.bijectors.ActNorm(3)
   with pytest.raises(ValueError, match=pattern):
-    af.bijectors.initialize_act_norms(act_norm, images)
+    af.bijectors.initialize_from_data(act_norm, images)
   np.testing.assert_array_equal(act_norm.log_scale, np.zeros(3))
 
 
@@ -121,9 +121,9 @@ def test_initialization_in_a_graph_is_an_error():
 
   @tf.function
   def step(images):
-    af.bijectors.initialize_act_norms(act_norm, images)
+    af.bijectors.initialize_from_data(act_norm, images)
 
-  with pytest.raises(RuntimeError, match='`initialize_act_norms`.*eagerly'):
+  with pytest.raises(RuntimeError, match='`initialize_from_data`.*eagerly'):
     step(tf.ones([2, 4, 6, 3]))
 
 

@@ -32,7 +32,7 @@ def _spread(images):
 def _set(images, **kwargs):
   framing = af.bijectors.Framing(
       tuple(images.shape[1:]), dtype=images.dtype, **kwargs)
-  af.bijectors.initialize_act_norms(framing, images)
+  af.bijectors.initialize_from_data(framing, images)
   return framing
 
 
@@ -127,7 +127,7 @@ def test_a_flow_is_given_one():
   images = tf.cast(tf.nn.sigmoid(_spots(16, 4., 3.)), tf.float32)
   framing, = [m for m in flow.submodules
               if isinstance(m, af.bijectors.Framing)]
-  af.bijectors.initialize_act_norms(flow, images)
+  af.bijectors.initialize_from_data(flow, images)
   assert np.abs(framing.rows.numpy() - np.eye(16)).max() > 0.1
   back = flow.forward(tf.identity(flow.inverse(tf.identity(images))))
   np.testing.assert_allclose(back, images, atol=1e-5)

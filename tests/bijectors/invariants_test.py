@@ -336,9 +336,11 @@ def test_what_tfp_is_told(case):
     # TFP computes it once, for all images.
     for log_det in (case.eager['fldj'], case.eager['ildj']):
       assert np.ptp(log_det) == 0.
-  if isinstance(bijector, af.bijectors.AffineCoupling):
+  if isinstance(bijector, af.bijectors.Coupling):
     assert isinstance(bijector.network, keras.layers.Layer)
     assert isinstance(bijector.mask, af.bijectors.Mask)
+    assert isinstance(
+        bijector.transform, af.bijectors.transforms.Transform)
 
 
 def test_equally_built_bijectors_do_not_share_tfps_cache(case):
@@ -412,5 +414,5 @@ def test_every_public_bijector_is_registered():
     value = getattr(af.bijectors, name)
     if isinstance(value, type) and issubclass(
         value, tfp.bijectors.Bijector) and value is not (
-            af.bijectors.LogDetBijector):
+            af.bijectors.ImageBijector):
       assert value in made, name

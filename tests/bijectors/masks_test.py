@@ -28,7 +28,7 @@ class Constant(keras.layers.Layer):
 
 
 def _constant_coupling(channels, mask, values):
-  return af.bijectors.AffineCoupling(
+  return af.bijectors.Coupling(
       channels, mask, lambda _: Constant(values))
 
 
@@ -95,13 +95,13 @@ def test_log_scale_is_bounded_by_a_learned_scale_a_channel():
 def test_jacobian_is_triangular(mask_class, reverse):
   """The kept part stays, and conditions; the changed part does not."""
   mask = mask_class(reverse)
-  coupling = af.bijectors.AffineCoupling(2, mask, _network)
+  coupling = af.bijectors.Coupling(2, mask, _network)
   for variable in coupling.trainable_variables:
     variable.assign_add(0.3 * tf.random.normal(variable.shape, seed=1))
   x = tf.random.normal([1, 3, 4, 2])
   np.testing.assert_array_equal(mask.join(*mask.split(x)), x)
   # Where a constant coupling changes something is the changed part.
-  probe = af.bijectors.AffineCoupling(
+  probe = af.bijectors.Coupling(
       2, mask, lambda n: Constant(np.repeat([0., 9.], n // 2).astype('f')))
   changed = (np.abs(probe.forward(x) - x) > 1.).reshape(-1)
   assert changed.sum() == 12
@@ -119,7 +119,7 @@ def test_jacobian_is_triangular(mask_class, reverse):
 @pytest.mark.parametrize('mask', [
     af.bijectors.CheckerboardMask(), af.bijectors.ChannelMask(True)], ids=repr)
 def test_coupling_starts_as_the_identity(mask):
-  coupling = af.bijectors.AffineCoupling(2, mask, _network)
+  coupling = af.bijectors.Coupling(2, mask, _network)
   x = tf.random.normal([2, 4, 4, 2])
   np.testing.assert_array_equal(coupling.forward(x), x)
   np.testing.assert_array_equal(coupling.inverse(tf.identity(x)), x)
@@ -128,7 +128,7 @@ def test_coupling_starts_as_the_identity(mask):
 
 @pytest.mark.parametrize('policy', ['mixed_bfloat16', 'mixed_float16'])
 def test_network_in_lower_precision_inverts_as_exactly(policy):
-  coupling = af.bijectors.AffineCoupling(
+  coupling = af.bijectors.Coupling(
       2, af.bijectors.CheckerboardMask(),
       functools.partial(_network, dtype=policy))
   for variable in coupling.trainable_variables:
@@ -146,13 +146,13 @@ def test_constructor_errors():
   with pytest.raises(ValueError, match='`reverse` must be True or False.*1'):
     af.bijectors.ChannelMask(1)
   with pytest.raises(ValueError, match='even number of `channels`, got 3'):
-    af.bijectors.AffineCoupling(3, af.bijectors.ChannelMask(), _network)
+    af.bijectors.Coupling(3, af.bijectors.ChannelMask(), _network)
   with pytest.raises(ValueError, match="`mask` must be .*'checkerboard'"):
-    af.bijectors.AffineCoupling(3, 'checkerboard', _network)
+    af.bijectors.Coupling(3, 'checkerboard', _network)
   for channels in (0, 2.):
     with pytest.raises(
         ValueError, match=f'`channels` must be a positive.*{channels}'):
-      af.bijectors.AffineCoupling(
+      af.bijectors.Coupling(
           channels, af.bijectors.CheckerboardMask(), _network)
 
 
@@ -168,7 +168,7 @@ def test_network_variables_of_one_name_are_all_kept():
     def call(self, inputs):
       return inputs
 
-  coupling = af.bijectors.AffineCoupling(
+  coupling = af.bijectors.Coupling(
       2, af.bijectors.ChannelMask(), lambda n: Twins())
   kept = {v.ref() for v in coupling.variables}
   assert {v.value.ref() for v in coupling.network.variables} <= kept
@@ -178,14 +178,14 @@ def test_network_variables_of_one_name_are_all_kept():
 @pytest.mark.parametrize('shape', [(2, 4, 4, 3), (4, 2)])
 @pytest.mark.parametrize('direction', ['forward', 'inverse'])
 def test_input_shape_errors(shape, direction):
-  coupling = af.bijectors.AffineCoupling(
+  coupling = af.bijectors.Coupling(
       2, af.bijectors.ChannelMask(), _network)
-  with pytest.raises(ValueError, match=r'`affine_coupling.*`.*width, 2\]'):
+  with pytest.raises(ValueError, match=r'`coupling.*`.*width, 2\]'):
     getattr(coupling, direction)(tf.zeros(shape))
 
 
 def test_input_dtype_error():
-  coupling = af.bijectors.AffineCoupling(
+  coupling = af.bijectors.Coupling(
       2, af.bijectors.ChannelMask(), _network)
   with pytest.raises((TypeError, ValueError), match='float'):
     coupling.forward(tf.zeros([1, 2, 2, 2], tf.float64))

@@ -96,9 +96,9 @@ _built.build((None, None, None, 2))
 COUPLING_VARIABLES = _COUPLING = len(_built.variables) + 1
 
 
-def _coupling(channels, mask, dtype):
-  return af.bijectors.AffineCoupling(
-      channels, mask, functools.partial(_network, dtype=dtype.name),
+def _coupling(channels, mask, dtype, transform=None):
+  return af.bijectors.Coupling(
+      channels, mask, functools.partial(_network, dtype=dtype.name), transform,
       dtype=dtype)
 
 
@@ -107,13 +107,13 @@ def _framing(dtype):
   framing = af.bijectors.Framing((4, 6, 2), dtype=dtype)
   images = np.zeros((8, 4, 6, 2))
   images[:, :2, :3] = np.random.RandomState(0).uniform(size=(8, 2, 3, 2))
-  af.bijectors.initialize_act_norms(framing, tf.constant(images, dtype))
+  af.bijectors.initialize_from_data(framing, tf.constant(images, dtype))
   return framing
 
 
 def _keras_coupling(dtype):
   """A coupling with a network that is not this library's."""
-  return af.bijectors.AffineCoupling(
+  return af.bijectors.Coupling(
       2, af.bijectors.CheckerboardMask(),
       lambda n: keras.layers.Conv2D(n, 3, padding='same', dtype=dtype.name),
       dtype=dtype)
@@ -121,7 +121,7 @@ def _keras_coupling(dtype):
 
 def _keras_layers_coupling(dtype):
   """A coupling with a network of two layers, whose variables' names repeat."""
-  return af.bijectors.AffineCoupling(
+  return af.bijectors.Coupling(
       2, af.bijectors.ChannelMask(), lambda n: keras.Sequential([
           keras.layers.Conv2D(m, 1, activation=activation, dtype=dtype.name)
           for m, activation in ((3, 'tanh'), (n, None))]), dtype=dtype)
@@ -136,13 +136,6 @@ def _glow(event_shape, num_scales, dtype, **kwargs):
   return af.flows.glow(
       event_shape, num_scales, channels=6, num_blocks=1, steps_per_scale=2,
       dtype=dtype, **kwargs)
-
-
-def _shared(dtype):
-  """The second of two flows that share a scale."""
-  shared = af.flows.SharedScales([1])
-  _glow((4, 4, 1), 2, dtype, shared=shared)
-  return _glow((4, 4, 1), 2, dtype, shared=shared, seed=1)
 
 
 def _translator(dtype):
@@ -189,8 +182,6 @@ ENTRIES: dict[str, Entry] = {
     'glow_2_scales': Entry(
         lambda dtype: _glow((4, 4, 3), 2, dtype),
         (4, 4, 3), 4 * (2 + 3 + _COUPLING), networks=4),
-    'glow_shared': Entry(_shared, (4, 4, 1), 4 * (2 + 3 + _COUPLING),
-                         networks=4, traced=False),
     'translator': Entry(
         _translator, (4, 2, 1), 4 * (2 + _COUPLING) + 2 * (2 + 3 + _COUPLING),
         networks=6, takes_images=True),
@@ -210,16 +201,25 @@ for _name, _mask, _shape in (
       lambda dtype, mask=_mask, shape=_shape: _coupling(shape[-1], mask, dtype),
       _shape, _COUPLING, networks=1)
 
+for _name, _transform, _learned in (
+    ('spline', af.bijectors.transforms.RationalQuadratic(4), 0),
+    ('mixture', af.bijectors.transforms.MixtureOfLogistics(3), 1)):
+  for _mask in (af.bijectors.CheckerboardMask(), af.bijectors.ChannelMask()):
+    ENTRIES[f'coupling_{_name}_{type(_mask).__name__}'] = Entry(
+        lambda dtype, mask=_mask, transform=_transform: _coupling(
+            2, mask, dtype, transform),
+        (3, 4, 2), _COUPLING - 1 + _learned, networks=1)
+
 ENTRIES['chain'] = Entry(
     # TFP's bijectors among ours, and one of ours turned around.
-    lambda dtype: af.bijectors.LogDetChain([
+    lambda dtype: af.bijectors.ImageChain([
         af.bijectors.ActNorm(2, dtype=dtype),
         tfb.Scale(tf.constant(3., dtype)),
         tfb.Invert(_coupling(2, af.bijectors.CheckerboardMask(), dtype)),
         tfb.Invert(af.bijectors.Squeeze()), af.bijectors.Squeeze('raster')]),
     (4, 2, 2), 2 + _COUPLING, networks=1)
 ENTRIES['chain_of_permutations'] = Entry(
-    lambda dtype: af.bijectors.LogDetChain([
+    lambda dtype: af.bijectors.ImageChain([
         af.bijectors.Squeeze('alternate'), af.bijectors.Squeeze()]),
     (4, 8, 1), 0, output_shape=(1, 2, 16))
 

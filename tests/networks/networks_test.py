@@ -19,12 +19,8 @@ def _conv(x, kernel):
       for i in range(size) for j in range(size))
 
 
-# Magnitudes are multiplied into small kernels, and into outputs of large ones.
-_FILTERS = [4, 65]
-
-
-@pytest.mark.parametrize('filters', _FILTERS)
-def test_conditioner_computes_its_formula(filters):
+def test_conditioner_computes_its_formula():
+  filters = 4
   network = networks.ConditionerResNet(
       3, filters=filters, num_blocks=2, dtype='float64')
   network.build((None, None, None, 2))
@@ -60,42 +56,35 @@ def test_conditioner_computes_its_formula(filters):
       network(tf.constant(x)), expected, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize('filters', _FILTERS)
-def test_weights_prepared_once_give_the_same_and_the_same_gradients(filters):
+def test_gradients_of_weight_norm_are_those_of_its_formula():
   network = networks.ConditionerResNet(
-      3, filters=filters, num_blocks=2, dtype='float64')
+      3, filters=4, num_blocks=2, dtype='float64')
   network.build((None, None, None, 2))
-  rng = np.random.RandomState(0)
-  weights = [tf.constant(rng.standard_normal(v.shape))
-             for v in network.weight_list]
+  kernel = network.block_kernels.value
   # A kernel of nothing but zeros has no direction, and must not give NaN.
-  weights[1] *= np.arange(filters) != 2
-  x = tf.constant(rng.standard_normal((2, 5, 4, 2)))
-  prepare, rest = network.weights_and_rest
-
-  def found(function):
-    with tf.GradientTape() as tape:
-      tape.watch(weights)
-      y = function()
-      loss = tf.reduce_sum(tf.sin(y))
-    return y, tape.gradient(loss, weights)
-
-  y, gradients = found(lambda: network.function(x, *weights))
-  y_once, gradients_once = found(lambda: rest(x, *prepare(*weights)))
-  np.testing.assert_allclose(y_once, y, rtol=1e-9, atol=1e-9)
-  for a, b in zip(gradients_once, gradients, strict=True):
-    assert np.any(a)
-    np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+  kernel.assign(kernel * np.array([1., 1., 0., 1.]))
+  upstream = tf.random.stateless_normal(kernel.shape, [0, 1], tf.float64)
+  with tf.GradientTape(persistent=True) as tape:
+    found = tf.reduce_sum(tf.stack(network.normalized()[-4:]) * upstream)
+    norm = tf.reduce_sum(tf.square(kernel), axis=[1, 2, 3], keepdims=True)
+    magnitude = network.magnitude.value[1:5, None, None, None]
+    want = tf.reduce_sum(
+        magnitude * kernel * tf.math.rsqrt(norm + 1e-12) * upstream)
+  np.testing.assert_allclose(found, want, rtol=1e-12)
+  np.testing.assert_allclose(
+      tape.gradient(found, kernel), tape.gradient(want, kernel),
+      rtol=1e-9, atol=1e-9)
 
 
 def test_gradients_of_an_unknown_batch_keep_what_convolutions_read_alone():
   network = networks.ConditionerResNet(3, filters=4, num_blocks=2)
   network.build((None, None, None, 2))
-  weights = network.weight_list
+  weights = network.normalized()
 
   @tf.function(autograph=False)
   def gradients(x):
     with tf.GradientTape() as tape:
+      tape.watch(weights)
       y = network.function(x, *weights)
     return tape.gradient(y, weights, tf.sin(y))
 
@@ -143,36 +132,6 @@ def test_conditioner_seed_fixes_the_weights():
     assert np.abs(one - other).max() > 0.01
 
 
-def test_kernels_are_drawn_once_and_are_what_they_were(monkeypatch):
-  def build(seed):
-    layer = networks.ConditionerResNet(4, filters=8, num_blocks=1, seed=seed)
-    layer.build((None, None, None, 3))
-    return layer
-
-  alone = build(5)
-  draws = []
-  draw = keras.initializers.RandomNormal.__call__
-
-  def counted(self, shape, dtype=None):
-    draws.append(tuple(shape))
-    return draw(self, shape, dtype)
-
-  monkeypatch.setattr(keras.initializers.RandomNormal, '__call__', counted)
-  with networks.draw_once():
-    first, second, other = build(5), build(5), build(6)
-  assert len(draws) == 6  # Three kernels of each seed.
-  for a, b, c in zip(alone.weight_list, first.weight_list, second.weight_list,
-                     strict=True):
-    np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(a, c)
-  assert np.any(first.weight_list[0].numpy() != other.weight_list[0].numpy())
-  # They share no memory.
-  first.weight_list[0].assign_add(tf.ones_like(first.weight_list[0]))
-  np.testing.assert_array_equal(second.weight_list[0], alone.weight_list[0])
-  build(5)
-  assert len(draws) == 9  # Nothing is kept after it.
-
-
 @pytest.mark.parametrize(('dtype', 'compute', 'variables'), [
     ('float32', tf.float32, 'float32'), ('float64', tf.float64, 'float64'),
     ('mixed_bfloat16', tf.bfloat16, 'float32'),
@@ -183,8 +142,6 @@ def test_conditioner_precision(dtype, compute, variables):
   x = tf.ones([1, 2, 2, 2])
   assert network(x).dtype == compute
   assert {v.dtype for v in network.variables} == {variables}
-  fixed = network.weights_and_rest[1](x, *network.fixed_weights())
-  assert fixed.dtype == compute
 
 
 def test_conditioner_config_rebuilds_it():

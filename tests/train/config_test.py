@@ -106,8 +106,8 @@ BAD = [
     ('num_scales', True, 'an integer'),
     ('width', -1, 'a positive integer'),
     ('num_blocks', 0, 'a positive integer'),
-    ('share', '9', "'none', 'all'"),
-    ('share', 'some', "'none', 'all'"),
+    ('share', '1,2', "'none' or 'all': single scales are no longer shared"),
+    ('share', 'some', "'none' or 'all'"),
     ('objective', 'vae', 'one of hybrid, adversarial, mle'),
     ('gan_loss', 'lsgan', 'one of cross_entropy'),
     ('lambda_a', -1., 'finite and not negative'),
@@ -230,7 +230,7 @@ def test_flags_are_accepted_back(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   config, _ = flags_lib.resolve(_parse(
       '--preset=paper', '--dataset=svhn_mnist', '--lambda_a=0.5', '--xla',
-      '--critic_steps=2', '--seed=4', '--share=1,2'))
+      '--critic_steps=2', '--seed=4', '--share=all'))
   path = tmp_path / 'flags.txt'
   path.write_text(config.flag_lines())
   again, run_dir = flags_lib.resolve(_parse(f'--flagfile={path}'))

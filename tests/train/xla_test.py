@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from alignflow_tf.bijectors import shared_function
+from alignflow_tf.bijectors import _graph
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import trainer as trainer_lib
 
@@ -55,14 +55,14 @@ def test_unshared_functions_leave_no_calls():
 
   def graph():
     return tf.function(
-        lambda x: shared_function.call(square, (2,), x),
+        lambda x: _graph.call(square, (2,), x),
         autograph=False).get_concrete_function(tf.TensorSpec([3])).graph
 
   def calls(found):
     return [op for op in found.get_operations() if 'PartitionedCall' in op.type]
 
   assert calls(graph())
-  with shared_function.unshared():
+  with _graph.unshared():
     assert not calls(graph())
-    assert shared_function.call(square, (2,), [1., 3.]).numpy().tolist() == [
+    assert _graph.call(square, (2,), [1., 3.]).numpy().tolist() == [
         1., 9.]
