@@ -185,17 +185,21 @@ class ConditionerResNet(tracked.PureNetwork):
     }
 
 
-def conditioners(module: tf.Module) -> list[ConditionerResNet]:
-  """The different `ConditionerResNet`s in a bijector, flow or model."""
+def conditioners(module: Any) -> list[ConditionerResNet]:
+  """The different `ConditionerResNet`s in a bijector, flow or model.
+
+  Empty for a model that is not a `tf.Module`.
+  """
+  modules = (
+      (module, *module.submodules) if isinstance(module, tf.Module) else ())
   found = {
-      id(m.layer): m.layer for m in (module, *module.submodules)
-      if isinstance(m, tracked.Tracked)}
+      id(m.layer): m.layer for m in modules if isinstance(m, tracked.Tracked)}
   return [layer for layer in found.values()
           if isinstance(layer, ConditionerResNet)]
 
 
 @contextlib.contextmanager
-def normalize_once(module: tf.Module) -> Iterator[None]:
+def normalize_once(module: Any) -> Iterator[None]:
   """Within, each of a module's networks normalises its kernels once, at once.
 
   A training step takes each flow there and back. Where kernels are large
@@ -217,7 +221,7 @@ def normalize_once(module: tf.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def fold_weight_norm(module: tf.Module) -> Iterator[None]:
+def fold_weight_norm(module: Any) -> Iterator[None]:
   """Within, kernels hold their normalised values and graphs compute no norms.
 
   For exports, which would normalise the kernels for every request: two fifths
