@@ -10,7 +10,7 @@ _RUN = "'runs/digits'"
 def test_blocks_run_in_order(exported):
   text = _GUIDE.read_text()
   blocks = list(re.finditer(r'^```python\n(.*?)^```', text, re.M | re.S))
-  assert len(blocks) == 12
+  assert len(blocks) == 13
   assert text.count(_RUN) == 1
   names = {}
   for block in blocks:
