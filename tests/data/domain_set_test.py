@@ -14,8 +14,8 @@ import tensorflow as tf
 from alignflow_tf import data
 from alignflow_tf.data import caching
 from alignflow_tf.data import domain_set
-from alignflow_tf.data import embedded
 from alignflow_tf.data import stores
+from alignflow_tf.data.sources import embedded
 
 
 @pytest.fixture(scope='module')
@@ -248,6 +248,8 @@ def test_unlabelled_domain_has_no_labels():
     ({'image_size': 2}, r'`image_size` is 2; .*4 to 4096'),
     ({'image_size': (16, 'x')}, r'`image_size`'),
     ({'image_size': 16.5}, r'`image_size` is 16\.5'),
+    ({'image_size': '16x'}, r"`image_size` is '16x'.*HEIGHTxWIDTH"),
+    ({'name': 'tfds:mnist'}, r'--domain=a:tfds:mnist'),
     ({'channels': 2}, r'`channels` is 2; it must be 1'),
     ({'cache': 'disk'}, r"`cache` is 'disk'.*memory"),
     ({'flip': True}, r'`flip` is True.*mirrored'),
@@ -267,6 +269,33 @@ def test_bad_arguments(arguments, message, monkeypatch):
       embedded, 'domains', lambda *args: pytest.fail('data were read'))
   with pytest.raises(data.DataError, match=message):
     data.load(**arguments)
+
+
+def test_a_source_of_ones_own(monkeypatch):
+  class Noise:
+    info = data.DatasetInfo(
+        'noise', ('dark', 'light'), image_size=8, channels=1, sizes='100 each',
+        source='made here', licence='CC0', kind='mine')
+
+    def open(self, reading):
+      def domain(name, low):
+        images = np.random.RandomState(low).randint(
+            low, low + 100, (100, *reading.size, reading.channels))
+        store = data.ArrayStore(
+            images.astype(np.uint8), None, [str(i) for i in range(100)])
+        return data.Domain(
+            name, dict.fromkeys(('train', 'validation', 'test'), 100),
+            lambda split: store, labelled=False, grey_copied=False, info={})
+      return data.Opened(
+          [domain('dark', 0), domain('light', 100)], reading.channels)
+
+  monkeypatch.setitem(data.SOURCES, 'noise', Noise())
+  found = data.load('noise', image_size='4x6')
+  assert found.event_shape == (4, 6, 1)
+  assert found.mean_image('dark', 'train').max() < 100
+  assert 'noise' in data.list_datasets()
+  with pytest.raises(data.DataError, match='has only 100 training'):
+    data.load('noise', batch_size=200)
 
 
 def test_list_datasets_names_all():

@@ -13,10 +13,10 @@ import pytest
 import tensorflow_datasets as tfds
 
 from alignflow_tf import data
-from alignflow_tf.data import digits
 from alignflow_tf.data import network
 from alignflow_tf.data import records
 from alignflow_tf.data.builders import usps
+from alignflow_tf.data.sources import digits
 from tests.data import fakes
 
 
@@ -418,6 +418,51 @@ def test_cycle_gan_records(tmp_path):
   assert set(found.arrays('horse', 'test')) == {'image', 'key'}
   assert next(iter(found.train_batches(3)))['zebra']['image'].shape == (
       3, 16, 16, 3)
+
+
+def test_any_tfds_sets_as_domains(tmp_path):
+  fakes.write_records(tmp_path, 'mnist', '3.0.1', (28, 28, 1),
+                      {'train': 40, 'test': 10}, seed=1)
+  fakes.write_records(tmp_path / 'shapes', 'blue', '1.0.0', (20, 30, 3),
+                      {'train': 30, 'extra': 5}, seed=2, label=False)
+  photos = fakes.fill_folder(tmp_path / 'photos', 12)
+  found = data.load(
+      'folders', data_dir=str(tmp_path), download=False, image_size=(14, 21),
+      channels=3, domain_dirs={
+          'digit': 'tfds:mnist', 'shape': 'tfds:shapes/blue#image',
+          'photo': photos})
+  assert found.event_shape == (14, 21, 3)
+  assert found.sizes['digit'] == {'train': 36, 'validation': 4, 'test': 10}
+  assert found.sizes['shape'] == {'train': 25, 'validation': 2, 'test': 3}
+  assert found.num_classes == 10
+  assert found.grey_copied == {'digit': True, 'shape': False, 'photo': False}
+  assert [found.has_labels(d) for d in found.domains] == [True, False, False]
+  raw = {f'train/{i}'.encode(): e for i, e in enumerate(
+      tfds.builder_from_directory(str(tmp_path / 'mnist' / '3.0.1')).as_dataset(
+          split='train', shuffle_files=False).as_numpy_iterator())}
+  arrays = found.arrays('digit', 'train')
+  for key, label in zip(arrays['key'], arrays['label'], strict=True):
+    assert raw[key]['label'] == label
+  batch = next(iter(found.train_batches(4, labels='digit')))
+  assert batch['shape']['image'].shape == (4, 14, 21, 3)
+  assert 'TFDS shapes/blue' in str(found.describe()['domains']['shape'])
+
+
+@pytest.mark.parametrize(('spec', 'more', 'message'), [
+    ('tfds:', {}, r"`domain` gives 'tfds:'.*tfds:NAME"),
+    ('tfds:mnits', {}, r"'tfds:mnits', which TFDS does not know.*mnist"),
+    ('tfds:mnist#img', {}, r"must name one feature.*\['image'\]"),
+    ('tfds:kmnist', {}, r"no records of 'kmnist'.*`download` is off"),
+    ('tfds:mnist', {'cache': 'none'}, r"`cache` is 'none'"),
+    ('tfds:mnist', {'label_by_folder': True}, r'`label_by_folder` is set'),
+    ('tfds:mnist', {'batch_size': 50}, r'`batch_size` is 50.*36 training'),
+])
+def test_tfds_sets_that_will_not_do(tmp_path, spec, more, message):
+  fakes.write_records(tmp_path, 'mnist', '3.0.1', (28, 28, 1),
+                      {'train': 40, 'test': 10})
+  with pytest.raises(data.DataError, match=message):
+    data.load('folders', data_dir=str(tmp_path), download=False,
+              domain_dirs={'a': spec, 'b': 'tfds:mnist'}, **more)
 
 
 def test_cycle_gan_archive(tmp_path):

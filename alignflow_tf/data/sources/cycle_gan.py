@@ -7,7 +7,6 @@ import os
 from typing import Any
 
 from alignflow_tf.data import caching
-from alignflow_tf.data import folders
 from alignflow_tf.data import network
 from alignflow_tf.data import pictures as pictures_lib
 from alignflow_tf.data import records
@@ -16,10 +15,14 @@ from alignflow_tf.data.domain import check_batch
 from alignflow_tf.data.domain import Domain
 from alignflow_tf.data.errors import DataError
 from alignflow_tf.data.recipe import Recipe
+from alignflow_tf.data.source import DatasetInfo
+from alignflow_tf.data.source import Opened
+from alignflow_tf.data.source import Reading
+from alignflow_tf.data.sources import folders
 
 URL = 'https://efrosgans.eecs.berkeley.edu/cyclegan/datasets/'
 # Domain names and published counts, trainA/trainB/testA/testB.
-SOURCES = {
+SETS = {
     'apple2orange': (('apple', 'orange'), (995, 1019, 266, 248)),
     'summer2winter_yosemite': (('summer', 'winter'), (1231, 962, 309, 238)),
     'horse2zebra': (('horse', 'zebra'), (1067, 1334, 120, 140)),
@@ -46,20 +49,31 @@ def find(name: str, data_dir: str | None) -> str | None:
   return None
 
 
-def domains(
-    name: str,
-    *,
-    data_dir: str | None,
-    download: bool,
-    recipe: Recipe,
-    batch_size: int,
-    cache: str,
-    cache_dir: str | None,
-    skip_unreadable: bool,
-    max_pixels: int,
-) -> list[Domain]:
-  """Both domains of an unpaired set; see `paired.domains`."""
-  names, published = SOURCES[name]
+@dataclasses.dataclass(frozen=True)
+class Unpaired:
+  """Both domains of an unpaired set; a `Source`."""
+
+  name: str
+
+  @property
+  def info(self) -> DatasetInfo:
+    """The facts about the set."""
+    names, counts = SETS[self.name]
+    return DatasetInfo(
+        self.name, names, 64, 3,
+        f'{names[0]} {counts[0]:,} / {counts[2]:,}; {names[1]} {counts[1]:,} '
+        f'/ {counts[3]:,}',
+        f'TFDS cycle_gan/{self.name}', LICENCE, 'unpaired', pictures=True)
+
+  def open(self, reading: Reading) -> Opened:
+    channels = reading.channels or 3
+    return Opened(
+        _domains(self.name, reading, reading.recipe(channels)), channels)
+
+
+def _domains(name: str, reading: Reading, recipe: Recipe) -> list[Domain]:
+  names, published = SETS[name]
+  data_dir = reading.data_dir
   info: dict[str, Any] = {
       'source': f'TFDS cycle_gan/{name} ({URL})',
       'licence': LICENCE,
@@ -67,24 +81,23 @@ def domains(
   folder = find(name, data_dir)
   root = os.path.expanduser(data_dir or network.default_data_dir())
   if folder and not records.find(root, f'cycle_gan/{name}'):
-    opened = [_open_folder(d, folder, side, skip_unreadable, max_pixels)
+    opened = [_open_folder(d, folder, side, reading)
               for d, side in zip(names, 'AB', strict=True)]
     for f in opened:
-      check_batch(f.name, len(f.parts['train']), batch_size)
-    return [folders.to_domain(f, recipe, cache=cache, cache_dir=cache_dir,
-                              info=info) for f in opened]
+      check_batch(f.name, len(f.parts['train']), reading.batch_size)
+    return [folders.to_domain(f, recipe, reading, info) for f in opened]
 
   def make_builder(root: str) -> Any:
     import tensorflow_datasets as tfds  # pylint: disable=import-outside-toplevel
     return tfds.builder(f'cycle_gan/{name}', data_dir=root)
 
   folder = records.ensure(
-      f'cycle_gan/{name}', data_dir, download, URL, make_builder,
+      f'cycle_gan/{name}', data_dir, reading.download, URL, make_builder,
       also=f' (or the unpacked archive, {name}/trainA and so on, in it)')
-  records.refuse_streaming(cache, folder)
+  records.refuse_streaming(reading.cache, folder)
   found = records.Records(folder, f'cycle_gan/{name}')
   return [
-      _from_records(d, found, side, recipe, cache, cache_dir, {
+      _from_records(d, found, side, recipe, reading, {
           **info, 'published': {
               'train': published[i], 'test': published[i + 2]}})
       for i, (d, side) in enumerate(zip(names, 'AB', strict=True))
@@ -96,8 +109,7 @@ def _from_records(
     found: records.Records,
     side: str,
     recipe: Recipe,
-    cache: str,
-    cache_dir: str | None,
+    reading: Reading,
     info: dict[str, Any],
 ) -> Domain:
   splits = ('train' + side, 'test' + side)
@@ -110,8 +122,8 @@ def _from_records(
     result = caching.read(
         lambda: found.batches(
             split, recipe.size, recipe.channels, recipe.apply),
-        found.counts[split], (*recipe.size, recipe.channels), cache,
-        cache_dir, [found.identity(split), dataclasses.asdict(recipe)],
+        found.counts[split], (*recipe.size, recipe.channels), reading.cache,
+        reading.cache_dir, [found.identity(split), dataclasses.asdict(recipe)],
         found.folder)
     # TFDS labels these images with the letter of their domain, no class.
     return dataclasses.replace(result, labels=None)
@@ -127,8 +139,7 @@ def _open_folder(
     name: str,
     folder: str,
     side: str,
-    skip_unreadable: bool,
-    max_pixels: int,
+    reading: Reading,
 ) -> folders.Folder:
   groups, skipped, others = {}, [], []
   what = f'Domain {name!r} ({folder}/{{train,test}}{side})'
@@ -137,11 +148,12 @@ def _open_folder(
     files, other = pictures_lib.find(os.path.join(folder, sub))
     result = pictures_lib.scan(
         folder, [f'{sub}/{f}' for f in files], what=what,
-        skip_unreadable=skip_unreadable, max_pixels=max_pixels)
+        skip_unreadable=reading.skip_unreadable,
+        max_pixels=reading.max_pixels)
     groups[split] = result.pictures
     skipped += result.skipped
     others += other
-  parts, rule = folders.complete_splits(groups, what)
+  parts, rule = splits_lib.complete(groups, what)
   assert set(parts) == set(splits_lib.SPLITS)
   ignored = pictures_lib.count_ignored(others)
   folders.warn_ignored(what, sum(map(len, groups.values())), ignored)

