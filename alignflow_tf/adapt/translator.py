@@ -159,8 +159,10 @@ def _folders(domains: data.DomainSet) -> tuple[str, ...]:
   """The user's own folders, for a translator's configuration."""
   if domains.name != 'folders':
     return ()
-  return tuple(f'{name}:{os.path.abspath(found["read_from"])}'
-               for name, found in domains.describe()['domains'].items())
+  # Where a domain is a TFDS set, its name takes the folder's place.
+  return tuple(
+      f'{name}:{found.get("place") or os.path.abspath(found["read_from"])}'
+      for name, found in domains.describe()['domains'].items())
 
 
 def _of_run(config: train_config.Config, run_dir: str) -> train_config.Config:
