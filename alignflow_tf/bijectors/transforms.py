@@ -144,7 +144,7 @@ class RationalQuadratic(Transform):
 
   # Least width and height of a bin, in parts of the mean one, and least slope:
   # they bound how much the inverse enlarges rounding errors.
-  _LEAST = 0.1
+  _LEAST = 0.2
 
   def __post_init__(self) -> None:
     object.__setattr__(self, 'bins', _checks.integer('bins', self.bins))
@@ -208,8 +208,8 @@ class MixtureOfLogistics(Transform):
   inverse:  x = F^-1(sigmoid((y - shift) * exp(-log_scale)))
   ```
 
-  where `pi = softmax(...)`, the other parameters are the network's outputs, and
-  `log_scale` is bounded as that of `Affine`. `F^-1` has no closed form: it is
+  where `pi` is a softmax of the network's outputs, means and logarithms of
+  scales are bounded by tanh, and `log_scale` is that of `Affine`. `F^-1` has no closed form: it is
   found by bisection, in a fixed number of steps that reaches the precision of
   the type, and two of Newton's steps, which also carry the gradient.
 
@@ -224,8 +224,9 @@ class MixtureOfLogistics(Transform):
   """
   components: int = 4
 
-  # Bound of the logarithms of the components' scales.
-  _LOG_SCALE = 3.
+  # Bounds of the components' means and of the logarithms of their scales. Far
+  # and narrow components would leave plateaus, which no inverse resolves.
+  _MEAN, _LOG_SCALE = 3., 1.
 
   def __post_init__(self) -> None:
     object.__setattr__(
@@ -265,8 +266,9 @@ class MixtureOfLogistics(Transform):
     # From equal parameters, components with equal gradients would stay equal.
     factors = [(i // 2 + 1.) * (-1.)**i / k for i in range(k)]
     mixture = (
-        tf.nn.log_softmax(logits), means * tf.constant(factors, means.dtype),
-        self._LOG_SCALE * tf.tanh(log_scales / self._LOG_SCALE))
+        tf.nn.log_softmax(logits),
+        self._MEAN * tf.tanh(means * tf.constant(factors, means.dtype)),
+        self._LOG_SCALE * tf.tanh(log_scales))
     raw, shift = rest[..., 0], rest[..., 1]
     return mixture, learned['log_scale_bound'] * tf.tanh(raw), shift
 
