@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import math
 from typing import Any
 
@@ -18,8 +17,9 @@ __all__ = [
 def from_uint8(images: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
   """Takes uint8 pixels to the middle of their bins in [0, 1].
 
-  Level `k` becomes `(k + 0.5) / 256`, the mean of what `dequantize` draws: what
-  is evaluated without noise lies where the model was trained with it.
+  Level `k` becomes `(k + 0.5) / 256`, the mean of the values that `dequantize`
+  draws. Images that are evaluated without noise so lie in the middle of those
+  that the model was trained on.
 
   Args:
     images: uint8 `Tensor` of any shape.
@@ -45,7 +45,7 @@ def _check_levels(images: Any, argument: str) -> None:
 
 
 def to_uint8(images: tf.Tensor) -> tf.Tensor:
-  """Takes pixels in [0, 1] to levels 0 to 255; clips what is outside."""
+  """Takes pixels in [0, 1] to levels 0 to 255; clips values outside."""
   return tf.cast(tf.clip_by_value(tf.floor(images * 256.), 0., 255.), tf.uint8)
 
 
@@ -54,22 +54,21 @@ def dequantize(
     seed: Any,
     width: float = 1.,
     dtype: tf.DType = tf.float32,
-    draw: Callable[..., tf.Tensor] | None = None,
 ) -> tf.Tensor:
   """Adds uniform noise to uint8 pixels, so that they have a density.
 
   `x = (k + 0.5 + width * (u - 0.5)) / 256`, with `k` the level and `u` uniform
   on [0, 1). For `width=1` that is the usual `(k + u) / 256`; its mean is
   `from_uint8`'s value for all widths. Images whose channels are copies of one
-  another have no density but for this noise; a larger width bounds what a model
-  can earn with it. It reaches beyond [0, 1] by `(width - 1) / 512`.
+  another have no density but for this noise; a larger width bounds the
+  likelihood that a model gains from it. It reaches beyond [0, 1] by
+  `(width - 1) / 512`.
 
   Args:
     images: uint8 `Tensor` of any shape.
     seed: Stateless seed, two integers.
     width: Width of the noise in levels, at least 1.
     dtype: Floating type of the result.
-    draw: What draws the noise; None for `tf.random.stateless_uniform`.
 
   Returns:
     A `Tensor` of the same shape, in [0, 1) for a width of 1.
@@ -87,8 +86,7 @@ def dequantize(
   if not width >= 1.:
     raise ValueError(f'`width` must be at least 1, got {width!r}.')
   _check_levels(images, 'images')
-  draw = draw or tf.random.stateless_uniform
-  noise = draw(tf.shape(images), seed, dtype=dtype)
+  noise = tf.random.stateless_uniform(tf.shape(images), seed, dtype=dtype)
   offset = 0.5 - 0.5 * width
   return (tf.cast(images, dtype) + offset + width * noise) / 256.
 
@@ -151,7 +149,7 @@ def validate(
   are accepted from `low` to `high`.
 
   Args:
-    images: What was handed in.
+    images: The batch.
     event_shape: `(height, width, channels)` expected.
     argument: Name of the argument, for the message.
     low: Smallest value accepted.

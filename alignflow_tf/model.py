@@ -1,25 +1,21 @@
-"""AlignFlow, and the protocols by which programs know a model's abilities.
-
-Training, evaluation, adaptation and export take any model that `Translates`.
-They offer more for one that `HasLatents` or `HasDensity`, and find out by
-`isinstance(model, HasDensity)`, never by the model's class. For example,
-evaluation reports bits per dimension of models that have densities only.
-"""
+"""AlignFlow: one latent space, and a flow for each domain."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import functools
 import math
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from alignflow_tf import _checks
 from alignflow_tf import bijectors
 from alignflow_tf import flows
 from alignflow_tf import images as images_lib
+from alignflow_tf import protocols
 
 __all__ = [
     'AlignFlow', 'HasDensity', 'HasLatents', 'Translates', 'Translator'
@@ -32,72 +28,10 @@ Shape = tuple[int, int, int]
 Flow = Callable[[Shape], tfb.Bijector]
 
 
-class Translator(Protocol):
-  """A map from images of one domain to images of another."""
-
-  def forward(self, x: tf.Tensor) -> tf.Tensor:
-    """Translates images `[B, H, W, C]` in [0, 1]."""
-
-
-@runtime_checkable
-class Translates(Protocol):
-  """A model that translates between domains: what every program needs."""
-
-  @property
-  def domains(self) -> tuple[str, ...]:
-    """Names of the domains, in order."""
-
-  @property
-  def event_shape(self) -> tuple[int, int, int]:
-    """`(height, width, channels)` of images."""
-
-  @property
-  def event_size(self) -> int:
-    """Number of dimensions of an image."""
-
-  @property
-  def dtype(self) -> tf.DType:
-    """Floating type of the images that the model takes and gives."""
-
-  @property
-  def variables(self) -> Sequence[tf.Variable]:
-    """All variables."""
-
-  @property
-  def trainable_variables(self) -> Sequence[tf.Variable]:
-    """The variables that the generator's loss trains."""
-
-  def translator(self, source: str, target: str) -> Translator:
-    """G_{source->target}; KeyError if there is no such pair of domains."""
-
-  def initialize(self, images: Mapping[str, tf.Tensor]) -> None:
-    """Sets data-dependent weights from a batch `[B, H, W, C]` a domain."""
-
-
-@runtime_checkable
-class HasLatents(Translates, Protocol):
-  """A model with one latent space, from which each domain is decoded."""
-
-  @property
-  def prior(self) -> tfd.Distribution:
-    """The distribution of latents."""
-
-  def encode(self, images: tf.Tensor, domain: str) -> tf.Tensor:
-    """Latents of images `[B, H, W, C]` of a domain."""
-
-  def decode(self, latents: tf.Tensor, domain: str) -> tf.Tensor:
-    """Images of a domain from latents."""
-
-
-@runtime_checkable
-class HasDensity(Translates, Protocol):
-  """A model with a density of each domain's images."""
-
-  def __getitem__(self, domain: str) -> tfd.Distribution:
-    """The distribution of a domain, with `log_prob` and `sample`."""
-
-  def bits_per_dim(self, images: tf.Tensor, domain: str) -> tf.Tensor:
-    """Bits per dimension `[B]` of dequantised images of a domain."""
+Translator = protocols.Translator
+Translates = protocols.Translates
+HasLatents = protocols.HasLatents
+HasDensity = protocols.HasDensity
 
 
 class AlignFlow(tf.Module):
@@ -197,9 +131,9 @@ class AlignFlow(tf.Module):
         there is no trunk where `adapter` or `hub` asks for one.
     """
     super().__init__(name=name)
-    self._domains = check_domains(domains)
+    self._domains = protocols.check_domains(domains)
     self._event_shape = images_lib.check_event_shape(event_shape)
-    dtype = _floating(dtype)
+    dtype = _checks.floating_type('dtype', dtype)
     self._prior = tfd.Sample(
         tfd.Normal(tf.zeros([], dtype), tf.ones([], dtype)),
         sample_shape=self._event_shape, name='prior')
@@ -390,7 +324,7 @@ class AlignFlow(tf.Module):
       ValueError: If a domain is missing or its images do not fit: shape, range,
         NaN or infinity.
     """
-    check_batches(images, self._domains)
+    protocols.check_batches(images, self._domains)
     checked = {
         domain: self._validate(images[domain], f'images[{domain!r}]')
         for domain in self._domains}
@@ -511,55 +445,14 @@ class AlignFlow(tf.Module):
           f'`{argument}` must be one of {self._domains}, got {domain!r}.')
 
 
-def check_domains(domains: Any) -> tuple[str, ...]:
-  """Checks the names of a model's domains.
-
-  Args:
-    domains: Names, two or more different strings.
-
-  Returns:
-    The names.
-
-  Raises:
-    ValueError: If they are anything else.
-  """
-  if isinstance(domains, str) or not isinstance(
-      domains, Collection) or len(domains) < 2 or not all(
-          isinstance(d, str) and d for d in domains):
-    raise ValueError(
-        f'`domains` must be two or more names, got {domains!r}.')
-  if len(set(domains)) != len(domains):
-    raise ValueError(f'`domains` must be different, got {domains!r}.')
-  return tuple(domains)
-
-
-def check_batches(images: Mapping[str, Any], domains: tuple[str, ...]) -> None:
-  """Raises ValueError unless there is a batch for each domain, and no other."""
-  if set(images) != set(domains):
-    raise ValueError(
-        f'`images` must have a batch for each of {domains}, got '
-        f'{tuple(images)}.')
-
-
 def _chain(parts: Sequence[tfb.Bijector | None], name: str) -> tfb.Bijector:
   """The composition of bijectors, the last of which is applied first."""
   found = [part for part in parts if part is not None]
   return found[0] if len(found) == 1 else tfb.Chain(found, name=name)
 
 
-def _floating(dtype: Any) -> tf.DType:
-  try:
-    found = tf.as_dtype(dtype)
-  except TypeError:
-    found = None
-  if found is None or not found.is_floating:
-    raise ValueError(
-        f'`dtype` must be a floating type, as tf.float32, got {dtype!r}.')
-  return found
-
-
 def _check_sample_shape(sample_shape: Any) -> None:
-  """Raises ValueError; what a graph does not know yet is not checked."""
+  """Raises ValueError; values that a graph does not know are not checked."""
   try:
     sizes = tf.convert_to_tensor(sample_shape, dtype_hint=tf.int32)
   except (TypeError, ValueError):

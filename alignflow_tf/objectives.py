@@ -116,10 +116,10 @@ class GanLoss(NamedTuple):
   """An adversarial objective.
 
   Attributes:
-    critic: Function of the logits of real and of translated images; what the
-      critic minimises.
-    generator: Function of the logits of translated images; what the generator
-      minimises.
+    critic: The critic's loss, a function of the logits of real and of
+      translated images.
+    generator: The generator's loss, a function of the logits of translated
+      images.
     gradient_penalty: Weight of the critic's gradient penalty.
   """
   critic: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -149,8 +149,8 @@ least_squares = GanLoss(
     critic=lambda real, fake: 0.5 * (
         tf.reduce_mean(tf.square(real - 1.)) + tf.reduce_mean(tf.square(fake))),
     generator=lambda fake: tf.reduce_mean(tf.square(fake - 1.)))
-"""Mao et al. 2017, equation 9, https://arxiv.org/abs/1611.04076; what the
-published AlignFlow code trains with, and its scaling."""
+"""Mao et al. 2017, equation 9, https://arxiv.org/abs/1611.04076; the
+loss of the published AlignFlow code, with its scaling."""
 
 hinge = GanLoss(
     critic=lambda real, fake: tf.reduce_mean(tf.nn.relu(1. - real)) +
@@ -179,7 +179,6 @@ def gradient_penalty(
     real: tf.Tensor,
     fake: tf.Tensor,
     seed: tf.Tensor,
-    draw: Callable[..., tf.Tensor] | None = None,
 ) -> tf.Tensor:
   """`mean((||d critic(x) / dx|| - 1)**2)` between real and translated images.
 
@@ -188,7 +187,6 @@ def gradient_penalty(
     real: Real images.
     fake: As many translated ones.
     seed: Stateless seed, of the points between each pair.
-    draw: What draws them; None for `tf.random.stateless_uniform`.
 
   Returns:
     A scalar.
@@ -198,9 +196,8 @@ def gradient_penalty(
   [1]: Ishaan Gulrajani et al. Improved Training of Wasserstein GANs. In
        _NeurIPS_, 2017, equation 3. https://arxiv.org/abs/1704.00028
   """
-  draw = draw or tf.random.stateless_uniform
   size = real.shape[0] or tf.shape(real)[0]
-  weight = draw([size, 1, 1, 1], seed, dtype=real.dtype)
+  weight = tf.random.stateless_uniform([size, 1, 1, 1], seed, dtype=real.dtype)
   x = weight * real + (1. - weight) * fake
   with tf.GradientTape() as tape:
     tape.watch(x)

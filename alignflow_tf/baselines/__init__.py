@@ -1,4 +1,4 @@
-"""Systems that the training loop trains: AlignFlow, and what it is compared to.
+"""Systems that the training loop trains: AlignFlow and its baselines.
 
 A system is one file of this package and one line of `MODELS`. The file has
 

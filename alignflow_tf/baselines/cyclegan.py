@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from alignflow_tf import images as images_lib
-from alignflow_tf import model as model_lib
 from alignflow_tf import networks
 from alignflow_tf import objectives
+from alignflow_tf import protocols
 
 __all__ = ['CycleGAN', 'Generator', 'PRESETS', 'build', 'terms']
 
@@ -32,7 +32,7 @@ class Generator(NamedTuple):
 class CycleGAN(tf.Module):
   """Domains joined by a generator for each direction.
 
-  It is a `model.Translates`, as an `AlignFlow` is. It has no densities, no
+  It is a `protocols.Translates`, as an `AlignFlow` is. It has no densities, no
   latents and no inverses. Training asks for cycle consistency by a loss; the
   model does not guarantee it.
 
@@ -79,7 +79,7 @@ class CycleGAN(tf.Module):
         images do not fit the generators.
     """
     super().__init__(name=name)
-    self._domains = model_lib.check_domains(domains)
+    self._domains = protocols.check_domains(domains)
     self._event_shape = images_lib.check_event_shape(event_shape)
     generators: dict[tuple[str, str], Generator] = {}
     for source in self._domains:
@@ -149,7 +149,7 @@ class CycleGAN(tf.Module):
       ValueError: If a domain is missing or its images do not fit: shape,
         range, NaN or infinity.
     """
-    model_lib.check_batches(images, self._domains)
+    protocols.check_batches(images, self._domains)
     for domain in self._domains:
       images_lib.validate(images[domain], self._event_shape,
                           f'images[{domain!r}]')

@@ -34,7 +34,7 @@ _ELSEWHERE = (MemoryError, PermissionError, tf.errors.PermissionDeniedError,
 
 
 class RunError(ValueError):
-  """A run directory that cannot be used; says why and what would do."""
+  """A run directory that cannot be used; says why and what to do."""
 
 
 def prefix(directory: str, step: int) -> str:
@@ -129,8 +129,8 @@ def restore(checkpoint: tf.train.Checkpoint, path: str, whole: bool) -> None:
   """Restores a checkpoint.
 
   Args:
-    checkpoint: Where to.
-    path: What from.
+    checkpoint: The objects to restore.
+    path: Path of the checkpoint.
     whole: Whether the checkpoint must hold nothing else.
 
   Raises:
@@ -202,10 +202,9 @@ def difference(saved: dict[str, Any], given: dict[str, Any],
 class Checkpoints:
   """The checkpoints that a training process writes and goes on from.
 
-  Beside TensorFlow's files of a step stands `ckpt-<step>.json`: the
-  configuration, versions, the figure on validation data, and what the loop has
-  to know to go on. It is written first, so that there is no checkpoint without
-  it.
+  `ckpt-<step>.json` accompanies TensorFlow's files of a step. It holds the
+  configuration, versions, the figure on validation data, and the state of the
+  loop. It is written first, so that there is no checkpoint without it.
 
   The newest ones and the best on validation data are kept, others removed.
   """
@@ -217,7 +216,7 @@ class Checkpoints:
 
     Args:
       directory: Directory of the checkpoints.
-      checkpoint: What is saved and restored.
+      checkpoint: The objects that are saved and restored.
       keep: How many of the newest are kept.
       config: The configuration, as JSON values.
       free: Settings that a run may change as it goes on.
@@ -236,7 +235,7 @@ class Checkpoints:
 
     Args:
       step: The step, which numbers it.
-      state: What the loop has to know to go on, as JSON values.
+      state: The state of the loop, as JSON values.
       figure: Figure on validation data, the lower the better, where there is
         one at this step.
 
@@ -257,7 +256,7 @@ class Checkpoints:
     except (OSError, tf.errors.OpError):
       shutil.rmtree(f'{path}_temp', ignore_errors=True)
       raise
-    # A machine that is preempted loses what the disk has not got.
+    # A machine that is preempted loses buffers that are not on its disk.
     for name in [*glob.glob(f'{glob.escape(path)}.*'), self.directory]:
       _sync(name)
     self._clean()

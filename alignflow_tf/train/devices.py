@@ -10,7 +10,7 @@ __all__ = ['configure_threads']
 # The two flows, and a convolution's two kinds of gradients, do not wait for
 # each other: about four things can run at once.
 _INDEPENDENT = 4
-# What the drivers of NVIDIA and AMD make.
+# Device files of the drivers of NVIDIA and AMD.
 _GPU_DEVICES = ('/dev/nvidia[0-9]*', '/dev/kfd')
 
 
@@ -29,7 +29,7 @@ def configure_threads(cores: int | None = None) -> tuple[int, int] | None:
     cores: Number of cores; by default those this process may use.
 
   Returns:
-    Threads within an operation and beside each other, or None where nothing
+    Threads within an operation and across operations, or None where nothing
     was set.
   """
   if any(glob.glob(path) for path in _GPU_DEVICES) or any(
@@ -37,8 +37,8 @@ def configure_threads(cores: int | None = None) -> tuple[int, int] | None:
       for name in ('TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS')):
     return None
   cores = cores or len(os.sched_getaffinity(0))
-  beside = min(cores, _INDEPENDENT)
-  within = max(1, cores // beside)
+  across = min(cores, _INDEPENDENT)
+  within = max(1, cores // across)
   os.environ['TF_NUM_INTRAOP_THREADS'] = str(within)
-  os.environ['TF_NUM_INTEROP_THREADS'] = str(beside)
-  return within, beside
+  os.environ['TF_NUM_INTEROP_THREADS'] = str(across)
+  return within, across

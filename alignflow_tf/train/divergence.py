@@ -85,9 +85,10 @@ class Skips:
 class Watch:
   """Warns of figures that are finite but run away."""
 
-  def __init__(self, config: config_lib.Config, model: tf.Module):
-    """Watches the model of a run."""
-    self._exact = config.model == 'alignflow'
+  def __init__(self, config: config_lib.Config, model: Any):
+    """Watches the model of a run, a `model.Translates`."""
+    # A translator with an inverse is expected to find the way back.
+    self._exact = hasattr(model.translator(*model.domains[:2]), 'inverse')
     self._likelihood = config.keeps_likelihood
     self._scales = [
         v for v in model.trainable_variables if 'log_scale' in v.name]

@@ -115,7 +115,7 @@ def resolve(
     if len(folders) == 1:
       missing = ({'domain_a', 'domain_b'} - set(folders)).pop()
       raise config_lib.ConfigError(
-          f'`{missing}` is missing beside {folders}.')
+          f'`{missing}` is missing, got {folders}.')
     given['domain'] = [f'{k[-1]}:{v}' for k, v in folders.items()]
     given.setdefault('dataset', 'folders')
   if 'domain' in given:

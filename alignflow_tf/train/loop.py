@@ -189,12 +189,7 @@ class _Loop:
     self._due = False
 
   def run(self) -> None:
-    """Trains from the newest checkpoint, or from the beginning, to the end.
-
-    Raises:
-      RunError: If numbers are not finite, again and again.
-      Stopped: If a signal came.
-    """
+    """Trains from the newest checkpoint, or from the beginning, to the end."""
     config, trainer, team = self._config, self._trainer, self._team
     state = self._restore()
     start = int(trainer.step.numpy())
@@ -247,7 +242,7 @@ class _Loop:
   def _initialize(self) -> None:
     """Sets data-dependent weights in the first process, and shares them."""
     if self._team.chief:
-      sizes = (sizes['train'] for sizes in self._domains.sizes.values())
+      sizes = (n['train'] for n in self._domains.sizes.values())
       with faults.reading():
         first = next(iter(self._domains.train_batches(
             min(_INITIALIZE, *sizes), seed=self._config.seed)))

@@ -51,7 +51,7 @@ class Monitor:
     return self
 
   def __exit__(self, *unused: object) -> None:
-    # What could not be written has been reported, or is cut off next time.
+    # A failed write has been reported, or its line is cut off next time.
     with contextlib.suppress(OSError, tf.errors.OpError):
       self._file.close()
     with contextlib.suppress(OSError, tf.errors.OpError):

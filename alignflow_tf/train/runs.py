@@ -320,7 +320,7 @@ def lock(directory: str, argument: str = 'run_dir') -> Iterator[None]:
 
   Args:
     directory: The directory, which is there.
-    argument: What the message calls it.
+    argument: Name of the argument, for the message.
 
   Raises:
     RunError: If another process trains in it.

@@ -18,7 +18,7 @@ class ConfigError(ValueError):
   """A configuration that cannot be trained; says which argument and why."""
 
 
-# A range: a test of a value, and what it says, as in "must be a number".
+# A range: a test of a value, and its text after "must be".
 Range = tuple[Callable[[Any], bool], str]
 
 ANY: Range = (lambda value: True, '')

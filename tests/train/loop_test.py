@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.python.framework import func_graph
+import tensorflow_probability as tfp
 
 import alignflow_tf as af
 from alignflow_tf import data
@@ -21,6 +22,8 @@ from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import loop
 from alignflow_tf.train import runs
 from tests.data import zoo
+
+tfb = tfp.bijectors
 
 TINY = dict(num_scales=1, width=4, num_blocks=1, critic_width=4, batch_size=4,
             pool_size=4, steps=4, log_every=1, eval_every=4,
@@ -69,7 +72,7 @@ def test_load(run_dir):
   saved = _checkpoint(run_dir)
   average = sorted(
       (v for k, v in saved.items() if k.startswith('average/')
-       and '_flows/' in k), key=lambda v: (v.size, v.sum()))
+       and '_adapters/' in k), key=lambda v: (v.size, v.sum()))
   loaded = sorted((v.numpy() for v in model.variables),
                   key=lambda v: (v.size, v.sum()))
   assert len(loaded) == len(average)
@@ -221,6 +224,11 @@ def test_numbers_that_are_not_finite(tmp_path, monkeypatch, capsys):
   af.load(path)
 
 
+def _model():
+  return af.AlignFlow(('a', 'b'), (1, 1, 1), lambda shape: tfb.Shift(
+      tf.Variable(0.)))
+
+
 @pytest.mark.parametrize(('values', 'text'), [
     ({'validation/round_trip_max/a_to_b': 0.1}, 'lose the way back'),
     ({'validation/round_trip_max/a_to_b': float('nan')}, 'lose the way back'),
@@ -229,7 +237,7 @@ def test_numbers_that_are_not_finite(tmp_path, monkeypatch, capsys):
     ({'validation/bits_per_dim/a': float('nan')}, 'getting worse'),
 ])
 def test_figures_that_run_away(values, text):
-  watch = loop.divergence.Watch(_config(), tf.Module())
+  watch = loop.divergence.Watch(_config(), _model())
   assert not watch.warnings({
       'validation/round_trip_max/a_to_b': 1e-5, 'validation/log_scale_max': 2.,
       'validation/bits_per_dim/a': 4.})
@@ -244,7 +252,7 @@ def test_figures_that_run_away(values, text):
     ({'objective': 'adversarial'}, False)])
 def test_likelihoods_that_are_let_go_are_not_judged_by(overrides, judged):
   config = _config(**overrides)
-  watch = loop.divergence.Watch(config, tf.Module())
+  watch = loop.divergence.Watch(config, _model())
   name = 'validation/bits_per_dim/a'
   watch.warnings({name: 4.})
   assert bool(watch.warnings({name: 5.5})) == judged
