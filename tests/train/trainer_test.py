@@ -7,6 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from alignflow_tf import bijectors
+from alignflow_tf import flows
 from alignflow_tf import images as images_lib
 from alignflow_tf import objectives
 from alignflow_tf.baselines import alignflow
@@ -350,7 +351,7 @@ def test_flows_without_weight_norm_train(monkeypatch):
     return tfb.Chain([tfb.Shift(tf.Variable(tf.zeros(shape))),
                       tfb.Scale(log_scale=tf.Variable(tf.zeros(shape)))])
 
-  monkeypatch.setitem(alignflow._FLOWS, 'real_nvp', flow)
+  monkeypatch.setitem(flows.FLOWS, 'real_nvp', flow)
   trainer = _trainer(objective='mle', magnitude_l2=1e-3)
   before = _copy(trainer.model.trainable_variables)
   metrics = trainer.train_step(_batch())
