@@ -120,7 +120,7 @@ def test_a_home_directory(result, monkeypatch):
   home, name = os.path.split(result['run'])
   monkeypatch.setenv('HOME', home)
   monkeypatch.setattr(evaluation.runs, 'load', lambda *_, **__: None)
-  monkeypatch.setattr(evaluation.metrics, 'Evaluator', lambda _: None)
+  monkeypatch.setattr(evaluation.inference, 'Evaluator', lambda _: None)
   def stop(*unused):
     raise InterruptedError
   monkeypatch.setattr(evaluation, 'images_of', stop)
@@ -164,7 +164,7 @@ def test_critics_are_compared_through_the_flows_they_saw(monkeypatch):
       evaluation.runs, 'load', lambda *args, **kwargs: loaded.append(kwargs))
   monkeypatch.setattr(
       evaluation.runs, 'load_critics', lambda *_: {'a': 1, 'b': 2})
-  monkeypatch.setattr(evaluation.metrics, 'Evaluator', lambda model: model)
+  monkeypatch.setattr(evaluation.inference, 'Evaluator', lambda model: model)
   monkeypatch.setattr(
       evaluation.equation_9, 'agreement', lambda *args: args[-2:])
   assert evaluation._agreement(Run, '7', {}, 5) == (0.2, 5)

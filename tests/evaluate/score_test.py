@@ -19,6 +19,9 @@ def domains():
   return types.SimpleNamespace(
       name='maps', domains=('aerial', 'map'), paired=True, event_shape=SHAPE,
       num_classes=None, describe=dict, levels=levels,
+      sizes={d: {'train': 6} for d in levels},
+      mean_image=lambda d, split: levels[d].mean(axis=0),
+      rows=lambda d, split, rows: {'image': levels[d][rows]},
       arrays=lambda d, split, limit=None: {'image': levels[d]})
 
 
