@@ -1,5 +1,6 @@
 """Translators for LiteRT and ONNX."""
 
+import contextlib
 import functools
 
 import numpy as np
@@ -60,19 +61,22 @@ def test_a_conversion_that_computes_otherwise_is_refused(
     convert.convert(exported.model, 'ink', 'chalk', 'litert')
 
 
-def test_norms_that_are_wrong_are_noticed(exported, monkeypatch):
-  """The model beside which a conversion runs is not the one that is fixed."""
-  right = networks.ConditionerResNet.fixed_weights
+def test_kernels_that_are_folded_wrongly_are_noticed(exported, monkeypatch):
+  """The model that a conversion is compared with is not the folded one."""
+  right = networks.fold_weight_norm
 
-  def wrong(self):
-    weights = right(self)
-    return [weights[0] * 1.5, *weights[1:]]
+  @contextlib.contextmanager
+  def wrong(model):
+    with right(model):
+      kernel = next(iter(networks.conditioners(model))).weight_list[0]
+      kernel.assign(1.5 * kernel)
+      yield
 
   monkeypatch.setitem(
       convert.RUNTIMES, 'litert', ('tflite', lambda frozen, model: (
           b'', lambda images: frozen(tf.constant(images))[0].numpy())))
   convert.convert(exported.model, 'ink', 'chalk', 'litert')
-  monkeypatch.setattr(networks.ConditionerResNet, 'fixed_weights', wrong)
+  monkeypatch.setattr(networks, 'fold_weight_norm', wrong)
   with pytest.raises(convert.ConvertError, match='differs from the model'):
     convert.convert(exported.model, 'ink', 'chalk', 'litert')
 
