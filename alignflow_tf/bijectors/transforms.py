@@ -209,9 +209,10 @@ class MixtureOfLogistics(Transform):
   ```
 
   where `pi` is a softmax of the network's outputs, means and logarithms of
-  scales are bounded by tanh, and `log_scale` is that of `Affine`. `F^-1` has no closed form: it is
-  found by bisection, in a fixed number of steps that reaches the precision of
-  the type, and two of Newton's steps, which also carry the gradient.
+  scales are bounded by tanh, and `log_scale` is that of `Affine`. `F^-1` has no
+  closed form: it is found by bisection, in a fixed number of steps that reaches
+  the precision of the type. Two of Newton's steps follow, which also carry the
+  gradient.
 
   Attributes:
     components: Number of logistic distributions.
