@@ -17,6 +17,7 @@ from alignflow_tf.data.domain import Domain
 from alignflow_tf.data.errors import DataError
 from alignflow_tf.data.errors import not_negative
 from alignflow_tf.data.errors import positive
+from alignflow_tf.data.stores import partner_rows
 from alignflow_tf.data.stores import Store
 
 _ENDLESS = np.iinfo(np.int64).max
@@ -94,8 +95,7 @@ class DomainSet:
   def __repr__(self) -> str:
     return (
         f'DomainSet({self.name!r}, domains={self.domains}, '
-        f'event_shape={self.event_shape}, sizes={self.sizes})'
-    )
+        f'event_shape={self.event_shape}, sizes={self.sizes})')
 
   def has_labels(self, domain: str) -> bool:
     """Whether the images of a domain have labels."""
@@ -124,8 +124,6 @@ class DomainSet:
     hidden = {d: self._domain(d, 'names').without_labels() for d in names}
     result._domains = {**self._domains, **hidden}
     return result
-
-  # -- training ---------------------------------------------------------
 
   def train_batches(
       self,
@@ -170,8 +168,7 @@ class DomainSet:
         raise DataError(
             f'`labels` names {domain!r}, whose images have no labels in '
             f'{self.name!r}. Domains with labels: '
-            f'{[d for d in self.domains if self._domains[d].labelled]}.'
-        )
+            f'{[d for d in self.domains if self._domains[d].labelled]}.')
     for domain in self.domains:
       check_batch(domain, self.sizes[domain]['train'], batch_size)
     if rows is not None and not all(0 <= row < batch_size for row in rows):
@@ -212,8 +209,6 @@ class DomainSet:
       )
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(
         streams.options())
-
-  # -- evaluation -------------------------------------------------------
 
   def batches(
       self,
@@ -256,7 +251,7 @@ class DomainSet:
       self, domain: str, split: str, limit: int | None = None
   ) -> dict[str, np.ndarray]:
     """A whole split of one domain as NumPy arrays; see `batches`."""
-    return _joined(self.batches(domain, split, 256, limit))
+    return streams.joined(self.batches(domain, split, 256, limit))
 
   def rows(
       self, domain: str, split: str, indices: Sequence[int] | np.ndarray
@@ -290,7 +285,7 @@ class DomainSet:
           f'for split {split!r} of domain {domain!r}, got {indices!r}.')
     with tf.device('/CPU:0'):
       table = tf.constant(order, tf.int64)
-    return _joined(streams.one_pass(
+    return streams.joined(streams.one_pass(
         len(order), 256, lambda i: self._element(store, tf.gather(table, i))))
 
   def mean_image(self, domain: str, split: str) -> np.ndarray:
@@ -332,10 +327,9 @@ class DomainSet:
     if not self.paired:
       raise DataError(
           f'`pairs` was asked of {self.name!r}, whose domains are unpaired. '
-          "Paired sets: 'maps', 'facades', 'cityscapes'."
-      )
+          "Paired sets: 'maps', 'facades', 'cityscapes'.")
     stores = {d: self._store(d, split) for d in self.domains}
-    rows = _partners(stores, f'{self.name!r}, split {split!r}')
+    rows = partner_rows(stores, f'{self.name!r}, split {split!r}')
     store = stores[self.domains[0]]
     with tf.device('/CPU:0'):
       tables = {d: tf.constant(r, tf.int64) for d, r in rows.items()}
@@ -351,8 +345,6 @@ class DomainSet:
 
     return streams.one_pass(
         _limited(store.size, limit), batch_size, element)
-
-  # -- description ------------------------------------------------------
 
   def describe(self) -> dict[str, Any]:
     """Facts to print and to save with a run, JSON-able.
@@ -383,8 +375,7 @@ class DomainSet:
     if domain not in self._domains:
       raise DataError(
           f'`{argument}` names {domain!r}, which is not a domain of '
-          f'{self.name!r}. Its domains: {list(self.domains)}.'
-      )
+          f'{self.name!r}. Its domains: {list(self.domains)}.')
     return self._domains[domain]
 
   def _store(self, domain: str, split: str) -> Store:
@@ -395,31 +386,8 @@ class DomainSet:
     if not found.sizes.get(split):
       raise DataError(
           f'`split` is {split!r}, which is empty for domain {domain!r} of '
-          f'{self.name!r} (sizes: {found.sizes}).'
-      )
+          f'{self.name!r} (sizes: {found.sizes}).')
     return found.store(split)
-
-
-def _partners(
-    stores: Mapping[str, Store], what: str
-) -> dict[str, np.ndarray]:
-  """The rows of each store in the order of the first one's keys."""
-  (first, store), *others = stores.items()
-  rows = {first: np.arange(store.size)}
-  for domain, other in others:
-    where = {key: i for i, key in enumerate(other.keys)}
-    missing = [key for key in store.keys if key not in where]
-    if missing or len(where) != store.size:
-      raise DataError(
-          f'{what}: domains {first!r} ({store.size} images) and {domain!r} '
-          f'({len(where)}) are not paired; without a partner: {missing[:3]}.')
-    rows[domain] = np.array([where[key] for key in store.keys])
-  return rows
-
-
-def _joined(batches: tf.data.Dataset) -> dict[str, np.ndarray]:
-  parts = list(batches.as_numpy_iterator())
-  return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
 
 
 def _limited(count: int, limit: int | None) -> int:

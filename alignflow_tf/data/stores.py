@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import math
 
 import numpy as np
 
 from alignflow_tf._lazy import tensorflow as tf
+from alignflow_tf.data.errors import DataError
 
 _ALIGNMENT = 64  # Bytes; what TensorFlow asks of memory that it shares.
 
@@ -150,3 +151,31 @@ class SelectedStore(Store):
           there[:, None, None, None], part.images(inside), images)
       start += part.size
     return images
+
+
+def partner_rows(
+    stores: Mapping[str, Store], what: str
+) -> dict[str, np.ndarray]:
+  """Rows by which stores of paired domains show the same things.
+
+  Args:
+    stores: The store of each domain.
+    what: The set, for messages.
+
+  Returns:
+    For each domain, the rows of its store in the order of the first one's keys.
+
+  Raises:
+    DataError: If a key lacks its partner.
+  """
+  (first, store), *others = stores.items()
+  rows = {first: np.arange(store.size)}
+  for domain, other in others:
+    where = {key: i for i, key in enumerate(other.keys)}
+    missing = [key for key in store.keys if key not in where]
+    if missing or len(where) != store.size:
+      raise DataError(
+          f'{what}: domains {first!r} ({store.size} images) and {domain!r} '
+          f'({len(where)}) are not paired; without a partner: {missing[:3]}.')
+    rows[domain] = np.array([where[key] for key in store.keys])
+  return rows

@@ -19,6 +19,8 @@ from collections.abc import Callable
 import hashlib
 from typing import Any
 
+import numpy as np
+
 from alignflow_tf._lazy import tensorflow as tf
 
 # Rounds of the cipher. The op's default of 4 leaves neighbouring indices
@@ -104,6 +106,12 @@ def one_pass(
       num_parallel_calls=tf.data.AUTOTUNE,
       deterministic=True,
   ).prefetch(tf.data.AUTOTUNE).with_options(options())
+
+
+def joined(batches: tf.data.Dataset) -> dict[str, np.ndarray]:
+  """All batches of a finite dataset, joined into NumPy arrays."""
+  parts = list(batches.as_numpy_iterator())
+  return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
 
 
 def options() -> tf.data.Options:
