@@ -31,6 +31,7 @@ from alignflow_tf.train import flags as flags_lib
 from alignflow_tf.train import loop
 from alignflow_tf.train import pool
 from alignflow_tf.train import runs
+from alignflow_tf.train import trainer as trainer_lib
 
 NAN, INF = math.nan, math.inf
 SHAPE = (16, 16, 1)
@@ -475,7 +476,7 @@ def run_dir(tmp_path_factory):
   path = str(tmp_path_factory.mktemp('run'))
   config = config_lib.resolve('cpu', num_scales=1, width=2, num_blocks=1)
   run = runs.Run.create(path, config, ('optical', 'mnist'), SHAPE, {})
-  average = runs.trainer_lib.build_model(config, run.domains, SHAPE)
+  average = trainer_lib.build_model(config, run.domains, SHAPE)
   checkpoints.Checkpoints(
       run.checkpoints, tf.train.Checkpoint(average=average), 3,
       config.to_json()).save(1, {})

@@ -62,7 +62,7 @@ def score(
       path = os.path.join(directory, f'{s}_to_{t}.npz')
       if s == t or not os.path.exists(path):
         continue
-      with np.load(path) as f:
+      with np.load(path, allow_pickle=False) as f:
         translated = f[f.files[0]]
       if translated.shape != (len(images[s]), *domains.event_shape):
         raise data.DataError(

@@ -333,12 +333,13 @@ def test_round_trip_holds_its_inverse_convolutions(exported):
   assert counts['round_trip'] == 2 * counts['serving_default']
 
 
-def test_norms_of_kernels_are_constants(exported):
+def test_no_norm_of_a_kernel_is_computed(exported):
   graphs = _operations(exported.paths['ink_to_chalk'])[1]
   operations = [node.op for nodes in graphs.values() for node in nodes]
-  # Nothing else in a translation squares.
+  # Weight norm is folded into the kernels; nothing else squares.
   assert 'Square' not in operations
-  assert 'Rsqrt' in operations
+  assert 'Rsqrt' not in operations
+  assert 'Conv2D' in operations
 
 
 def test_the_way_back_through_the_other_export(cpp):

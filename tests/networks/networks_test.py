@@ -63,7 +63,8 @@ def test_gradients_of_weight_norm_are_those_of_its_formula():
   kernel = network.block_kernels.value
   # A kernel of nothing but zeros has no direction, and must not give NaN.
   kernel.assign(kernel * np.array([1., 1., 0., 1.]))
-  upstream = tf.random.stateless_normal(kernel.shape, [0, 1], tf.float64)
+  upstream = tf.random.stateless_normal(
+      kernel.shape, [0, 1], dtype=tf.float64)
   with tf.GradientTape(persistent=True) as tape:
     found = tf.reduce_sum(tf.stack(network.normalized()[-4:]) * upstream)
     norm = tf.reduce_sum(tf.square(kernel), axis=[1, 2, 3], keepdims=True)

@@ -69,7 +69,8 @@ class Kit:
 
   def data(self, split: str) -> Arrays:
     """uint8 images by domain."""
-    with np.load(os.path.join(self.directory, 'data.npz')) as f:
+    with np.load(os.path.join(self.directory, 'data.npz'),
+                 allow_pickle=False) as f:
       return {d: f[f'{split}/{d}'] for d in self.domains
               if f'{split}/{d}' in f.files}
 
@@ -84,7 +85,8 @@ class Kit:
   def initial_state(self) -> State:
     """The state to start from, a list of arrays."""
     state: State = []
-    with np.load(os.path.join(self.directory, 'state.npz')) as stored:
+    with np.load(os.path.join(self.directory, 'state.npz'),
+                 allow_pickle=False) as stored:
       for i, entry in enumerate(self.manifest['state']):
         shape, dtype = tuple(entry['shape']), entry['dtype']
         if 'constant' in entry:
@@ -422,7 +424,7 @@ def train(kit: Kit, output: str, saved: str, minutes: float,
   began = time.time()
   state, step = None, 0
   if os.path.exists(saved):
-    with np.load(saved) as f:
+    with np.load(saved, allow_pickle=False) as f:
       step = int(f['step'])
       state = [f[str(i)] for i in range(len(kit.manifest['state']))]
   training = Training(kit, chunk, state, step)
