@@ -94,8 +94,8 @@ class Config:
   model: str = _field('alignflow', 'System that is trained.',
                       settings.key_of(baselines.MODELS))
   flow: str = _field('real_nvp', 'Family of the flows.',
-                     (_is_flow, 'a name of `flows.FLOWS`: real_nvp, glow, spline,'
-                      ' flowpp'), unused='real_nvp')
+                     (_is_flow, 'one of real_nvp, glow, spline, flowpp'),
+                     unused='real_nvp')
   num_scales: int = _field(
       4, "Number of scales of a flow, or of CycleGAN's generators: 3 in its "
       'paper, which halves the image twice.', _POSITIVE)
