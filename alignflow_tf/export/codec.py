@@ -17,8 +17,8 @@ from alignflow_tf.export import orientation as orientation_lib
 __all__ = ['MAX_PIXELS', 'Preparation', 'decode', 'encode']
 
 # The limit of training. A request's pictures are decoded one by one, so it
-# bounds the memory of a request of any length: 0.65 GB, measured, for an upright
-# PNG of this size with transparency.
+# bounds the memory of a request of any length: 0.65 GB, measured, for an
+# upright PNG of this size with transparency.
 MAX_PIXELS = decoding.MAX_PIXELS
 _PNG = b'\x89PNG\r\n\x1a\n'
 _JPEG = b'\xff\xd8\xff'
