@@ -138,7 +138,7 @@ def write(
 
 
 def _save(path: str, arrays: dict[str, Any]) -> None:
-  np.savez_compressed(path, **arrays)
+  np.savez_compressed(path, allow_pickle=False, **arrays)
 
 
 def _trainer(

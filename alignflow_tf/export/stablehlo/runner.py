@@ -404,7 +404,8 @@ def evaluate(kit: Kit, model: Model, state: State,
     png(os.path.join(output, f'{name}.png'), np.concatenate(
         [np.concatenate(list(to_levels(row)), axis=1) for row in column]))
   for name, values in translations.items():
-    np.savez_compressed(os.path.join(output, f'{name}.npz'), values)
+    np.savez_compressed(
+        os.path.join(output, f'{name}.npz'), values, allow_pickle=False)
   dump(os.path.join(output, 'figures.json'), figures)
   return figures
 
@@ -455,7 +456,7 @@ def train(kit: Kit, output: str, saved: str, minutes: float,
   partial = f'{saved}.partial.npz'
   arrays: dict[str, Any] = {
       str(i): np.asarray(x) for i, x in enumerate(training.state)}
-  np.savez(partial, step=training.step, **arrays)
+  np.savez(partial, step=training.step, allow_pickle=False, **arrays)
   os.replace(partial, saved)
 
 
