@@ -35,9 +35,9 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
   import tensorflow as tf
   import tensorflow_probability as tfp
 
+  from alignflow_tf import _graph
   from alignflow_tf import bijectors
   from alignflow_tf import networks
-  from alignflow_tf.bijectors import _graph
 
   mode, couplings = args.child.split(':')
   with _common.training():

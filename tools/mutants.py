@@ -68,7 +68,6 @@ TESTS: dict[str, tuple[str, ...]] = {
         ('image_chain', 'chain'),
         ('masks', 'coupling_ch', 'masks'),
         ('reorder', 'reorder', 'squeeze'),
-        ('_graph', 'coupling_channel', 'cache'),
         ('squeeze', 'squeeze', 'squeeze'),
         ('transforms', 'coupling_spline or coupling_mixture', 'coupling'))
 } | {

@@ -1,7 +1,7 @@
 """TFP bijectors on images, NHWC, from latent (forward) to image (inverse)."""
 
+from alignflow_tf._graph import clear_cache
 from alignflow_tf.bijectors import transforms
-from alignflow_tf.bijectors._graph import clear_cache
 from alignflow_tf.bijectors.act_norm import ActNorm
 from alignflow_tf.bijectors.act_norm import initialize_from_data
 from alignflow_tf.bijectors.coupling import Coupling

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from alignflow_tf import _checks
-from alignflow_tf.bijectors import _graph
+from alignflow_tf import _graph
 from alignflow_tf.bijectors import image_bijector
 from alignflow_tf.bijectors import masks
 from alignflow_tf.bijectors import transforms

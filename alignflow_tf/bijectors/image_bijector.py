@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from alignflow_tf.bijectors import _graph
+from alignflow_tf import _graph
 
 __all__ = [
     'ImageBijector', 'check_reversible', 'evaluate', 'event_ndims', 'gradients',

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from alignflow_tf.bijectors import _graph
+from alignflow_tf import _graph
 from alignflow_tf.bijectors import image_bijector
 
 __all__ = ['ImageChain']

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from alignflow_tf.bijectors import _graph
+from alignflow_tf import _graph
 
 __all__ = ['ORDERS', 'Squeeze', 'channel_permutation', 'reorder']
 

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from alignflow_tf import _checks
+from alignflow_tf import _graph
 from alignflow_tf.networks import tracked
 
 __all__ = [
@@ -160,8 +161,8 @@ class ConditionerResNet(tracked.PureNetwork):
     """The weights as `function` takes them, in the compute type."""
     if self._normalized is not None:
       return self._normalized
-    return _normalize(
-        tf.as_dtype(self.compute_dtype), self._is_folded, *self.weight_list)
+    return _graph.call(
+        _normalize, (self.compute_dtype, self._is_folded), *self.weight_list)
 
   def call(self, inputs: tf.Tensor) -> tf.Tensor:
     """Maps `[B, H, W, C]` to `[B, H, W, output_channels]`."""
@@ -280,7 +281,7 @@ def _normalized_kernels(
 
 
 def _normalize(
-    dtype: tf.DType,
+    dtype: str,
     folded: bool,
     input_kernel: tf.Tensor,
     block_kernels: tf.Tensor,

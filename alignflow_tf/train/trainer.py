@@ -10,12 +10,12 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+from alignflow_tf import _graph
 from alignflow_tf import baselines
 from alignflow_tf import images as images_lib
 from alignflow_tf import model as model_lib
 from alignflow_tf import networks
 from alignflow_tf import objectives
-from alignflow_tf.bijectors import _graph
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import critics as critics_lib
 from alignflow_tf.train import optimizer
