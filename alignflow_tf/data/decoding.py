@@ -215,7 +215,8 @@ class _Opened:
       found = re.search(r'\((\d+) pixels\)', str(error))
       count = f'{int(found[1]):,}' if found else 'too many'
       raise UnreadableError(
-          f'it has {count} pixels, above `max_pixels`') from error
+          f'it has {count} pixels, more than `max_pixels` and than Pillow '
+          'reads (twice PIL.Image.MAX_IMAGE_PIXELS)') from error
     except Image.UnidentifiedImageError as error:
       raise UnreadableError(
           f'its content is not {", ".join(formats())}, or its header is '
