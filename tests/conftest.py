@@ -88,6 +88,16 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> None:
     keras.utils.set_random_seed(0)
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _short_validation():
+  """Runs validate on a few images: hundreds take seconds and show no more."""
+  from alignflow_tf.train import validation
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(validation, '_IMAGES', 16)
+    yield
+
+
 @pytest.fixture(autouse=True)
 def _fixed_seeds():
   """Seeds Python, NumPy and TensorFlow, so that no test hangs on its order."""

@@ -1,5 +1,6 @@
 """Evaluation of a run, from its directory to its figures."""
 
+import functools
 import json
 import os
 import re
@@ -51,8 +52,10 @@ def test_a_classifier_of_any_seed():
       for label in range(3))
 
 
-def test_label_transfer_scores_translated_images():
+def test_label_transfer_scores_translated_images(monkeypatch):
   """A translator that moves bars to where the target has them."""
+  monkeypatch.setattr(probes, 'train_classifier', functools.partial(
+      probes.train_classifier, steps=60))
   train = {'a': dict(zip(('image', 'label'), _bars(300, 0, 0), strict=True))}
   test = {'b': dict(zip(('image', 'label'), _bars(100, 1, 4), strict=True))}
 
@@ -71,8 +74,8 @@ def test_label_transfer_scores_translated_images():
 def result(tmp_path_factory):
   run = str(tmp_path_factory.mktemp('runs') / 'run')
   config = config_lib.resolve(
-      'cpu', num_scales=2, width=4, num_blocks=1, critic_width=4, batch_size=4,
-      objective='mle', steps=2, eval_every=2)
+      'cpu', num_scales=1, width=4, num_blocks=1, critic_width=4, batch_size=4,
+      objective='mle', steps=1, eval_every=1)
   loop.train(config, run)
   return evaluate.evaluate(run, limit=20, classify=False, supervised=False)
 
@@ -203,12 +206,12 @@ def maps(tmp_path_factory):
       fakes.write_picture(root / 'maps' / split / f'{i}.png', np.concatenate(
           [photo, 255 - photo], axis=1))
   config = config_lib.resolve(
-      'cpu', dataset='maps', data_dir=str(root), image_size=16, num_scales=2,
-      width=4, num_blocks=1, critic_width=4, batch_size=4, steps=2,
-      eval_every=2)
+      'cpu', dataset='maps', data_dir=str(root), image_size=16, num_scales=1,
+      width=4, num_blocks=1, critic_width=4, critic_layers=1, batch_size=4,
+      steps=1, eval_every=1)
   run = loop.train(config, str(root / 'run'))
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(reference_networks, 'STEPS', 150)
+    patch.setattr(reference_networks, 'STEPS', 60)
     yield evaluate.evaluate(run, references=str(root / 'references'))
 
 
@@ -235,7 +238,7 @@ def test_pairs_are_scored_beside_what_needs_no_model(maps):
 
 def test_references_are_trained_once(maps, capsys, monkeypatch, tmp_path):
   root = os.path.dirname(maps['run'])
-  monkeypatch.setattr(reference_networks, 'STEPS', 150)
+  monkeypatch.setattr(reference_networks, 'STEPS', 60)
   config = runs.Run(maps['run']).config
   kept = reference_networks.References(
       inputs.load(config), os.path.join(root, 'references'))

@@ -42,11 +42,19 @@ def made(tmp_path_factory):
     patch.setattr(images_lib, 'dequantize', middles)
     stablehlo.write(config, domains, kit, compact=False)
     trained = trained_by_tensorflow(config, domains, kit)
-  # As a user runs it: a process without TensorFlow.
-  subprocess.run(
-      [sys.executable, os.path.join(kit, 'run.py'), f'--output={output}',
-       f'--chunk={CHUNK}'], check=True)
+  _run(kit, output)
   return kit, output, trained
+
+
+def _run(kit, output):
+  """Runs a kit as a user does, in a process without TensorFlow."""
+  return subprocess.run(
+      [sys.executable, os.path.join(kit, 'run.py'), f'--output={output}',
+       f'--chunk={CHUNK}', f'--cache={output}/cache'],
+      check=True, capture_output=True, text=True, env=os.environ | {
+          # Compiling takes a minute otherwise, for 20 steps of four images.
+          'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
+          'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0'})
 
 
 def trained_by_tensorflow(config, domains, kit):
@@ -121,9 +129,7 @@ def test_translations_are_those_of_tensorflow(made):
 
 def test_a_run_goes_on_from_its_state(made):
   kit, output, _ = made
-  done = subprocess.run(
-      [sys.executable, os.path.join(kit, 'run.py'), f'--output={output}',
-       f'--chunk={CHUNK}'], check=True, capture_output=True, text=True)
+  done = _run(kit, output)
   assert f'on from step {STEPS}' in done.stdout
 
 
