@@ -141,10 +141,10 @@ class Evaluator:
       return fn(tf.constant(batch, self.model.dtype)).numpy()
 
     first = part(0)  # Alone: it traces.
-    concurrent = min(self._concurrent(), len(starts) - 1)
+    concurrent = self._concurrent() if len(starts) > 2 else 1
     if concurrent < 2:
       return np.concatenate([first, *map(part, starts[1:])])
-    pool = futures.ThreadPoolExecutor(concurrent)
+    pool = futures.ThreadPoolExecutor(min(concurrent, len(starts) - 1))
     try:
       return np.concatenate([first, *pool.map(part, starts[1:])])
     finally:

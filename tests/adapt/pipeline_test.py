@@ -6,12 +6,15 @@ import json
 import os
 import types
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from alignflow_tf import adapt
 from alignflow_tf import classification
 from alignflow_tf import data
+from alignflow_tf import images as images_lib
 from alignflow_tf.adapt import config as config_lib
 from alignflow_tf.adapt import methods
 from alignflow_tf.adapt import pipeline
@@ -21,7 +24,19 @@ from alignflow_tf.adapt import translator
 from alignflow_tf.adapt import work as work_lib
 from alignflow_tf.train import loop
 from alignflow_tf.train import runs
+from tests import cpp_loader
 from tests.adapt import small
+
+
+@pytest.fixture(scope='module')
+def done(domains, tmp_path_factory):
+  """Results of two methods in one directory, which have stages in common."""
+  output = str(tmp_path_factory.mktemp('adapt') / 'seed_0')
+  results = {
+      method: adapt.adapt(
+          domains, 'mnist', 'optical', method, output, small.warped())
+      for method in ('alignflow', 'alignflow+')}
+  return output, results
 
 
 def test_methods_share_stages_and_are_scored(done):
@@ -43,6 +58,24 @@ def test_methods_share_stages_and_are_scored(done):
   assert os.path.exists(
       os.path.join(output, 'alignflow_translated', 'translated.png'))
   assert not [n for n in os.listdir(output) if n.endswith('.partial')]
+
+
+def test_saved_model_classifies_in_the_cpp_loader(done, domains):
+  output, _ = done
+  images = domains.arrays('optical', 'test', limit=5)['image']
+  path = os.path.join(output, 'alignflow', 'saved_model', '1')
+  floats = images_lib.from_uint8(tf.constant(images)).numpy()
+  with cpp_loader.load(path) as served:
+    got = served.run({'image': floats}, signature='classify')
+  model = keras.models.load_model(
+      os.path.join(output, 'alignflow', 'model.keras'), compile=False)
+  want = tf.nn.softmax(model(floats)).numpy()
+  np.testing.assert_allclose(got['probabilities'], want, atol=1e-5)
+  np.testing.assert_array_equal(got['label'], want.argmax(axis=-1))
+  # What the stage's own classifier, which was scored, says.
+  inner = work_lib.Finished(os.path.join(output, 'alignflow_feature'), {}).model
+  np.testing.assert_allclose(
+      want, classification.predict(inner, images), atol=1e-5)
 
 
 def test_a_finished_stage_is_not_run_again(done, domains, monkeypatch):

@@ -1,10 +1,8 @@
 """Tests of what comes out: SavedModels, tables, criteria."""
 
 import json
-import os
 import re
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -15,28 +13,9 @@ from alignflow_tf.adapt import criteria
 from alignflow_tf.adapt import report
 from alignflow_tf.adapt import savedmodel
 from alignflow_tf.adapt import stages
-from alignflow_tf.adapt import work
 from tests import cpp_loader
 from tests.adapt import small
 from tests.data import fakes
-
-
-def test_saved_model_classifies_in_the_cpp_loader(done, domains):
-  output, _ = done
-  images = domains.arrays('optical', 'test', limit=5)['image']
-  path = os.path.join(output, 'alignflow', 'saved_model', '1')
-  floats = images_lib.from_uint8(tf.constant(images)).numpy()
-  with cpp_loader.load(path) as served:
-    got = served.run({'image': floats}, signature='classify')
-  model = keras.models.load_model(
-      os.path.join(output, 'alignflow', 'model.keras'), compile=False)
-  want = tf.nn.softmax(model(floats)).numpy()
-  np.testing.assert_allclose(got['probabilities'], want, atol=1e-5)
-  np.testing.assert_array_equal(got['label'], want.argmax(axis=-1))
-  # What the stage's own classifier, which was scored, says.
-  inner = work.Finished(os.path.join(output, 'alignflow_feature'), {}).model
-  np.testing.assert_allclose(
-      want, classification.predict(inner, images), atol=1e-5)
 
 
 @pytest.fixture

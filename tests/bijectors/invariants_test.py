@@ -74,7 +74,10 @@ def _assert_same(actual, expected, tolerance=1e-5):
         actual[key], value, rtol=0, atol=tolerance * scale, err_msg=key)
 
 
-@pytest.fixture(name='case', params=list(registry.ENTRIES), scope='module')
+# Three scales take long, and are two within one: those of `case64` suffice.
+@pytest.fixture(
+    name='case', params=[n for n in registry.ENTRIES if '3_scales' not in n],
+    scope='module')
 def _case(request) -> Case:
   return Case(registry.ENTRIES[request.param])
 
@@ -228,7 +231,7 @@ def test_event_shapes(case):
       None, None, entry.output_shape[-1]]
 
 
-@pytest.mark.parametrize('batch_shape', [(), (3, 1), (1, 3)])
+@pytest.mark.parametrize('batch_shape', [(), (1, 3)])
 def test_any_batch_shape(case, batch_shape):
   number = int(np.prod(batch_shape, dtype=int))
   x = case.x[:number].reshape([*batch_shape, *case.entry.event_shape])

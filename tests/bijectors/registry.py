@@ -184,7 +184,7 @@ ENTRIES: dict[str, Entry] = {
         (4, 4, 3), 4 * (2 + 3 + _COUPLING), networks=4),
     'translator': Entry(
         _translator, (4, 2, 1), 4 * (2 + _COUPLING) + 2 * (2 + 3 + _COUPLING),
-        networks=6, takes_images=True),
+        networks=6, takes_images=True, traced=False),
 }
 
 for _alpha in (1e-6, 0.05, 0.3):
@@ -208,7 +208,8 @@ for _name, _transform, _learned in (
     ENTRIES[f'coupling_{_name}_{type(_mask).__name__}'] = Entry(
         lambda dtype, mask=_mask, transform=_transform: _coupling(
             2, mask, dtype, transform),
-        (3, 4, 2), _COUPLING - 1 + _learned, networks=1)
+        (3, 4, 2), _COUPLING - 1 + _learned, networks=1,
+        traced=isinstance(_mask, af.bijectors.CheckerboardMask))
 
 ENTRIES['chain'] = Entry(
     # TFP's bijectors among ours, and one of ours turned around.

@@ -25,9 +25,9 @@ from tests.data import zoo
 
 tfb = tfp.bijectors
 
-TINY = dict(num_scales=1, width=4, num_blocks=1, critic_width=4, batch_size=4,
-            pool_size=4, steps=4, log_every=1, eval_every=4,
-            checkpoint_every=2, deterministic=True)
+TINY = dict(image_size=8, num_scales=1, width=4, num_blocks=1, critic_width=4,
+            critic_layers=1, batch_size=4, pool_size=4, steps=4, log_every=1,
+            eval_every=4, checkpoint_every=2, deterministic=True)
 
 
 def _config(**overrides):
@@ -275,7 +275,7 @@ def test_other_images_than_when_the_run_began(run_dir, tmp_path):
   with open(data_json, 'w') as f:
     json.dump(facts, f)
   with pytest.raises(runs.RunError, match="as many files of 'mnist'.*other"):
-    runs.Run(path).check_data(data.load('digits'))
+    runs.Run(path).check_data(data.load('digits', image_size=8))
 
 
 def test_nothing_is_traced_after_the_first_evaluation(tmp_path, monkeypatch):
@@ -401,8 +401,8 @@ def test_a_validation_picture_goes_bad_and_the_folders_move(tmp_path):
   def config(place, domains='ab', **overrides):
     where = tuple(f'{d}:{tmp_path / place / d}' for d in domains)
     return _config(
-        dataset='folders', image_size=8, cache='none', deterministic=False,
-        critic_layers=1, eval_every=2, domain=where, **overrides)
+        dataset='folders', cache='none', deterministic=False, objective='mle',
+        eval_every=2, domain=where, **overrides)
 
   bad = tmp_path / 'old' / 'a' / 'val' / 'val3.png'
   bad.write_bytes(zoo.png_header(8, 8))  # Whole, but without pixels.
