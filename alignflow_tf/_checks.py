@@ -1,13 +1,17 @@
-"""Checks of arguments: numbers and types, Python's and NumPy's alike."""
+"""Checks of arguments: numbers, types, shapes and bijectors."""
 
 from __future__ import annotations
 
 import numbers
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
-__all__ = ['floating_type', 'integer', 'number']
+__all__ = ['bijector', 'floating_type', 'integer', 'number', 'sample_shape']
+
+tfb = tfp.bijectors
 
 
 def integer(argument: str, value: Any, least: int = 1) -> int:
@@ -16,15 +20,16 @@ def integer(argument: str, value: Any, least: int = 1) -> int:
   Args:
     argument: The argument's name, for the message.
     value: Its value; NumPy's integers are taken, booleans are not.
-    least: The least value allowed, 0 or 1.
+    least: The least value allowed.
 
   Raises:
     ValueError: If it is not an integer, or below `least`.
   """
   if not isinstance(value, numbers.Integral) or isinstance(value, bool) or (
       value < least):
-    kind = 'positive' if least else 'non-negative'
-    raise ValueError(f'`{argument}` must be a {kind} integer, got {value!r}.')
+    kind = {0: 'a non-negative integer', 1: 'a positive integer'}.get(
+        least, f'an integer of {least} or more')
+    raise ValueError(f'`{argument}` must be {kind}, got {value!r}.')
   return int(value)
 
 
@@ -69,3 +74,61 @@ def floating_type(argument: str, value: Any) -> tf.DType:
     raise ValueError(
         f'`{argument}` must be a floating type, as tf.float32, got {value!r}.')
   return found
+
+
+def bijector(argument: str, value: Any, event_shape: tuple[int, int, int],
+             dtype: tf.DType) -> tfb.Bijector:
+  """Returns a bijector that keeps a shape of images and has a type.
+
+  Args:
+    argument: What the message calls it, for example '`trunk`'.
+    value: The bijector.
+    event_shape: `(height, width, channels)`, which it must keep.
+    dtype: The floating type of what it takes and gives.
+
+  Raises:
+    ValueError: If it is no `tfb.Bijector`, or shape or type are others.
+  """
+  if not isinstance(value, tfb.Bijector):
+    raise ValueError(
+        f'{argument} must give a tfb.Bijector, got {value!r}: pass one, or a '
+        'function from an event shape to one.')
+  try:
+    found = value.forward_dtype(dtype)
+  except TypeError:
+    found = value.dtype
+  if found != dtype:
+    raise ValueError(
+        f'`dtype` is {dtype.name}, {argument} has '
+        f'{getattr(found, "name", found)}: give both one type, for example '
+        f'functools.partial(flows.real_nvp, dtype=tf.{dtype.name}).')
+  image = value.forward_event_shape(tf.TensorShape(event_shape))
+  if not image.is_compatible_with(event_shape):
+    raise ValueError(
+        f'{argument} takes shape {event_shape} to {image}; it must keep the '
+        'shape.')
+  return value
+
+
+def sample_shape(argument: str, value: Any) -> None:
+  """Checks a number of samples, or a shape of them, where a graph knows it.
+
+  Args:
+    argument: The argument's name, for the message.
+    value: For example `8`, `(2, 4)` or an integer tensor.
+
+  Raises:
+    ValueError: If it is neither.
+  """
+  try:
+    sizes = tf.convert_to_tensor(value, dtype_hint=tf.int32)
+  except (TypeError, ValueError):
+    sizes = None
+  if sizes is not None and not isinstance(value, bool) and (
+      sizes.dtype.is_integer and sizes.shape.rank in (None, 0, 1)):
+    known = tf.get_static_value(sizes)
+    if known is None or np.all(known >= 0):
+      return
+  raise ValueError(
+      f'`{argument}` must be a number of samples or a shape, of integers of at '
+      f'least 0, got {value!r}.')

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 __all__ = [
-    'bits_per_dim', 'check_event_shape', 'dequantize', 'from_uint8',
-    'to_critic', 'to_uint8', 'validate'
+    'as_tensor', 'bits_per_dim', 'check_event_shape', 'dequantize',
+    'from_uint8', 'polar_weights', 'to_critic', 'to_uint8', 'validate'
 ]
 
 
@@ -111,6 +111,20 @@ def to_critic(images: tf.Tensor) -> tf.Tensor:
   return images * 2. - 1.
 
 
+def polar_weights(num: int, dtype: tf.DType) -> tuple[np.ndarray, np.ndarray]:
+  """Weights of the polar path between two latents (section 5.3 of AlignFlow).
+
+  Frame `i` of `num` is `sin(phi) * z0 + cos(phi) * z1`, with `phi` from pi / 2
+  to 0 in equal steps: `z0` and `z1` are the first and the last.
+
+  Returns:
+    `sin(phi)` and `cos(phi)`, of shape `[num, 1, 1, 1]`.
+  """
+  phi = np.linspace(np.pi / 2., 0., num).reshape([num, 1, 1, 1])
+  phi = phi.astype(dtype.as_numpy_dtype)
+  return np.sin(phi), np.cos(phi)
+
+
 def check_event_shape(event_shape: Any) -> tuple[int, int, int]:
   """Checks a shape of images that a user hands in.
 
@@ -181,3 +195,40 @@ def validate(
         f'`{argument}` must have pixels in [0, 1], and none outside [{low:g}, '
         f'{high:g}], got values from {array.min():.4g} to {array.max():.4g}.')
   return array.astype(dtype.as_numpy_dtype)
+
+
+def as_tensor(
+    images: Any,
+    event_shape: tuple[int, int, int],
+    argument: str = 'images',
+    dtype: tf.DType = tf.float32,
+) -> tf.Tensor:
+  """Checks a batch of images, and keeps gradients with respect to it.
+
+  Args:
+    images: The batch. Values of a graph's tensor are not known, and not
+      checked.
+    event_shape: `(height, width, channels)` expected.
+    argument: Name of the argument, for the message.
+    dtype: Floating type of the result.
+
+  Returns:
+    The images as a `Tensor` of shape `[B, height, width, channels]`.
+
+  Raises:
+    TypeError: If the images are not numbers of a floating type.
+    ValueError: If shape, range or finiteness is wrong; see `validate`.
+  """
+  if not tf.is_symbolic_tensor(images):
+    array = validate(images, event_shape, argument, dtype=dtype)
+    # A tensor stays the one it was, for gradients.
+    return tf.cast(images if tf.is_tensor(images) else array, dtype)
+  if not images.dtype.is_floating:
+    raise TypeError(
+        f'`{argument}` must be floating numbers in [0, 1], got dtype '
+        f'{images.dtype.name}.')
+  if not images.shape.is_compatible_with([None, *event_shape]):
+    raise ValueError(
+        f'`{argument}` must have shape [B, *{event_shape}], got '
+        f'{images.shape}.')
+  return tf.cast(images, dtype)

@@ -229,16 +229,14 @@ class Evaluator:
     Returns:
       For each domain, images `[N, num, H, W, C]`.
     """
-    if not isinstance(num, int) or isinstance(num, bool) or num < 2:
-      raise ValueError(f'`num` must be an integer of 2 or more, got {num!r}.')
+    num = _checks.integer('num', num, least=2)
     if np.shape(first) != np.shape(last):
       raise ValueError(
           '`first` and `last` must have one shape, got '
           f'{np.shape(first)} and {np.shape(last)}.')
     z0, z1 = (self.encode(x, source)[:, np.newaxis] for x in (first, last))
-    phi = np.linspace(np.pi / 2., 0., num).reshape([num, 1, 1, 1])
-    phi = phi.astype(z0.dtype)
-    z = np.sin(phi) * z0 + np.cos(phi) * z1
+    sin, cos = images_lib.polar_weights(num, self.model.dtype)
+    z = sin * z0 + cos * z1
     flat = z.reshape([-1, *self.model.event_shape])
     return {d: self.decode(flat, d).reshape(z.shape)
             for d in self.model.domains}

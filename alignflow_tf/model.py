@@ -7,7 +7,6 @@ import functools
 import math
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -24,10 +23,7 @@ __all__ = [
 tfb = tfp.bijectors
 tfd = tfp.distributions
 
-Shape = tuple[int, int, int]
-Flow = Callable[[Shape], tfb.Bijector]
-
-
+Flow = Callable[[tuple[int, int, int]], tfb.Bijector]
 Translator = protocols.Translator
 Translates = protocols.Translates
 HasLatents = protocols.HasLatents
@@ -171,7 +167,7 @@ class AlignFlow(tf.Module):
         raise ValueError(
             f'`adapter` must have one bijector for each of {tuple(adapted)}, '
             f'got {tuple(adapter)}.')
-      return {d: self._checked(adapter[d], f'`adapter` of domain {d!r}')
+      return {d: self._made(adapter[d], f'`adapter` of domain {d!r}')
               for d in adapted}
     if isinstance(adapter, tfb.Bijector) or not callable(adapter):
       # TFP's bijectors are callable, with what they transform.
@@ -183,42 +179,13 @@ class AlignFlow(tf.Module):
 
   def _made(self, flow: Flow | tfb.Bijector, argument: str) -> tfb.Bijector:
     """A bijector as it is given, or made for the event shape."""
-    if isinstance(flow, tfb.Bijector):
-      made = flow
-    elif not callable(flow):
-      raise ValueError(
-          f'{argument} must be a tfb.Bijector or a function from an event '
-          f'shape to one, got {flow!r}.')
-    else:
+    made = flow
+    if not isinstance(flow, tfb.Bijector) and callable(flow):
       named: Callable[..., tfb.Bijector] = flow
       if named in flows.FLOWS.values():
         flow = functools.partial(named, dtype=self._prior.dtype)
       made = flow(self._event_shape)
-    return self._checked(made, argument)
-
-  def _checked(self, made: Any, argument: str) -> tfb.Bijector:
-    """The bijector, if it is one that keeps the event shape and the type."""
-    if not isinstance(made, tfb.Bijector):
-      raise ValueError(f'{argument} must give a tfb.Bijector, got {made!r}.')
-    self._check_dtype(argument, made)
-    image = made.forward_event_shape(tf.TensorShape(self._event_shape))
-    if not image.is_compatible_with(self._event_shape):
-      raise ValueError(
-          f'{argument} takes shape {self._event_shape} to {image}; it must '
-          'keep the shape.')
-    return made
-
-  def _check_dtype(self, argument: str, bijector: tfb.Bijector) -> None:
-    wanted = self._prior.dtype
-    try:
-      found = bijector.forward_dtype(wanted)
-    except TypeError:
-      found = bijector.dtype
-    if found != wanted:
-      raise ValueError(
-          f'`dtype` is {wanted.name}, {argument} has '
-          f'{getattr(found, "name", found)}: give both one type, for example '
-          f'functools.partial(flows.real_nvp, dtype=tf.{wanted.name}).')
+    return _checks.bijector(argument, made, self._event_shape, self.dtype)
 
   @property
   def domains(self) -> tuple[str, ...]:
@@ -326,16 +293,14 @@ class AlignFlow(tf.Module):
     """
     protocols.check_batches(images, self._domains)
     checked = {
-        domain: self._validate(images[domain], f'images[{domain!r}]')
+        domain: self._images(images[domain], f'images[{domain!r}]')
         for domain in self._domains}
     # Domains with one adapter initialise it together, and all the trunk.
-    batches: dict[int, list[tf.Tensor]] = {}
+    batches: dict[int, tuple[tfb.Bijector, list[tf.Tensor]]] = {}
     for domain, adapter in self._adapters.items():
-      batches.setdefault(id(adapter), []).append(checked[domain])
-    for adapter in self._adapters.values():
-      batch = batches.pop(id(adapter), None)
-      if batch is not None:
-        bijectors.initialize_from_data(adapter, tf.concat(batch, axis=0))
+      batches.setdefault(id(adapter), (adapter, []))[1].append(checked[domain])
+    for adapter, parts in batches.values():
+      bijectors.initialize_from_data(adapter, tf.concat(parts, axis=0))
     if self._trunk is not None:
       bijectors.initialize_from_data(self._trunk, tf.concat([
           self._adapters[d].inverse(x) if d in self._adapters else x
@@ -357,7 +322,7 @@ class AlignFlow(tf.Module):
     Raises:
       ValueError: If `sample_shape` is not a number or a shape.
     """
-    _check_sample_shape(sample_shape)
+    _checks.sample_shape('sample_shape', sample_shape)
     z = self._prior.sample(sample_shape, seed=seed)
     return {d: self._flows[d].forward(z) for d in self._domains}
 
@@ -388,18 +353,14 @@ class AlignFlow(tf.Module):
         infinity.
     """
     self._check_domain(source, 'source')
-    if not isinstance(num, int) or isinstance(num, bool) or num < 2:
-      raise ValueError(f'`num` must be an integer of 2 or more, got {num!r}.')
-    x0, x1 = self._validate(x0, 'x0'), self._validate(x1, 'x1')
+    num = _checks.integer('num', num, least=2)
+    x0, x1 = self._images(x0, 'x0'), self._images(x1, 'x1')
     if not x0.shape.is_compatible_with(x1.shape):
       raise ValueError(
           f'`x0` and `x1` must have one shape, got {x0.shape} and {x1.shape}.')
-    phi = np.linspace(np.pi / 2., 0., num)
-    weights = [tf.constant(w.reshape([num, 1, 1, 1]), x0.dtype)
-               for w in (np.sin(phi), np.cos(phi))]
-    z0 = self._flows[source].inverse(x0)[:, tf.newaxis]
-    z1 = self._flows[source].inverse(x1)[:, tf.newaxis]
-    z = weights[0] * z0 + weights[1] * z1
+    sin, cos = images_lib.polar_weights(num, self.dtype)
+    z = (sin * self._flows[source].inverse(x0)[:, tf.newaxis] +
+         cos * self._flows[source].inverse(x1)[:, tf.newaxis])
     flat = tf.reshape(z, [-1, *self._event_shape])
     return {
         d: tf.reshape(self._flows[d].forward(flat),
@@ -420,23 +381,9 @@ class AlignFlow(tf.Module):
     return images_lib.bits_per_dim(
         self[domain].log_prob(images), self.event_size)
 
-  def _validate(self, images: Any, argument: str) -> tf.Tensor:
-    """Images as a tensor of the flows' type, checked."""
-    dtype = self._prior.dtype
-    if not tf.is_symbolic_tensor(images):
-      array = images_lib.validate(
-          images, self._event_shape, argument, dtype=dtype)
-      # A tensor stays the one it was, for gradients.
-      return tf.cast(images if tf.is_tensor(images) else array, dtype)
-    if not images.dtype.is_floating:
-      raise TypeError(
-          f'`{argument}` must be floating numbers in [0, 1], got dtype '
-          f'{images.dtype.name}.')
-    if not images.shape.is_compatible_with([None, *self._event_shape]):
-      raise ValueError(
-          f'`{argument}` must have shape [B, *{self._event_shape}], got '
-          f'{images.shape}.')
-    return tf.cast(images, dtype)
+  def _images(self, images: Any, argument: str) -> tf.Tensor:
+    return images_lib.as_tensor(
+        images, self._event_shape, argument, self._prior.dtype)
 
   def _check_domain(self, domain: str, argument: str,
                     error: type[Exception] = KeyError) -> None:
@@ -449,19 +396,3 @@ def _chain(parts: Sequence[tfb.Bijector | None], name: str) -> tfb.Bijector:
   """The composition of bijectors, the last of which is applied first."""
   found = [part for part in parts if part is not None]
   return found[0] if len(found) == 1 else tfb.Chain(found, name=name)
-
-
-def _check_sample_shape(sample_shape: Any) -> None:
-  """Raises ValueError; values that a graph does not know are not checked."""
-  try:
-    sizes = tf.convert_to_tensor(sample_shape, dtype_hint=tf.int32)
-  except (TypeError, ValueError):
-    sizes = None
-  if sizes is not None and not isinstance(sample_shape, bool) and (
-      sizes.dtype.is_integer and sizes.shape.rank in (None, 0, 1)):
-    value = tf.get_static_value(sizes)
-    if value is None or np.all(value >= 0):
-      return
-  raise ValueError(
-      '`sample_shape` must be a number of samples or a shape, of integers of '
-      f'at least 0, got {sample_shape!r}.')

@@ -520,7 +520,7 @@ def test_flows_of_the_library_have_the_type_of_the_model(flow, monkeypatch):
     ({'adapter': None}, '`trunk` must be a flow where `adapter` is None'),
     ({'hub': 'a'}, "`trunk` must be a flow where `hub` is 'a', got None"),
     ({'hub': 'x', 'trunk': tfb.Identity()}, "`hub` must be one of .*got 'x'"),
-    ({'trunk': 3}, '`trunk` must be a tfb.Bijector or a function.*got 3'),
+    ({'trunk': 3}, '`trunk` must give a tfb.Bijector, got 3.*a function'),
     ({'trunk': lambda shape: af.bijectors.Squeeze()},
      r'`trunk` takes.*\(2, 2, 4\); it must keep'),
     ({'hub': 'a', 'trunk': tfb.Identity(),
