@@ -6,7 +6,8 @@ programs/NAME.PRECISION.mlirbc.gz
                         StableHLO, portable artifacts of version 1.0
 state.npz               what of the initial state is not drawn or constant
 data.npz                uint8 images by split and domain
-run.py                  the runner, a copy of runner.py
+run.py                  the command, which calls what is in runner/
+runner/                 a copy of the package `runner` beside this file
 ```
 """
 
@@ -46,6 +47,13 @@ PRECISIONS: Mapping[str, tuple[str, bool]] = {
 _STORED = 4096
 # Images that activation normalisation is initialised from, as in training.
 _INITIALIZE = 256
+
+_RUN = '''"""Trains and translates with this kit: python run.py --help."""
+
+from runner import command
+
+command.main()
+'''
 
 
 class KitError(ValueError):
@@ -129,8 +137,12 @@ def write(
       f'{split}/{d}': domains.arrays(d, split)['image']
       for split in ('train', 'test') for d in domains.domains
       if domains.sizes[d].get(split)})
-  runner = pathlib.Path(__file__).with_name('runner.py')
-  shutil.copyfile(runner, os.path.join(partial, 'run.py'))
+  shutil.copytree(
+      pathlib.Path(__file__).with_name('runner'),
+      os.path.join(partial, 'runner'),
+      ignore=shutil.ignore_patterns('__pycache__'))
+  with open(os.path.join(partial, 'run.py'), 'w', encoding='utf-8') as f:
+    f.write(_RUN)
   with open(os.path.join(partial, 'manifest.json'), 'w', encoding='utf-8') as f:
     json.dump(manifest, f, indent=1)
   os.rename(partial, output)

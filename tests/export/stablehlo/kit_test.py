@@ -16,7 +16,9 @@ pytest.importorskip(
     'jax', reason='needs JAX: pip install alignflow_tf[stablehlo]')
 
 from alignflow_tf.export import stablehlo  # noqa: E402
-from alignflow_tf.export.stablehlo import runner  # noqa: E402
+from alignflow_tf.export.stablehlo.runner import figures  # noqa: E402
+from alignflow_tf.export.stablehlo.runner import programs  # noqa: E402
+from alignflow_tf.export.stablehlo.runner import training  # noqa: E402
 
 STEPS = 20
 CHUNK = 5
@@ -64,12 +66,12 @@ def trained_by_tensorflow(config, domains, kit):
   size = min(256, *(s['train'] for s in domains.sizes.values()))
   first = next(iter(domains.train_batches(size, seed=config.seed)))
   trainer.initialize({d: first[d]['image'] for d in domains.domains})
-  images = runner.Kit(kit, 'float32').data('train')
+  images = programs.Kit(kit, 'float32').data('train')
   losses = []
   for step in range(STEPS):
     batch = {}
     for i, (d, x) in enumerate(images.items()):
-      rows, _ = runner.rows(
+      rows, _ = training.rows(
           config.seed, i, len(x), config.batch_size, step, 1)
       batch[d] = tf.constant(x[rows[0]])
     losses.append({k: float(v) for k, v in trainer.train_step(batch).items()})
@@ -91,7 +93,7 @@ def test_losses_are_those_of_tensorflow(made):
 
 def test_weights_are_those_of_tensorflow(made):
   kit, output, (_, trainer) = made
-  state = runner.Kit(kit, 'float32').manifest['state']
+  state = programs.Kit(kit, 'float32').manifest['state']
   compared = 0
   with np.load(os.path.join(output, 'state.npz')) as saved:
     assert int(saved['step']) == STEPS
@@ -108,21 +110,21 @@ def test_weights_are_those_of_tensorflow(made):
 def test_translators_come_back(made):
   _, output, _ = made
   with open(os.path.join(output, 'figures.json'), encoding='utf-8') as f:
-    figures = json.load(f)
+    found = json.load(f)
   for direction in ('optical_to_mnist', 'mnist_to_optical'):
-    assert figures[direction]['round_trip_max'] < 1e-4
-    assert figures[direction]['not_finite'] == 0
+    assert found[direction]['round_trip_max'] < 1e-4
+    assert found[direction]['not_finite'] == 0
     assert np.load(os.path.join(output, f'{direction}.npz'))['arr_0'].ndim == 4
     assert os.path.getsize(os.path.join(output, f'{direction}.png')) > 1000
-  assert 0 < figures['mnist']['bits_per_dim'] < 20
+  assert 0 < found['mnist']['bits_per_dim'] < 20
 
 
 def test_translations_are_those_of_tensorflow(made):
   kit, output, (_, trainer) = made
-  test = runner.Kit(kit, 'float32').data('test')['optical'][:16]
+  test = programs.Kit(kit, 'float32').data('test')['optical'][:16]
   translated = trainer.average.translator('optical', 'mnist').forward(
-      tf.constant(runner.from_levels(test)))
-  levels = runner.to_levels(translated.numpy()).astype(int)
+      tf.constant(figures.from_levels(test)))
+  levels = figures.to_levels(translated.numpy()).astype(int)
   in_jax = np.load(os.path.join(output, 'optical_to_mnist.npz'))['arr_0'][:16]
   assert np.abs(levels - in_jax).max() <= 1
 
@@ -134,13 +136,13 @@ def test_a_run_goes_on_from_its_state(made):
 
 
 def test_order_is_a_permutation_of_each_epoch():
-  rows, flips = runner.rows(3, 0, 10, 4, 0, 5)
+  rows, flips = training.rows(3, 0, 10, 4, 0, 5)
   assert rows.shape == flips.shape == (5, 4)
   assert sorted(rows.ravel()[:10]) == sorted(rows.ravel()[10:]) == list(
       range(10))
-  later, _ = runner.rows(3, 0, 10, 4, 2, 3)
+  later, _ = training.rows(3, 0, 10, 4, 2, 3)
   np.testing.assert_array_equal(later, rows[2:])
-  other, _ = runner.rows(3, 1, 10, 4, 0, 5)
+  other, _ = training.rows(3, 1, 10, 4, 0, 5)
   assert not np.array_equal(other, rows)
 
 
@@ -189,7 +191,7 @@ def test_a_run_leaves_as_a_kit(tmp_path):
        f'--output={kit}', f'--run_dir={run}'],
       check=True, capture_output=True, text=True)
   assert 'run.py' in done.stdout
-  made = runner.Kit(kit, 'float32')
+  made = programs.Kit(kit, 'float32')
   state = dict(zip((e['name'] for e in made.manifest['state']),
                    made.initial_state(), strict=True))
   steps = [v for k, v in state.items() if k.startswith('step')]

@@ -1,0 +1,168 @@
+"""The training loop of a kit."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+import jax
+from jax import numpy as jnp
+import numpy as np
+
+from . import figures
+from . import programs
+
+
+def rows(
+    seed: int, domain: int, number: int, size: int, start: int, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Rows of images for `count` steps, and which are flipped; `[count, B]`.
+
+  The image at position p of a domain's stream is row `p % n` of a permutation
+  of its own for each epoch `p // n`, so any step is reached at once.
+  """
+  positions = np.arange(start * size, (start + count) * size)
+  found = np.empty(len(positions), np.int32)
+  for epoch in np.unique(positions // number):
+    where = positions // number == epoch
+    key = np.random.SeedSequence([seed, domain, int(epoch)])
+    order = np.random.Generator(np.random.Philox(key)).permutation(number)
+    found[where] = order[positions[where] % number]
+  flips = np.empty(len(positions), bool)
+  for step in range(start, start + count):
+    key = np.random.SeedSequence([seed, domain, step, 1])
+    flips[(step - start) * size:(step - start + 1) * size] = (
+        np.random.Generator(np.random.Philox(key)).random(size) < 0.5)
+  return found.reshape(count, size), flips.reshape(count, size)
+
+
+class Training:
+  """The compiled loop, and where it stands.
+
+  Attributes:
+    state: The state, a list of device arrays.
+    step: Steps done.
+    compile_seconds: What compiling took.
+  """
+
+  def __init__(self, kit: programs.Kit, chunk: int,
+               state: programs.State | None = None, step: int = 0):
+    """Compiles a loop of `chunk` steps, and places data and state."""
+    self.kit, self.chunk, self.step = kit, chunk, step
+    config = kit.manifest['config']
+    self.steps = config['steps']
+    self.seed, self.flip = config['seed'], config['flip']
+    self.size = kit.manifest['images_per_step']
+    images = kit.data('train')
+    self._numbers = {d: len(x) for d, x in images.items()}
+    self._images = {d: jax.device_put(x) for d, x in images.items()}
+    self.state = [jax.device_put(x) for x in state or kit.initial_state()]
+    function = kit.program('train_step')
+    names = [a['name'] for a in kit.manifest['programs']['train_step'][
+        'arguments']]
+
+    def one(state: Any, images: Any, rows: Any, flips: Any) -> Any:
+      batch = []
+      for d in names:
+        x = images[d][rows[d]]
+        batch.append(jnp.where(
+            flips[d][:, None, None, None], x[:, :, ::-1], x))
+      results, updates = function(batch, state)
+      return [updates.get(i, x) for i, x in enumerate(state)], results
+
+    def loop(state: Any, images: Any, rows: Any, flips: Any) -> Any:
+      return jax.lax.scan(
+          lambda state, xs: one(state, images, *xs), state, (rows, flips))
+
+    start = time.time()
+    lowered = jax.jit(loop, donate_argnums=0).lower(
+        self.state, self._images, *self._batches())
+    self.lower_seconds = time.time() - start
+    self._compiled = lowered.compile()
+    self.compile_seconds = time.time() - start - self.lower_seconds
+
+  def _batches(self) -> tuple[programs.Arrays, programs.Arrays]:
+    found: tuple[programs.Arrays, programs.Arrays] = {}, {}
+    for i, d in enumerate(self.kit.domains):
+      found[0][d], found[1][d] = rows(
+          self.seed, i, self._numbers[d], self.size, self.step,
+          self.chunk)
+      if not self.flip:
+        found[1][d][:] = False
+    return found
+
+  def memory(self) -> dict[str, int]:
+    """Bytes by kind, as the compiler plans them."""
+    m = self._compiled.memory_analysis()
+    return {'arguments': m.argument_size_in_bytes,
+            'temporaries': m.temp_size_in_bytes,
+            'code': m.generated_code_size_in_bytes}
+
+  def run(self) -> programs.Arrays:
+    """`chunk` steps; returns scalars by name, `[chunk]` each."""
+    self.state, results = self._compiled(
+        self.state, self._images, *self._batches())
+    self.step += self.chunk
+    return {k: np.asarray(v) for k, v in results.items()}
+
+  def time(self, chunks: int = 3) -> float:
+    """Seconds a step: the least of `chunks` timed calls."""
+    self.run()
+    taken = []
+    for _ in range(chunks):
+      start = time.time()
+      self.run()
+      taken.append((time.time() - start) / self.chunk)
+    return min(taken)
+
+
+def train(kit: programs.Kit, output: str, saved: str, minutes: float,
+          steps: int | None, chunk: int) -> None:
+  """Trains, or goes on; logs, saves, and evaluates at the end.
+
+  Args:
+    kit: The kit.
+    output: Directory of `metrics.jsonl`, figures, pictures and translations.
+    saved: Path of the state, from which training goes on where it is there.
+    minutes: Minutes after which training stops, compiling included.
+    steps: Steps after which it stops; those of the configuration if None.
+    chunk: Steps of one call of the compiled loop.
+  """
+  began = time.time()
+  state, step = None, 0
+  if os.path.exists(saved):
+    with np.load(saved, allow_pickle=False) as f:
+      step = int(f['step'])
+      state = [f[str(i)] for i in range(len(kit.manifest['state']))]
+  training = Training(kit, chunk, state, step)
+  print(f'Compiled in {training.lower_seconds:.0f} + '
+        f'{training.compile_seconds:.0f} s; on from step {step}.', flush=True)
+  # Compiles while training runs.
+  model = figures.Model(kit)
+  end = min(steps or training.steps, training.steps)
+  with open(os.path.join(output, 'metrics.jsonl'), 'a',
+            encoding='utf-8') as log:
+    while training.step < end and time.time() - began < 60. * minutes:
+      start = time.time()
+      values = training.run()
+      line = {'step': training.step,
+              'ms': 1000. * (time.time() - start) / chunk,
+              **{k: float(v.mean()) for k, v in values.items()}}
+      log.write(json.dumps(line) + '\n')
+      log.flush()
+      if training.step % (20 * chunk) == 0:
+        print({k: round(v, 4) for k, v in line.items()}, flush=True)
+      if not np.isfinite(line.get('loss', 0.)):
+        print('The loss is not finite: stopping.', flush=True)
+        break
+  print(f'Trained to step {training.step} in '
+        f'{(time.time() - began) / 60:.1f} minutes.', flush=True)
+  found = figures.evaluate(kit, model, training.state, output)
+  print(json.dumps(found, indent=1), flush=True)
+  partial = f'{saved}.partial.npz'
+  arrays: dict[str, Any] = {
+      str(i): np.asarray(x) for i, x in enumerate(training.state)}
+  np.savez(partial, step=training.step, allow_pickle=False, **arrays)
+  os.replace(partial, saved)
