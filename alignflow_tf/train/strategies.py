@@ -109,16 +109,9 @@ class Team:
       # A function, as each new collective operation would be kept for ever.
       @tf.function(autograph=False)
       def total(values: tf.Tensor) -> tf.Tensor:
-        def run(values: tf.Tensor) -> tf.Tensor:
-          context = tf.distribute.get_replica_context()
-          # Each process counts once, whatever its number of devices.
-          first = context.replica_id_in_sync_group % local == 0
-          return context.all_reduce(
-              tf.distribute.ReduceOp.SUM,
-              tf.where(first, values, tf.zeros_like(values)))
-
-        return strategy.experimental_local_results(
-            strategy.run(run, args=(values,)))[0]
+        each = strategy.run(tf.identity, args=(values,))
+        # Each process counts once, whatever its number of devices.
+        return strategy.reduce('SUM', each, axis=None) // local
 
       self._sum = total
     return np.asarray(self.call(self._sum, tf.constant(rows)))
@@ -130,16 +123,17 @@ class Team:
       Lost: If another process ended or cannot be reached. Errors of this
         process, such as those of its GPU, pass.
     """
-    if self.workers == 1:
-      return function(*args)
     try:
       return function(*args)
-    except (tf.errors.AbortedError, tf.errors.CancelledError,
-            tf.errors.DeadlineExceededError, tf.errors.FailedPreconditionError,
-            tf.errors.InternalError, tf.errors.UnavailableError) as e:
-      if isinstance(e, (
-          tf.errors.FailedPreconditionError, tf.errors.InternalError)) and (
-              not _REMOTE.search(str(e))):
+    except tf.errors.OpError as e:
+      # Internal errors and failed preconditions may be of this process alone.
+      if self.workers == 1 or not (
+          isinstance(e, (
+              tf.errors.AbortedError, tf.errors.CancelledError,
+              tf.errors.DeadlineExceededError, tf.errors.UnavailableError)) or
+          isinstance(e, (
+              tf.errors.FailedPreconditionError, tf.errors.InternalError)) and
+          _REMOTE.search(str(e))):
         raise
       raise Lost(
           f'another process of this run ({self._other(str(e))}) ended or '
