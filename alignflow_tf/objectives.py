@@ -11,6 +11,7 @@ adversarial loss is the mean over all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+import itertools
 from typing import NamedTuple
 
 from alignflow_tf._lazy import tensorflow as tf
@@ -103,7 +104,7 @@ def adversarial_terms(domains: Sequence[str]) -> list[Term]:
     return lambda state: state.scores[source, target]
 
   return [Term(f'adversarial_loss/{s}_to_{t}', 1., score(s, t))
-          for s in domains for t in domains if s != t]
+          for s, t in itertools.permutations(domains, 2)]
 
 
 def linear_decay(step: tf.Tensor, start: float, end: float) -> tf.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -196,7 +197,7 @@ def terms(config: Any, model: CycleGAN) -> list[objectives.Term]:
   found += [
       objectives.Term(f'cycle_loss/{s}_to_{t}', config.cycle_weight,
                       cycle(s, t))
-      for s in model.domains for t in model.domains if s != t]
+      for s, t in itertools.permutations(model.domains, 2)]
   if config.identity_weight:
     # Relative to the cycle's weight, as in the published code.
     found.append(objectives.Term(

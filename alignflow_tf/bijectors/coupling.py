@@ -205,7 +205,7 @@ def _parameters(
     mask_type: Class of the mask.
     network: The network as a function of its inputs and weights.
     kept: The kept part, `[B, H, W, C]`.
-    mask: What `Mask.tensor` gives.
+    mask: The result of `Mask.tensor`.
     *weights: The network's weights.
   """
   output = tracked.for_any_batch(

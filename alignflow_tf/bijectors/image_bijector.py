@@ -93,7 +93,7 @@ class ImageBijector(tfb.Bijector):
     """From an output `[B, H, W, C]` and gradients there, those of the input.
 
     Args:
-      y: What `_evaluate` gave.
+      y: The output of `_evaluate`.
       dy: Gradient of the loss with respect to `y`.
       dlog_det: Gradient with respect to the log-determinant, `[B]`.
       inverse: The direction of `_evaluate`.

@@ -89,7 +89,7 @@ class Mask(abc.ABC):
 
   @abc.abstractmethod
   def tensor(self, kept: tf.Tensor) -> tf.Tensor:
-    """What `network_input` and `restrict` need to know of this mask.
+    """This mask as the tensor that `network_input` and `restrict` take.
 
     It is a tensor, so that masks that differ in it share a traced function.
     """
@@ -97,7 +97,7 @@ class Mask(abc.ABC):
   @staticmethod
   @abc.abstractmethod
   def network_input(kept: tf.Tensor, tensor: tf.Tensor) -> tf.Tensor:
-    """What the conditioning network reads, for `tensor` of `self.tensor`."""
+    """The input of the conditioning network, for `tensor` of `self.tensor`."""
 
   @staticmethod
   @abc.abstractmethod

@@ -10,7 +10,7 @@ from alignflow_tf.data import streams
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-  """What training does to stored images, and evaluation in its place.
+  """The changes of stored images in training and in evaluation.
 
   For example, `Augmentation((144, 144), (128, 128), flip=True)` trains on
   random 128x128 crops, half of them mirrored, and evaluates on the middle.

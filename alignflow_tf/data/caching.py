@@ -1,4 +1,4 @@
-"""Preprocessed images in memory, or in a file of ours beside the user's."""
+"""Preprocessed images in memory, or in a file of the cache."""
 
 from __future__ import annotations
 

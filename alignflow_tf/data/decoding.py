@@ -1,7 +1,7 @@
 """Reads picture files with Pillow.
 
 `inspect` reads a header, without TensorFlow and without decoding; `decode`
-reads the pixels. What a picture becomes:
+reads the pixels, by these rules:
 
 * Orientation: the picture is turned as its Exif or XMP block says, in every
 format.
@@ -49,7 +49,7 @@ class UnreadableError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-  """What a header says of a picture.
+  """The facts of a picture in its header.
 
   Attributes:
     kind: Pillow's name of the format, such as 'JPEG'.
@@ -92,7 +92,7 @@ def extensions() -> frozenset[str]:
 
 
 def way_out(extension: str) -> str:
-  """What to do about files of an extension that is not read, or ''."""
+  """Advice on files of an extension that is not read, or ''."""
   if extension in _HEIF:
     return "pip install 'alignflow_tf[heif]'"
   if extension in _AVIF:

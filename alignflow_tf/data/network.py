@@ -14,7 +14,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-# What a proxy answers that does not let the request through.
+# The answers of a proxy that does not let the request through.
 _REFUSALS = (403, 407, 502, 503, 504)
 
 

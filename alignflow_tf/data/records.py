@@ -218,7 +218,7 @@ class Records:
       return self._builder.info.features
 
   def identity(self, split: str) -> Any:
-    """What the pixels of a split depend on, for the file cache."""
+    """Facts that the pixels of a split depend on, for the file cache."""
     files = sorted(glob.glob(os.path.join(
         glob.escape(self.folder), f'*-{split}.*')))
     return [

@@ -33,7 +33,7 @@ def stream_key(seed: int, *names: str) -> tuple[int, int]:
 
   Args:
     seed: The run's seed, any integer.
-    *names: What the stream is for, such as a domain's name.
+    *names: The use of the stream, for example a domain's name.
 
   Returns:
     Two integers in [0, 2**31).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import dataclasses
+import itertools
 import os
 import time
 from typing import Any
@@ -139,7 +140,7 @@ def evaluate(
     result['bits_per_dim'][d] = float(bits.mean())
     result['dequantisation'][d] = _dequantisation(
         evaluator, test[d]['level'], d, seed)
-  for s, t in _directions(run.domains):
+  for s, t in itertools.permutations(run.domains, 2):
     key = f'{s}_to_{t}'
     result['round_trip'][key] = evaluator.round_trip(test[s]['image'], s, t)
     result['round_trip_pictures'][key] = evaluator.round_trip(
@@ -154,7 +155,7 @@ def evaluate(
   path = os.path.join(output, 'evaluation.json')
   _io.dump(path, result)
   kept = reference_networks.References(domains, references)
-  for s, t in _directions(run.domains):
+  for s, t in itertools.permutations(run.domains, 2):
     judge = translations.Judge(
         domains, s, t, test[s]['image'], test[t]['image'],
         test[s].get('label'), kept, inception or None, supervised, seed)
@@ -170,7 +171,7 @@ def evaluate(
     train = {
         d: _as_floats(domains.arrays(d, 'train', limit=probes.MAX_IMAGES))
         for d in run.domains}
-    for s, t in _directions(run.domains):
+    for s, t in itertools.permutations(run.domains, 2):
       result['accuracy'][f'{s}_to_{t}'] = probes.label_transfer(
           evaluator, train, test, s, t, domains.num_classes, seed,
           # Of seed 0 it is trained already, on the same images.
@@ -237,10 +238,6 @@ def _dequantisation(evaluator: inference.Evaluator, levels: np.ndarray,
       for i in range(_NOISES)]
   return {'spread': max(means) - min(means), 'seeds': _NOISES,
           'images': len(some)}
-
-
-def _directions(names: tuple[str, ...]) -> list[tuple[str, str]]:
-  return [(s, t) for s in names for t in names if s != t]
 
 
 def _as_floats(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

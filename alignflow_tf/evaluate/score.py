@@ -11,6 +11,7 @@ levels or float32 in [0, 1].
 from __future__ import annotations
 
 from collections.abc import Sequence
+import itertools
 import json
 import os
 import sys
@@ -57,25 +58,24 @@ def score(
             for d, found in test.items()}
   networks = reference_networks.References(domains, references)
   result = {}
-  for s in domains.domains:
-    for t in domains.domains:
-      path = os.path.join(directory, f'{s}_to_{t}.npz')
-      if s == t or not os.path.exists(path):
-        continue
-      with np.load(path, allow_pickle=False) as f:
-        translated = f[f.files[0]]
-      if translated.shape != (len(images[s]), *domains.event_shape):
-        raise data.DataError(
-            f'`translations`: {path} must hold an array of shape '
-            f'{(len(images[s]), *domains.event_shape)}, got '
-            f'{translated.shape}.')
-      if translated.dtype == np.uint8:
-        translated = np.asarray(images_lib.from_uint8(translated))
-      judge = translations.Judge(
-          domains, s, t, images[s], images[t], test[s].get('label'), networks,
-          supervised=supervised)
-      result[f'{s}_to_{t}'] = {
-          'translations': judge.score(translated), **judge.baselines()}
+  for s, t in itertools.permutations(domains.domains, 2):
+    path = os.path.join(directory, f'{s}_to_{t}.npz')
+    if not os.path.exists(path):
+      continue
+    with np.load(path, allow_pickle=False) as f:
+      translated = f[f.files[0]]
+    if translated.shape != (len(images[s]), *domains.event_shape):
+      raise data.DataError(
+          f'`translations`: {path} must hold an array of shape '
+          f'{(len(images[s]), *domains.event_shape)}, got '
+          f'{translated.shape}.')
+    if translated.dtype == np.uint8:
+      translated = np.asarray(images_lib.from_uint8(translated))
+    judge = translations.Judge(
+        domains, s, t, images[s], images[t], test[s].get('label'), networks,
+        supervised=supervised)
+    result[f'{s}_to_{t}'] = {
+        'translations': judge.score(translated), **judge.baselines()}
   if not result:
     raise data.DataError(
         f'`translations` must hold a file such as {domains.domains[0]}_to_'

@@ -44,7 +44,7 @@ class Preparation:
     """Reads the rule of a domain from a run's `data.json`.
 
     Args:
-      facts: What `DomainSet.describe` gave; may be empty.
+      facts: The result of `DomainSet.describe`; may be empty.
       domain: Name of the domain.
       load_size: `load_size` of the run's configuration.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+import itertools
 from typing import Any
 
 import keras
@@ -83,7 +84,7 @@ class Critics(tf.Module):
         self.networks.trainable, config.beta_1, config.beta_2)
     self._pools = {
         f'{s}_to_{t}': pool_lib.ImagePool(config.pool_size, event_shape)
-        for s in domains for t in domains if s != t}
+        for s, t in itertools.permutations(domains, 2)}
 
   def scores(self, fakes: Translations,
              seed: tf.Tensor) -> dict[tuple[str, str], tf.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 
 import numpy as np
@@ -62,19 +63,17 @@ class Validation:
     for d in densities:
       values[f'validation/bits_per_dim/{d}'] = float(
           self._evaluator.bits_per_dim(self._levels[d], d).mean())
-    for s in names:
-      for t in names:
-        if s != t:
-          trip = self._evaluator.round_trip(images[s], s, t)
-          values[f'validation/round_trip_max/{s}_to_{t}'] = trip['max']
-          values[f'validation/outside/{s}_to_{t}'] = trip['outside']
-          sheet = sheets.translations(self._evaluator, images[s][:16], s, t)
-          with faults.writing(self._run_dir):
-            monitor.picture(step, f'{s}_to_{t}', sheet)
-            folder = os.path.join(self._run_dir, 'sheets')
-            os.makedirs(folder, exist_ok=True)
-            sheets.write_png(
-                os.path.join(folder, f'{step:07d}_{s}_to_{t}.png'), sheet)
+    for s, t in itertools.permutations(names, 2):
+      trip = self._evaluator.round_trip(images[s], s, t)
+      values[f'validation/round_trip_max/{s}_to_{t}'] = trip['max']
+      values[f'validation/outside/{s}_to_{t}'] = trip['outside']
+      sheet = sheets.translations(self._evaluator, images[s][:16], s, t)
+      with faults.writing(self._run_dir):
+        monitor.picture(step, f'{s}_to_{t}', sheet)
+        folder = os.path.join(self._run_dir, 'sheets')
+        os.makedirs(folder, exist_ok=True)
+        sheets.write_png(
+            os.path.join(folder, f'{step:07d}_{s}_to_{t}.png'), sheet)
     values['validation/log_scale_max'] = self._watch.log_scale()
     bits = ' '.join(f'{d} {values[f"validation/bits_per_dim/{d}"]:.3f}'
                     for d in densities)

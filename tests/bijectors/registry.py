@@ -178,10 +178,10 @@ ENTRIES: dict[str, Entry] = {
         (8, 8, 1), 16 * (2 + _COUPLING), networks=16, traced=False),
     'glow_1_scale': Entry(
         lambda dtype: _glow((2, 4, 1), 1, dtype),
-        (2, 4, 1), 2 * (2 + 3 + _COUPLING), networks=2, traced=False),
+        (2, 4, 1), 2 * (2 + 3 + _COUPLING), networks=2),
     'glow_2_scales': Entry(
         lambda dtype: _glow((4, 4, 3), 2, dtype),
-        (4, 4, 3), 4 * (2 + 3 + _COUPLING), networks=4),
+        (4, 4, 3), 4 * (2 + 3 + _COUPLING), networks=4, traced=False),
     'translator': Entry(
         _translator, (4, 2, 1), 4 * (2 + _COUPLING) + 2 * (2 + 3 + _COUPLING),
         networks=6, takes_images=True, traced=False),

@@ -345,7 +345,7 @@ def test_no_norm_of_a_kernel_is_computed(exported):
 def test_the_way_back_through_the_other_export(cpp):
   x = _image(7)
   y = cpp['ink_to_chalk'].run({'image': x})['image']
-  assert np.abs(y - x).max() > 0.1  # It does translate.
+  assert np.abs(y - x).max() > 0.05  # It does translate.
   back = cpp['chalk_to_ink'].run({'image': y})['image']
   np.testing.assert_allclose(back, x, atol=1e-5)
   trip = cpp['ink_to_chalk'].run({'image': x}, 'round_trip')

@@ -42,7 +42,7 @@ class Usps(tfds.core.GeneratorBasedBuilder):
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
       'Optional: usps.bz2 and usps.t.bz2 of LIBSVM, where they cannot be '
       'downloaded.')
-  # What the published files hold; a test with a small file overrides it.
+  # Counts of the published files; a test with a small file overrides it.
   COUNTS: dict[str, int] | None = {'train': 7291, 'test': 2007}
 
   def _info(self) -> tfds.core.DatasetInfo:

@@ -35,7 +35,7 @@ class TfdsSet:
 
   Attributes:
     name: Name of the domain.
-    spec: What the user gave, without the prefix.
+    spec: The name that the user gave, without the prefix.
     found: The records.
     image: Name of the feature that holds the image.
     shape: Its shape; None where it differs from image to image.

@@ -7,7 +7,7 @@ programs/NAME.PRECISION.mlirbc.gz
 state.npz               what of the initial state is not drawn or constant
 data.npz                uint8 images by split and domain
 run.py                  the command, which calls what is in runner/
-runner/                 a copy of the package `runner` beside this file
+runner/                 a copy of the package `runner` in this folder
 ```
 """
 
@@ -18,6 +18,7 @@ import contextlib
 import dataclasses
 import functools
 import gzip
+import itertools
 import json
 import os
 import pathlib
@@ -200,7 +201,7 @@ def _programs(
           [(d, levels) for d in sorted(batch)])}
   functions: dict[str, tuple[str, Callable[[tf.Tensor], tf.Tensor]]] = {
       f'translate_{s}_to_{t}': ('images', model.translator(s, t).forward)
-      for s in domains.domains for t in domains.domains if s != t}
+      for s, t in itertools.permutations(domains.domains, 2)}
   for d in domains.domains:
     if isinstance(model, model_lib.HasLatents):
       functions[f'encode_{d}'] = (
@@ -223,7 +224,7 @@ def _compiled(function: Callable[[tf.Tensor], tf.Tensor]) -> Any:
 def _interface(
     programs: Mapping[str, tuple[lower.Program, list[Any]]],
 ) -> tuple[dict[str, Any], list[tf.Tensor]]:
-  """What the manifest says of programs, and all that they captured.
+  """The manifest's entries of programs, and all that they captured.
 
   A tensor of the state has one number in all programs.
   """

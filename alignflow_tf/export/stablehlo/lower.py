@@ -27,8 +27,8 @@ class Program:
     text: The module, StableHLO as text. Its inputs are the function's
       arguments, then `captures`; its outputs are the function's results, then
       the new values of the captured variables that it updates.
-    captures: What the function captured: handles of variables (`tf.resource`),
-      and constants.
+    captures: The tensors that the function captured: handles of variables
+      (`tf.resource`), and constants.
     updates: For the number of each captured variable that is updated, the
       number of the output that holds its new value.
     results: Names and specs of the function's results; a nested structure is
@@ -46,7 +46,7 @@ def lower(function: Any, arguments: Sequence[Any]) -> Program:
   Args:
     function: A `tf.function(jit_compile=True)` whose arguments, taken in the
       order in which `tf.nest` flattens them, are all tensors.
-    arguments: What to trace it with: `tf.TensorSpec`s of static shapes.
+    arguments: Its arguments: `tf.TensorSpec`s of static shapes.
 
   Returns:
     The program.

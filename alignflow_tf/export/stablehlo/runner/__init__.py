@@ -1,7 +1,7 @@
 """Trains and translates with a kit, on whatever device JAX has.
 
 Needs Python 3.10, NumPy and JAX 0.7 or later, and nothing else: this folder is
-copied into kits, beside a `run.py` that calls `command.main`. Its modules
+copied into kits, next to a `run.py` that calls `command.main`. Its modules
 therefore import each other by relative names.
 """
 

@@ -1,4 +1,4 @@
-"""What a step costs: time, memory and kernels, in each precision."""
+"""The cost of a step: time, memory and kernels, in each precision."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def bench(kit: programs.Kit, output: str, chunk: int) -> None:
 
   The figures are written to `bench.PRECISION.json`.
 
-  Of several processes, each compiles beside the others and measures alone.
+  Several processes compile at the same time, and measure one after another.
   """
   with turn(output, fcntl.LOCK_SH):
     training = training_lib.Training(kit, chunk)
@@ -124,7 +124,7 @@ def kernels(training: training_lib.Training, folder: str) -> dict[str, Any]:
           longest[event.name] = longest.get(event.name, 0.) + ms
     top = sorted(longest.items(), key=lambda item: -item[1])[:25]
     return {'ms': found, 'longest': dict(top)}
-  except Exception as e:  # The figures beside it are worth having without it.
+  except Exception as e:  # The other figures are useful without it.
     return {'failed': repr(e)}
 
 

@@ -1,4 +1,4 @@
-"""What a kit holds: programs, state and images."""
+"""The contents of a kit: programs, state and images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ State = list[Any]
 
 
 class Kit:
-  """What a kit's directory holds.
+  """The contents of a kit's directory.
 
   Attributes:
     directory: Its path.

@@ -44,7 +44,7 @@ class Training:
   Attributes:
     state: The state, a list of device arrays.
     step: Steps done.
-    compile_seconds: What compiling took.
+    compile_seconds: Seconds of compiling.
   """
 
   def __init__(self, kit: programs.Kit, chunk: int,
