@@ -69,7 +69,7 @@ def test_a_step_trains_every_variable(trained):
 def test_framings_are_set_from_each_domain_and_averaged(settings):
   shape = (8, 12, 3)
   trainer = trainer_lib.Trainer(
-      _config(framing=True, **settings), ('a', 'b'), shape)
+      _config(framing=True, objective='mle', **settings), ('a', 'b'), shape)
   first = {}
   for d, (rows, columns) in {'a': (4, 12), 'b': (8, 6)}.items():
     levels = np.zeros((32, *shape), np.uint8)
