@@ -22,8 +22,8 @@ from alignflow_tf import images as images_lib
 from alignflow_tf import networks
 
 __all__ = [
-    'FLOWS', 'flowpp', 'glow', 'magnitudes', 'num_parameters', 'real_nvp',
-    'spline'
+    'FLOWS', 'couplings', 'flowpp', 'glow', 'magnitudes', 'num_parameters',
+    'real_nvp', 'spline', 'view'
 ]
 
 tfb = tfp.bijectors
@@ -38,7 +38,7 @@ def real_nvp(
     num_blocks: int = 4,
     *,
     transform: bijectors.transforms.Transform | None = None,
-    alpha: float = 0.05,
+    alpha: float | None = 0.05,
     framing: bool = False,
     seed: int = 0,
     memory: str = 'standard',
@@ -65,7 +65,8 @@ def real_nvp(
     num_blocks: Residual blocks a network (4 in the paper).
     transform: The couplings' transform; `bijectors.transforms.Affine()` by
       default.
-    alpha: See `alignflow_tf.bijectors.ImagePreprocess`.
+    alpha: See `alignflow_tf.bijectors.ImagePreprocess`; None for a flow without
+      pre-processing, such as a trunk under adapters that have it.
     framing: Whether a `bijectors.Framing` follows the pre-processing.
     seed: Non-negative integer that fixes the initial weights.
     memory: What is stored for gradients: 'standard' or 'reversible'; see
@@ -128,8 +129,7 @@ def real_nvp(
     ], name=f'scale_{index}')
 
   return bijectors.ImageChain([
-      bijectors.ImagePreprocess(alpha, dtype=dtype),
-      *([bijectors.Framing(event_shape, dtype=dtype)] if framing else []),
+      *_preprocessing(event_shape, alpha, framing, dtype),
       scale(0, event_shape[-1])], memory=memory, name=name)
 
 
@@ -141,7 +141,7 @@ def glow(
     steps_per_scale: int = 4,
     *,
     transform: bijectors.transforms.Transform | None = None,
-    alpha: float = 0.05,
+    alpha: float | None = 0.05,
     framing: bool = False,
     seed: int = 0,
     memory: str = 'standard',
@@ -165,7 +165,8 @@ def glow(
     steps_per_scale: Steps of flow a scale.
     transform: The couplings' transform; `bijectors.transforms.Affine()` by
       default.
-    alpha: See `alignflow_tf.bijectors.ImagePreprocess`.
+    alpha: See `alignflow_tf.bijectors.ImagePreprocess`; None for a flow without
+      pre-processing, such as a trunk under adapters that have it.
     framing: Whether a `bijectors.Framing` follows the pre-processing.
     seed: Non-negative integer that fixes the initial weights.
     memory: What is stored for gradients: 'standard' or 'reversible'; see
@@ -219,9 +220,129 @@ def glow(
         bijectors.Squeeze('channel')], name=f'scale_{index}')
 
   return bijectors.ImageChain([
-      bijectors.ImagePreprocess(alpha, dtype=dtype),
-      *([bijectors.Framing(event_shape, dtype=dtype)] if framing else []),
+      *_preprocessing(event_shape, alpha, framing, dtype),
       scale(0, event_shape[-1])], memory=memory, name=name)
+
+
+def couplings(
+    event_shape: tuple[int, int, int],
+    num_scales: int = 2,
+    channels: int = 24,
+    num_blocks: int = 1,
+    steps_per_scale: int = 4,
+    *,
+    transform: bijectors.transforms.Transform | None = None,
+    alpha: float | None = 0.05,
+    framing: bool = False,
+    seed: int = 0,
+    memory: str = 'standard',
+    dtype: Any = tf.float32,
+    network_dtype: Any = None,
+    name: str = 'couplings',
+) -> tfb.Bijector:
+  """Couplings alone: an adapter that starts as the identity.
+
+  From image to latent: `ImagePreprocess`, then at each scale a squeeze and
+  `steps_per_scale` channel-masked couplings on all variables. There is no
+  `ActNorm`, and nothing is factored out, so before training the flow is the
+  identity but for the pre-processing, whatever the images. Over a trunk of its
+  own, it is a poor density; as an adapter, translation starts from the image as
+  it is, and the couplings have the difference of the domains to learn.
+
+  Args:
+    event_shape: `(height, width, channels)` of the images.
+    num_scales: Number of scales; `2**num_scales` must divide height and width.
+    channels: Hidden channels of the networks, at all scales.
+    num_blocks: Residual blocks a network.
+    steps_per_scale: Couplings a scale.
+    transform: The couplings' transform; `bijectors.transforms.Affine()` by
+      default.
+    alpha: See `alignflow_tf.bijectors.ImagePreprocess`; None for a flow without
+      pre-processing.
+    framing: Whether a `bijectors.Framing` follows the pre-processing.
+    seed: Non-negative integer that fixes the initial weights.
+    memory: What is stored for gradients: 'standard' or 'reversible'; see
+      `bijectors.ImageChain`.
+    dtype: Type of the flow, `tf.float32` or `tf.float64`.
+    network_dtype: Keras dtype or policy of the networks.
+    name: Name of the bijector.
+
+  Returns:
+    A `tfb.Bijector`.
+
+  Raises:
+    ValueError: If an argument is out of range or the scales do not divide the
+      image.
+  """
+  event_shape = _check_event_shape(event_shape, num_scales, num_scales)
+  _check_positive(channels=channels, num_blocks=num_blocks,
+                  steps_per_scale=steps_per_scale)
+  seeds = _Seeds(seed)
+  dtype = _checks.floating_type('dtype', dtype)
+
+  def scale(index: int, image_channels: int) -> tfb.Bijector:
+    squeezed = 4 * image_channels
+    layers: list[tfb.Bijector] = [
+        bijectors.Coupling(
+            squeezed, bijectors.ChannelMask(reverse=bool(i % 2)),
+            functools.partial(
+                networks.ConditionerResNet, filters=channels,
+                num_blocks=num_blocks, seed=next(seeds),
+                dtype=network_dtype or dtype.name),
+            transform, dtype=dtype) for i in range(steps_per_scale)]
+    if index < num_scales - 1:
+      layers.append(scale(index + 1, squeezed))
+    # A channel mask splits each 2x2 block into its two diagonals.
+    return bijectors.ImageChain([
+        tfb.Invert(bijectors.Squeeze('alternate')), *layers,
+        bijectors.Squeeze('alternate')], name=f'scale_{index}')
+
+  return bijectors.ImageChain([
+      *_preprocessing(event_shape, alpha, framing, dtype),
+      scale(0, event_shape[-1])], memory=memory, name=name)
+
+
+def view(
+    event_shape: tuple[int, int, int],
+    *,
+    alpha: float | None = 0.05,
+    framing: bool = False,
+    dtype: Any = tf.float32,
+    name: str = 'view',
+) -> tfb.Bijector:
+  """Images as a trunk takes them: the adapter of a hub domain.
+
+  `ImagePreprocess`, and `Framing` where asked for; no couplings.
+
+  Args:
+    event_shape: `(height, width, channels)` of the images.
+    alpha: See `alignflow_tf.bijectors.ImagePreprocess`; None for none.
+    framing: Whether a `bijectors.Framing` follows.
+    dtype: Type of the flow, `tf.float32` or `tf.float64`.
+    name: Name of the bijector.
+
+  Returns:
+    A `tfb.Bijector`.
+
+  Raises:
+    ValueError: If an argument is out of range.
+  """
+  event_shape = images_lib.check_event_shape(event_shape)
+  return bijectors.ImageChain(_preprocessing(
+      event_shape, alpha, framing, _checks.floating_type('dtype', dtype)),
+      name=name)
+
+
+def _preprocessing(
+    event_shape: tuple[int, int, int], alpha: float | None, framing: bool,
+    dtype: tf.DType) -> list[tfb.Bijector]:
+  """The bijectors between an image and the couplings."""
+  layers: list[tfb.Bijector] = []
+  if alpha is not None:
+    layers.append(bijectors.ImagePreprocess(alpha, dtype=dtype))
+  if framing:
+    layers.append(bijectors.Framing(event_shape, dtype=dtype))
+  return layers
 
 
 def spline(event_shape: tuple[int, int, int], *args: Any, bins: int = 8,
@@ -287,6 +408,7 @@ def flowpp(event_shape: tuple[int, int, int], *args: Any, components: int = 4,
 FLOWS: dict[str, Callable[..., tfb.Bijector]] = {
     'real_nvp': real_nvp,
     'glow': glow,
+    'couplings': couplings,
     'spline': spline,
     'flowpp': flowpp,
 }

@@ -9,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 __all__ = [
-    'as_tensor', 'bits_per_dim', 'check_event_shape', 'dequantize',
-    'from_uint8', 'polar_weights', 'to_critic', 'to_uint8', 'validate'
+    'as_picture', 'as_tensor', 'bits_per_dim', 'check_event_shape',
+    'dequantize', 'from_uint8', 'polar_weights', 'to_critic', 'to_uint8',
+    'validate'
 ]
 
 
@@ -47,6 +48,23 @@ def _check_levels(images: Any, argument: str) -> None:
 def to_uint8(images: tf.Tensor) -> tf.Tensor:
   """Takes pixels in [0, 1] to levels 0 to 255; clips values outside."""
   return tf.cast(tf.clip_by_value(tf.floor(images * 256.), 0., 255.), tf.uint8)
+
+
+def as_picture(images: tf.Tensor) -> tf.Tensor:
+  """Images as they come back from an 8-bit file: clipped and rounded.
+
+  `from_uint8(to_uint8(images))`, with the gradient of the identity: the
+  straight-through estimator of Bengio et al. 2013, section 3,
+  https://arxiv.org/abs/1308.3432.
+
+  Args:
+    images: Floating `Tensor` of any shape.
+
+  Returns:
+    A `Tensor` of the same shape and type in (0, 1).
+  """
+  picture = from_uint8(to_uint8(images), images.dtype)
+  return images + tf.stop_gradient(picture - images)
 
 
 def dequantize(

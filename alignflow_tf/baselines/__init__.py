@@ -47,8 +47,10 @@ class System(NamedTuple):
 
 MODELS: dict[str, System] = {
     'alignflow': System(
-        ('flow', 'framing', 'share', 'memory', 'objective', 'lambda_a',
-         'lambda_b', 'lambda_until', 'range_weight', 'magnitude_l2'),
+        ('flow', 'framing', 'share', 'trunk', 'trunk_scales', 'trunk_width',
+         'trunk_steps', 'trunk_learning_rate', 'trunk_later', 'hub',
+         'eight_bit_weight', 'memory', 'objective', 'lambda_a', 'lambda_b',
+         'lambda_until', 'range_weight', 'magnitude_l2'),
         'cpu', 'cpu_pictures',
         ('paper', 'paper_facades', 'cpu', 'cpu_pictures', 'cpu_glow')),
     'cyclegan': System(

@@ -22,15 +22,24 @@ def build(config: Any, domains: tuple[str, ...],
   Raises:
     ValueError: If the architecture does not fit the images.
   """
+  network_dtype = None if config.precision == 'float32' else config.precision
+  options: dict[str, Any] = {
+      'num_blocks': config.num_blocks, 'network_dtype': network_dtype,
+      'seed': config.seed, 'memory': config.memory}
   flow = functools.partial(
       flows.FLOWS[config.flow], num_scales=config.num_scales,
-      channels=config.width, num_blocks=config.num_blocks,
-      framing=config.framing,
-      network_dtype=None if config.precision == 'float32' else config.precision,
-      seed=config.seed, memory=config.memory)
+      channels=config.width, framing=config.framing, **options)
   if config.share == 'all':
     return model_lib.AlignFlow(domains, event_shape, adapter=None, trunk=flow)
-  return model_lib.AlignFlow(domains, event_shape, flow)
+  if config.trunk == 'none':
+    return model_lib.AlignFlow(domains, event_shape, flow)
+  adapters = {d: flow(event_shape) for d in domains}
+  if config.hub:
+    adapters[domains[-1]] = flows.view(event_shape, framing=config.framing)
+  trunk = functools.partial(
+      flows.FLOWS[config.trunk], num_scales=config.trunk_scales,
+      channels=config.trunk_width, alpha=None, **options)
+  return model_lib.AlignFlow(domains, event_shape, adapters, trunk)
 
 
 def terms(config: Any, model: model_lib.AlignFlow) -> list[objectives.Term]:
@@ -79,7 +88,13 @@ def terms(config: Any, model: model_lib.AlignFlow) -> list[objectives.Term]:
     found.append(objectives.Term(
         'lambda_factor', 0., lambda state: factor(state.step)))
   found += [_likelihood(model, d, weight) for d, weight in weights.items()]
-  magnitudes = flows.magnitudes(model)
+  if config.eight_bit_weight:
+    found.append(objectives.Term(
+        'eight_bit_loss', config.eight_bit_weight, functools.partial(
+            _eight_bit_loss, model)))
+  # A trunk is trained by likelihoods alone.
+  magnitudes = flows.magnitudes(model) if config.trunk == 'none' else [
+      g for d in model.domains for g in flows.magnitudes(model.adapter(d))]
   if config.magnitude_l2 and magnitudes:
     found.append(objectives.Term(
         'magnitude_l2', config.magnitude_l2,
@@ -97,6 +112,15 @@ def _likelihood(model: model_lib.AlignFlow, domain: str,
       lambda state: objectives.negative_log_likelihood(
           model[domain].log_prob(state.real[domain])),
       lambda nll: images_lib.bits_per_dim(-nll, model.event_size))
+
+
+def _eight_bit_loss(model: model_lib.AlignFlow,
+                    state: objectives.State) -> tf.Tensor:
+  """Mean absolute error of the way back from pictures, over directions."""
+  return tf.add_n([
+      tf.reduce_mean(tf.abs(model.translator(t, s).forward(
+          images_lib.as_picture(x)) - state.real[s]))
+      for (s, t), x in state.fakes.items()])
 
 
 def _scaled(factor: Any, weight: float, step: tf.Tensor) -> tf.Tensor:

@@ -32,10 +32,13 @@ def _is_flow(value: str) -> bool:
 
   `flows` loads TensorFlow, which the library's own names need not wait for.
   """
-  if value in ('real_nvp', 'glow', 'spline', 'flowpp'):
+  if value in ('real_nvp', 'glow', 'couplings', 'spline', 'flowpp'):
     return True
   from alignflow_tf import flows
   return value in flows.FLOWS
+
+
+_FLOWS = 'real_nvp, glow, couplings, spline, flowpp'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +97,7 @@ class Config:
   model: str = _field('alignflow', 'System that is trained.',
                       settings.key_of(baselines.MODELS))
   flow: str = _field('real_nvp', 'Family of the flows.',
-                     (_is_flow, 'one of real_nvp, glow, spline, flowpp'),
-                     unused='real_nvp')
+                     (_is_flow, 'one of ' + _FLOWS), unused='real_nvp')
   num_scales: int = _field(
       4, "Number of scales of a flow, or of CycleGAN's generators: 3 in its "
       'paper, which halves the image twice.', _POSITIVE)
@@ -112,6 +114,34 @@ class Config:
       'none', "Parameters that all flows share: 'none' or 'all'.",
       (lambda value: value in ('none', 'all'),
        "'none' or 'all': single scales are no longer shared"), unused='none')
+  trunk: str = _field(
+      'none', 'Family of a flow that all domains share, between the latent and '
+      "their own flows, which are then its adapters; 'none' is the paper's "
+      'model. Critics train the adapters, likelihoods also the trunk.',
+      (lambda value: value == 'none' or _is_flow(value),
+       'none, or one of ' + _FLOWS), unused='none')
+  trunk_scales: int = _field(
+      3, 'Number of scales of the trunk.', _POSITIVE, unused=3)
+  trunk_width: int = _field(
+      32, "Number of hidden channels of the trunk's networks.", _POSITIVE,
+      unused=32)
+  trunk_steps: int = _field(
+      0, 'Number of first steps, of `steps`, that train the trunk alone, by '
+      'likelihood.', _COUNT, unused=0)
+  trunk_learning_rate: float = _field(
+      2e-3, "Adam's rate for the trunk in the first `trunk_steps`, over whose "
+      'second half it falls linearly to `trunk_later` of it.', _RATE,
+      unused=2e-3)
+  trunk_later: float = _field(
+      0., "Share of the trunk's rate that it keeps after `trunk_steps`; with 0 "
+      'it stays as it is.', _SHARE, unused=0.)
+  hub: bool = _field(
+      False, 'Whether the last domain has no adapter but the pre-processing, '
+      'so that the trunk models its images; `trunk_steps` then train on these '
+      'alone.', unused=False)
+  eight_bit_weight: float = _field(
+      0., 'Weight of the mean absolute error of the way back from a '
+      'translation that is clipped and rounded to 8 bits.', _WEIGHT, unused=0.)
   objective: str = _field(
       'hybrid', "'hybrid' is equation 7, 'adversarial' has lambda 0, and 'mle' "
       'has no critics.', _one_of('hybrid', 'adversarial', 'mle'),
@@ -220,6 +250,19 @@ class Config:
                '0 where `objective=adversarial`, which has no likelihood')
     _check(self.objective == 'hybrid' or not self.lambda_until, 'lambda_until',
            self.lambda_until, '0 where `objective` is not hybrid')
+    if self.trunk == 'none':
+      for name in ('trunk_steps', 'hub'):
+        _check(not getattr(self, name), name, getattr(self, name),
+               f'{getattr(Config, name)} where `trunk` is none')
+    elif self.share != 'none':
+      raise ConfigError(
+          "`share` must be 'none' where there is a `trunk`, which is shared, "
+          f'got {self.share!r}.')
+    _check(self.trunk_steps < self.steps, 'trunk_steps', self.trunk_steps,
+           f'below `steps`, {self.steps}')
+    _check(self.objective != 'mle' or not self.eight_bit_weight,
+           'eight_bit_weight', self.eight_bit_weight,
+           '0 where `objective=mle`, which translates nothing')
     _check(self.strategy == 'default' or not self.xla, 'strategy',
            self.strategy, "'default' where steps are compiled with `xla`")
 

@@ -265,8 +265,14 @@ class _Loop:
       last = step == config.steps
       with self._saved_on_bad_data(step - 1):
         batch = next(batches)
-      values = self._team.call(self._trainer.train_step, batch)
+      values = self._team.call(
+          self._trainer.trunk_step if step <= config.trunk_steps else
+          self._trainer.train_step, batch)
       self._recent.append(values)
+      if step == config.trunk_steps:
+        seconds = time.monotonic() - begin
+        monitor.say(f'The trunk took {seconds:.0f} s for {step - start} steps; '
+                    'the adapters follow.')
       if step == start + 1:
         monitor.say(f'First step after {time.monotonic() - begin:.1f} s.')
         monitor.start(step)

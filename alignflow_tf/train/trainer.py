@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import functools
 import gc
@@ -25,6 +25,7 @@ __all__ = ['Auxiliary', 'Trainer', 'build_model']
 
 Images = dict[str, tf.Tensor]
 Translations = dict[tuple[str, str], tf.Tensor]
+Step = Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]
 
 # Levels of dequantisation noise where channels are copies of one another: see
 # `images.dequantize`.
@@ -95,6 +96,8 @@ class Trainer(tf.Module):
     train_step: A `tf.function` of a step's batch: for each domain uint8 images,
       `config.images_per_step()` of them, and for each of `labels`, under
       `<domain>/label`, their labels. It returns scalars by name.
+    trunk_step: One of the first `config.trunk_steps`, which train the trunk
+      alone; arguments and results are as those of `train_step`.
   """
 
   def __init__(
@@ -134,12 +137,16 @@ class Trainer(tf.Module):
       if strategy is not None:
         stack.enter_context(strategy.scope())
       self._build(domains, event_shape, copied_channels or {})
-    step = self._train_step if strategy is None else self._shared_step
-    functions = (_graph.unshared if config.xla else
-                 _graph.not_inlined)
-    self.train_step = tf.function(
-        _no_collection()(functions()(step)),
-        jit_compile=config.xla or None, autograph=False)
+    self.train_step = self._compiled(self._train_step)
+    self.trunk_step = self._compiled(self._trunk_step)
+
+  def _compiled(self, step: Step) -> Any:
+    shared = step if self._strategy is None else functools.partial(
+        self._shared_step, step)
+    functions = _graph.unshared if self._config.xla else _graph.not_inlined
+    return tf.function(
+        _no_collection()(functions()(shared)),
+        jit_compile=self._config.xla or None, autograph=False)
 
   def _build(self, domains: tuple[str, ...], event_shape: tuple[int, int, int],
              copied_channels: Mapping[str, bool]) -> None:
@@ -160,10 +167,18 @@ class Trainer(tf.Module):
     self._loss_scale = tf.Variable(
         2.**13 if self._scaled else 1., trainable=False, name='loss_scale')
     self._good_steps = _counter('good_steps')
-    self._weights = list(self.model.trainable_variables)
+    # Critics train what translates, likelihoods also the trunk.
+    self._trunk, trunk_averages = ([], []) if config.trunk == 'none' else (
+        _trunk(self.model), _trunk(self.average))
+    of_trunk = {v.ref() for v in self._trunk}
+    pairs = list(zip(self.model.trainable_variables,
+                     self.average.trainable_variables, strict=True))
+    self._weights = [v for v, _ in pairs if v.ref() not in of_trunk]
     self.flow_optimizer = optimizer.Adam(
         self._weights, config.beta_1, config.beta_2,
-        list(self.average.trainable_variables))
+        [a for v, a in pairs if v.ref() not in of_trunk])
+    self.trunk_optimizer = optimizer.Adam(
+        self._trunk, 0.9, 0.999, trunk_averages) if self._trunk else None
     # Training by likelihood alone has no critics, and translates nothing.
     self.critics = critics_lib.Critics(config, domains, event_shape) if (
         config.objective != 'mle') else None
@@ -204,10 +219,13 @@ class Trainer(tf.Module):
           tf.constant(True), self._loss_scale)
       all_finite &= finite
 
-    # Translate, and the generators' terms.
+    # Translate, and the generators' terms. Critics have nothing to tell a
+    # trunk, which no translation evaluates.
+    own = len(self._weights)
+    weights = self._weights + (self._trunk if config.trunk_later else [])
     seed = replicas.fold_in(flow_seed)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
-      tape.watch(self._weights)
+      tape.watch(weights)
       with networks.normalize_once(self.model):
         fakes = self._translate(real) if critics else {}
         scores = critics.scores(fakes, seed) if critics else {}
@@ -218,9 +236,11 @@ class Trainer(tf.Module):
         loss, metrics = loss + extra, metrics | logged
       scaled = loss * self._loss_scale
     gradients, metrics = replicas.mean(
-        tape.gradient(scaled, self._weights,
+        tape.gradient(scaled, weights,
                       unconnected_gradients=tf.UnconnectedGradients.ZERO),
         metrics | {'loss': loss})
+
+    gradients, trunk_gradients = gradients[:own], gradients[own:]
 
     # Update the generators, and the moving average of their weights.
     metrics['learning_rate'] = rate
@@ -230,6 +250,9 @@ class Trainer(tf.Module):
     self.flow_optimizer.apply(
         gradients, rate, finite, self._clipping(norm) / self._loss_scale,
         self._average_rate())
+    if trunk_gradients:
+      self._update_trunk(
+          trunk_gradients, self._trunk_rate(), finite, norm)
     if auxiliary is not None:
       tf.cond(finite, _then_zero(functools.partial(
           auxiliary.update, real, fakes, labels, update_seed)),
@@ -246,9 +269,44 @@ class Trainer(tf.Module):
     self._count(all_finite)
     return metrics
 
-  def _shared_step(
+  def _trunk_step(
       self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """`_train_step` on each device, for its part of this process's batch."""
+    """One update of the trunk alone, by likelihood."""
+    config: config_lib.Config = self._config
+    model: Any = self.model  # An `AlignFlow`: others have no trunk.
+    seed = tf.random.experimental.stateless_fold_in(
+        tf.constant([config.seed, 3], tf.int32), self.step)
+    real = self._dequantize(batch, replicas.fold_in(seed))
+    trained = model.domains[-1:] if config.hub else model.domains
+    rate = self._trunk_rate()
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+      tape.watch(self._trunk)
+      bits = {f'bits_per_dim/{d}': tf.reduce_mean(
+          model.bits_per_dim(real[d], d)) for d in trained}
+      loss = tf.add_n(list(bits.values()))
+      scaled = loss * self._loss_scale
+    gradients, metrics = replicas.mean(
+        tape.gradient(scaled, self._trunk), bits | {'loss': loss})
+    metrics['learning_rate'] = rate
+    metrics['gradient_norm'] = norm = tf.sqrt(
+        optimizer.squared_norm(gradients)) / self._loss_scale
+    finite = tf.math.is_finite(norm) & tf.math.is_finite(metrics['loss'])
+    self._update_trunk(gradients, rate, finite, norm)
+    metrics['skipped'] = 1. - tf.cast(finite, tf.float32)
+    self._count(finite)
+    return metrics
+
+  def _update_trunk(self, gradients: list[tf.Tensor], rate: tf.Tensor,
+                    finite: tf.Tensor, norm: tf.Tensor) -> None:
+    assert self.trunk_optimizer is not None
+    self.trunk_optimizer.apply(
+        gradients, rate, finite, self._clipping(norm) / self._loss_scale,
+        self._average_rate())
+
+  def _shared_step(
+      self, step: Step,
+      batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """A step on each device, for its part of this process's batch."""
     strategy = self._strategy
     assert strategy is not None
     number = len(strategy.extended.worker_devices)
@@ -257,7 +315,7 @@ class Trainer(tf.Module):
     # does not reach.
     @_graph.not_inlined()
     def run(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-      return self._train_step({
+      return step({
           name: replicas.part(values, number)
           for name, values in batch.items()})
 
@@ -280,6 +338,17 @@ class Trainer(tf.Module):
     steps = float(self._config.steps)
     return rate * objectives.linear_decay(
         tf.cast(self.step, tf.float32), self._config.decay_from * steps, steps)
+
+  def _trunk_rate(self) -> tf.Tensor:
+    """The trunk's rate, first of its own steps, then as the others'."""
+    config = self._config
+    first = float(config.trunk_steps)
+    factor = objectives.linear_decay(
+        tf.cast(self.step, tf.float32), first / 2., first)
+    return config.trunk_learning_rate * tf.where(
+        self.step < config.trunk_steps,
+        config.trunk_later + (1. - config.trunk_later) * factor,
+        self._rate(config.trunk_later))
 
   def _clipping(self, norm: tf.Tensor) -> tf.Tensor | float:
     """The factor of gradients of a global norm: `tf.clip_by_global_norm`."""
@@ -312,11 +381,17 @@ class Trainer(tf.Module):
         'model': self.model, 'average': self.average, 'step': self.step,
         'skipped': self.skipped, 'loss_scale': self._loss_scale,
         'good_steps': self._good_steps, 'flow_optimizer': self.flow_optimizer}
+    if self.trunk_optimizer is not None:
+      parts['trunk_optimizer'] = self.trunk_optimizer
     if self.critics is not None:
       parts['critics'] = self.critics
     if self._auxiliary is not None:
       parts['auxiliary'] = self._auxiliary
     return tf.train.Checkpoint(**parts)
+
+
+def _trunk(model: Any) -> list[tf.Variable]:
+  return list(model.trunk.trainable_variables)
 
 
 def _counter(name: str) -> tf.Variable:

@@ -87,7 +87,8 @@ def write(
     The directory.
 
   Raises:
-    KitError: If a precision is unknown or the directory is there.
+    KitError: If a precision is unknown, the directory is there, or the steps
+      begin with those of a trunk.
     ConfigError: If the architecture does not fit the images.
   """
   unknown = [p for p in precisions if p not in PRECISIONS]
@@ -95,6 +96,11 @@ def write(
     raise KitError(
         f'`precisions` must be of {tuple(PRECISIONS)}, got '
         f'{tuple(precisions)}.')
+  if config.trunk_steps and restore is None:
+    raise KitError(
+        '`trunk_steps` must be 0, since a kit has one kind of step, got '
+        f'{config.trunk_steps}: train the trunk first, and write the kit of '
+        'that run with --run.')
   output = os.path.abspath(os.path.expanduser(output))
   if os.path.exists(output):
     raise KitError(
