@@ -266,6 +266,7 @@ def table(result: dict[str, Any]) -> str:
   lines += ['', 'round trip, absolute error of a pixel in [0, 1]'
             '       max      mean']
   for title, key in ((f'{result["split"]} images', 'round_trip'),
+                     ('in 8 bits', 'round_trip_pictures'),
                      ('black, white, noise', 'round_trip_extremes')):
     for direction, value in result[key].items():
       name = f'{direction} and back, {title}'

@@ -182,6 +182,10 @@ ENTRIES: dict[str, Entry] = {
     'glow_2_scales': Entry(
         lambda dtype: _glow((4, 4, 3), 2, dtype),
         (4, 4, 3), 4 * (2 + 3 + _COUPLING), networks=4, traced=False),
+    'couplings': Entry(
+        lambda dtype: af.flows.couplings(
+            (4, 8, 1), channels=4, steps_per_scale=2, dtype=dtype),
+        (4, 8, 1), 4 * _COUPLING, networks=4, traced=False),
     'translator': Entry(
         _translator, (4, 2, 1), 4 * (2 + _COUPLING) + 2 * (2 + 3 + _COUPLING),
         networks=6, takes_images=True, traced=False),
