@@ -76,18 +76,24 @@ class Evaluator:
     evaluator.round_trip(images, 'svhn', 'mnist')['max']
   """
 
-  def __init__(self, model: model_lib.Translates, batch_size: int = 100):
+  def __init__(self, model: model_lib.Translates, batch_size: int = 100,
+               any_size: bool = False):
     """Prepares the functions; they are traced on first use.
 
     Args:
       model: The model.
       batch_size: Number of images at a time.
+      any_size: Whether images and latents may have another height and width
+        than the model's. Convolutional models take those that their scales
+        divide; there are no densities then.
 
     Raises:
       ValueError: If it is not a positive integer.
     """
     self.model = model
     self.batch_size = _checks.integer('batch_size', batch_size)
+    self._shape = (None, None, model.event_shape[2]) if any_size else (
+        model.event_shape)
     self._functions: dict[Any, Callable[..., Any]] = {}
 
   @property
@@ -117,17 +123,19 @@ class Evaluator:
   def _function(self, key: Any, fn: Callable[[tf.Tensor], tf.Tensor]
                ) -> Callable[[tf.Tensor], tf.Tensor]:
     if key not in self._functions:
-      spec = tf.TensorSpec([None, *self.model.event_shape], self.model.dtype)
+      spec = tf.TensorSpec([None, *self._shape], self.model.dtype)
       self._functions[key] = tf.function(
           fn, input_signature=[spec], autograph=False)
     return self._functions[key]
 
   def _map(self, fn: Callable[..., Any], images: np.ndarray) -> np.ndarray:
     shape = np.shape(images)
-    if len(shape) != 4 or not shape[0] or shape[1:] != self.model.event_shape:
+    if len(shape) != 4 or not shape[0] or any(
+        want not in (None, got)
+        for want, got in zip(self._shape, shape[1:], strict=True)):
       raise ValueError(
-          f'`images` must have shape [N, *{self.model.event_shape}] with N > 0,'
-          f' got {list(shape)}.')
+          f'`images` must have shape [N, *{self._shape}] with N > 0, got '
+          f'{list(shape)}.')
     images = np.asarray(images)
     if not np.issubdtype(images.dtype, np.floating):
       raise TypeError(

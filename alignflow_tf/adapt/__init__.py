@@ -1,8 +1,21 @@
 """Unsupervised domain adaptation: a classifier for a domain without labels."""
 
-from alignflow_tf.adapt.config import AdaptError
-from alignflow_tf.adapt.config import resolve
-from alignflow_tf.adapt.config import Settings
-from alignflow_tf.adapt.pipeline import adapt
+from typing import TYPE_CHECKING
+
+from alignflow_tf import _lazy
+
+if TYPE_CHECKING:
+  from alignflow_tf.adapt.config import AdaptError as AdaptError
+  from alignflow_tf.adapt.config import resolve as resolve
+  from alignflow_tf.adapt.config import Settings as Settings
+  from alignflow_tf.adapt.pipeline import adapt as adapt
 
 __all__ = ['AdaptError', 'Settings', 'adapt', 'resolve']
+
+__getattr__ = _lazy.attach(__name__, {
+    'AdaptError': 'config', 'Settings': 'config', 'adapt': 'pipeline',
+    'resolve': 'config'})
+
+
+def __dir__() -> list[str]:
+  return __all__

@@ -15,10 +15,11 @@ from typing import Any
 from absl import app
 from absl import flags
 from absl import logging
-import tensorflow as tf
 
 from alignflow_tf import _io
+from alignflow_tf import _quiet as _quiet
 from alignflow_tf import data
+from alignflow_tf._lazy import tensorflow as tf
 from alignflow_tf.adapt import config as config_lib
 from alignflow_tf.adapt import methods
 from alignflow_tf.adapt import pipeline

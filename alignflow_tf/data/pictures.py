@@ -255,7 +255,7 @@ def _read_batches(
   bad: list[str] = []
   start = 0
   with futures.ThreadPoolExecutor(_THREADS) as pool:
-    for results in _ahead(pool, read, pictures):
+    for results in ahead(pool, read, pictures, _BATCH):
       bad += [r for r in results if isinstance(r, str)]
       if not bad:
         labels = _labels(pictures[start:start + len(results)])
@@ -265,14 +265,14 @@ def _read_batches(
     raise DataError(_unreadable(what, bad, len(pictures)))
 
 
-def _ahead(
-    pool: futures.Executor, read: Any, pictures: Sequence[Picture]
+def ahead(
+    pool: futures.Executor, read: Any, pictures: Sequence[Any], batch: int
 ) -> Iterator[list[Any]]:
   """Results of `read` in batches, the next of which is read meanwhile."""
   waiting: list[futures.Future[Any]] = []
-  for start in range(0, len(pictures), _BATCH):
+  for start in range(0, len(pictures), batch):
     done, waiting = waiting, [
-        pool.submit(read, p) for p in pictures[start:start + _BATCH]]
+        pool.submit(read, p) for p in pictures[start:start + batch]]
     if done:
       yield [f.result() for f in done]
   if waiting:

@@ -15,6 +15,7 @@ from absl import app
 from absl import flags
 from absl import logging
 
+from alignflow_tf import _quiet as _quiet
 from alignflow_tf.demo import page
 from alignflow_tf.demo import playground
 from alignflow_tf.train import config as config_lib

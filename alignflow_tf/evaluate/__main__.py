@@ -8,10 +8,11 @@ import sys
 from absl import app
 from absl import flags
 from absl import logging
-import tensorflow as tf
 
 from alignflow_tf import _io
+from alignflow_tf import _quiet as _quiet
 from alignflow_tf import data
+from alignflow_tf._lazy import tensorflow as tf
 from alignflow_tf.evaluate import evaluation
 from alignflow_tf.train import devices
 from alignflow_tf.train import runs
@@ -37,6 +38,9 @@ _DATA_DIR = flags.DEFINE_string(
 _DOMAIN = flags.DEFINE_multi_string(
     'domain', None, 'name:DIR for each domain of `dataset=folders`, if its '
     'pictures have moved since training.')
+_INPUT = flags.DEFINE_multi_string(
+    'input', None, 'name:DIR of a domain: all pictures of that folder are its '
+    'test images. Given for all domains, files of one name are pairs.')
 _CHECKPOINT = flags.DEFINE_string(
     'checkpoint', 'newest', "'newest', 'best' on validation data, or a step.")
 
@@ -63,7 +67,8 @@ def main(argv: Sequence[str]) -> None:
     result = evaluation.evaluate(
         _RUN.value, _OUTPUT.value, _LIMIT.value, _CLASSIFY.value, _SEED.value,
         _DATA_DIR.value, _SPLIT.value, _CHECKPOINT.value, _REFERENCES.value,
-        _SUPERVISED.value, _INCEPTION.value, _DOMAIN.value)
+        _SUPERVISED.value, _INCEPTION.value, _DOMAIN.value,
+        _INPUT.value)
   except KeyboardInterrupt:
     print('alignflow_tf.evaluate: stopped before all figures were there; '
           'evaluate again.', file=sys.stderr)

@@ -18,6 +18,7 @@ from alignflow_tf import images as images_lib
 from alignflow_tf import inference
 from alignflow_tf import sheets
 from alignflow_tf.evaluate import equation_9
+from alignflow_tf.evaluate import own_pictures
 from alignflow_tf.evaluate import probes
 from alignflow_tf.evaluate import reference_networks
 from alignflow_tf.evaluate import report
@@ -46,6 +47,7 @@ def evaluate(
     supervised: bool = True,
     inception_weights: str | None = None,
     domain: Sequence[str] | None = None,
+    own: Sequence[str] | None = None,
 ) -> dict[str, Any]:
   """Evaluates the averaged weights of a run on its test split.
 
@@ -73,6 +75,8 @@ def evaluate(
       usually measured; see `reference_networks.inception_features`.
     domain: `name:DIR` for each domain of `dataset=folders`, if its pictures
       have moved since training.
+    own: `name:DIR` of domains, for all pictures of these folders in place of
+      the split's. Where all domains are given, files of one name are pairs.
 
   Returns:
     The figures, as in `evaluation.json`.
@@ -95,7 +99,8 @@ def evaluate(
   begin = time.monotonic()
   run_dir = os.path.expanduser(run_dir)
   output = os.path.expanduser(output) if output else os.path.join(
-      run_dir, 'evaluation' if split == 'test' else f'evaluation_{split}')
+      run_dir, 'evaluation_input' if own else
+      'evaluation' if split == 'test' else f'evaluation_{split}')
   references = reference_networks.place(references)
   run = runs.Run(run_dir)
   path = run.checkpoint(checkpoint)
@@ -118,6 +123,10 @@ def evaluate(
   os.makedirs(output, exist_ok=True)
 
   test = images_of(_as_trained(run, domains, split), split, limit)
+  paired = domains.paired
+  if own:
+    found, paired = own_pictures.read(run, own, limit)
+    test |= found
   result: dict[str, Any] = {
       'run': run_dir,
       'checkpoint': os.path.basename(path),
@@ -127,8 +136,9 @@ def evaluate(
       'supervised': supervised,
       'references': references,
       'inception_weights': inception_weights,
+      'input': list(own or ()),
       'images': {d: len(test[d]['image']) for d in run.domains},
-      'paired': domains.paired,
+      'paired': paired,
       'translation': {}, 'chance': {}, 'features': {},
       'bits_per_dim': {}, 'dequantisation': {},
       'round_trip': {}, 'round_trip_pictures': {}, 'round_trip_extremes': {},
@@ -148,7 +158,7 @@ def evaluate(
     result['round_trip_extremes'][key] = evaluator.round_trip(extremes, s, t)
   result['pictures'] = sheets.write_all(
       output, evaluator, {d: test[d]['image'] for d in run.domains},
-      paired=domains.paired)
+      paired=paired)
   if evaluator.has_densities:
     result['critics'] = _agreement(
         run, step, {d: test[d]['image'][:_COMPARED] for d in run.domains}, seed)
@@ -158,7 +168,8 @@ def evaluate(
   for s, t in itertools.permutations(run.domains, 2):
     judge = translations.Judge(
         domains, s, t, test[s]['image'], test[t]['image'],
-        test[s].get('label'), kept, inception or None, supervised, seed)
+        test[s].get('label'), kept, inception or None, supervised, seed,
+        paired)
     key = f'{s}_to_{t}'
     result['translation'][key] = {
         'model': judge.score(evaluator.translate(test[s]['image'], s, t)),

@@ -20,6 +20,7 @@ from absl import app
 from absl import flags
 import numpy as np
 
+from alignflow_tf import _quiet as _quiet
 from alignflow_tf import data
 from alignflow_tf import images as images_lib
 from alignflow_tf.evaluate import reference_networks

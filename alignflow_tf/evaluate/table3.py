@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from absl import app
 from absl import flags
 
+from alignflow_tf import _quiet as _quiet
 from alignflow_tf.evaluate import table_flags
 from alignflow_tf.evaluate import tables
 

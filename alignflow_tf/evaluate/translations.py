@@ -82,6 +82,8 @@ class Judge:
     inception: Features of InceptionV3 in place of the references', or None.
     supervised: Whether networks may be trained for rows and features.
     seed: Seed of the random training images.
+    paired: Whether targets are the sources' partners; None for what the domains
+      are.
   """
   domains: data.DomainSet
   source: str
@@ -93,8 +95,11 @@ class Judge:
   inception: reference_networks.Features | None = None
   supervised: bool = True
   seed: int = 0
+  paired: bool | None = None
 
   def __post_init__(self) -> None:
+    if self.paired is None:
+      self.paired = self.domains.paired
     self._palette = palettes.of(
         self.domains.name, self.target, self.domains.event_shape[-1])
     # A single image cannot be compared with others.
@@ -119,7 +124,7 @@ class Judge:
     """Retrieval and label agreement by chance."""
     n = len(self.targets)
     result: dict[str, float] = {}
-    if self.domains.paired and self._several:
+    if self.paired and self._several:
       result |= {'top_1': 1. / n, 'top_5': min(1., 5. / n), 'percentile': 0.5}
     if self._classifier is not None:
       result['label_agreement'] = 1. / (self.domains.num_classes or 1)
@@ -139,7 +144,7 @@ class Judge:
         finite, np.clip(translated, 0., 1.), np.float32(np.nan))
     whole = finite.reshape(len(finite), -1).all(axis=1)
     result: dict[str, float] = {}
-    if self.domains.paired:
+    if self.paired:
       result |= {
           'mse': pairs.mse(clipped, self.targets),
           'mse_unclipped': pairs.mse(translated, self.targets),

@@ -15,6 +15,7 @@ import sys
 from absl import app
 from absl import flags
 
+from alignflow_tf import _quiet as _quiet
 from alignflow_tf.export import codec
 from alignflow_tf.export import convert
 from alignflow_tf.export import export

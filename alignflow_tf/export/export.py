@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 import contextlib
+import dataclasses
 import itertools
 import json
 import os
@@ -164,6 +165,11 @@ def export_model(
                 name: fn.get_concrete_function()
                 for name, fn in servable.signatures.items()})
       kit.write_warmup(path, servable)
+      kit.write_facts(path, {
+          'domains': model.domains, 'event_shape': model.event_shape,
+          'preparations': {
+              d: dataclasses.asdict(options.preparations.get(
+                  d, codec.Preparation())) for d in model.domains}})
     for source, target in itertools.permutations(model.domains, 2):
       for runtime in runtimes:
         name = f'{source}_to_{target}'

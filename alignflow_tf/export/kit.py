@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import os
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +12,7 @@ import tensorflow as tf
 from alignflow_tf import _io
 from alignflow_tf.export import servables as servables_lib
 
-__all__ = ['servables', 'versions', 'write', 'write_warmup']
+__all__ = ['servables', 'versions', 'write', 'write_facts', 'write_warmup']
 
 # A server pads a batch to the next of these sizes; each has a slow first call.
 _BATCH_SIZES = (1, 8, 32, 64)
@@ -119,6 +121,21 @@ def _models(found: dict[str, list[int]]) -> str:
   return '\n'.join([*lines, '}', ''])
 
 
+def write_facts(path: str, facts: Mapping[str, Any]) -> None:
+  """Writes `assets.extra/alignflow.json`.
+
+  It is what `alignflow_tf.translate` needs to know of a SavedModel, in addition
+  to its signatures.
+
+  Args:
+    path: Directory of the version.
+    facts: `domains`, `event_shape` and `preparations`, as JSON values.
+  """
+  directory = os.path.join(path, 'assets.extra')
+  os.makedirs(directory, exist_ok=True)
+  _io.dump(os.path.join(directory, 'alignflow.json'), facts)
+
+
 def write_warmup(path: str, servable: servables_lib.Servable) -> None:
   """Writes the requests that a server warms up with.
 
@@ -131,7 +148,7 @@ def write_warmup(path: str, servable: servables_lib.Servable) -> None:
     servable: The servable.
   """
   directory = os.path.join(path, 'assets.extra')
-  os.makedirs(directory)
+  os.makedirs(directory, exist_ok=True)
   with tf.io.TFRecordWriter(
       os.path.join(directory, 'tf_serving_warmup_requests')) as writer:
     for name, function in sorted(servable.signatures.items()):

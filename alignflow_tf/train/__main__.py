@@ -19,6 +19,7 @@ from absl import flags
 from absl import logging
 
 from alignflow_tf import _io
+from alignflow_tf import _quiet as _quiet
 from alignflow_tf import data
 from alignflow_tf import train as train_lib
 from alignflow_tf.train import config as config_lib

@@ -215,6 +215,9 @@ class Config:
   deterministic: bool = _field(
       False, 'Whether the same run gives the same weights again, bit for bit.')
   seed: int = _field(0, 'Seed of all randomness.', _SEED)
+  init_from: str | None = _field(
+      None, 'Run directory whose weights a new run starts from, as far as they '
+      'fit.')
   log_every: int = _field(
       50, 'Number of steps between lines of metrics.jsonl.', _POSITIVE)
   eval_every: int = _field(

@@ -138,4 +138,11 @@ def resolve(
     # This loads TensorFlow, which a new run's flags need not wait for.
     saved = train_lib.Run(run_dir).config
     return dataclasses.replace(saved, **given), run_dir
+  start = given.get('init_from')
+  if start is not None:
+    given['init_from'] = start = os.path.abspath(os.path.expanduser(start))
+    if not os.path.isfile(os.path.join(start, 'config.json')):
+      raise config_lib.ConfigError(
+          f'`init_from` must be a run directory, got {start!r}, which has no '
+          'config.json.')
   return config_lib.resolve(given.pop('preset', None), **given), run_dir

@@ -27,6 +27,7 @@ from alignflow_tf.train import signals as signals_lib
 from alignflow_tf.train import strategies
 from alignflow_tf.train import trainer as trainer_lib
 from alignflow_tf.train import validation
+from alignflow_tf.train import warm_start
 
 __all__ = ['Stopped', 'train']
 
@@ -139,6 +140,9 @@ def _run(
         run = runs.Run(run_dir)
         run.check_config(config)
         run.check_data(domains)
+      if config.steps > run.config.steps:
+        with faults.writing(run_dir):
+          print(run.extend(config.steps))
     _Loop(config, run_dir, domains, trainer, team).run()
 
 
@@ -176,7 +180,8 @@ class _Loop:
     self._team = team
     self._checkpoints = checkpoints_lib.Checkpoints(
         os.path.join(run_dir, 'checkpoints'), trainer.checkpoint(),
-        config.keep_checkpoints, config.to_json(), runs.FREE)
+        config.keep_checkpoints, config.to_json(),
+        runs.FREE | {'steps'})  # `Run.check_config` has checked the steps.
     self._watch = divergence.Watch(config, trainer.model)
     self._validation = validation.Validation(
         domains, trainer, run_dir, self._watch)
@@ -247,6 +252,9 @@ class _Loop:
         first = next(iter(self._domains.train_batches(
             min(_INITIALIZE, *sizes), seed=self._config.seed)))
       self._trainer.initialize({d: first[d]['image'] for d in first})
+      if self._config.init_from:
+        self._monitor.say(
+            warm_start.start_from(self._config.init_from, self._trainer))
       # A disk that cannot be written to is found out about now.
       self._save(0)
     self._team.wait()

@@ -13,6 +13,8 @@ import time
 import numpy as np
 import tensorflow as tf
 
+from alignflow_tf import _progress
+
 __all__ = ['Monitor', 'Silent']
 
 
@@ -122,9 +124,9 @@ class Monitor:
     if values.get('skipped_steps'):
       text += f'  {values["skipped_steps"]:.0f} steps skipped'
     if not math.isnan(left):
-      text += f'  {_duration(left)} left'
+      text += f'  {_progress.duration(left)} left'
     if self._live:
-      _print(f'\r{text}\x1b[K', '')
+      _print(f'\r{_progress.bar(step, self._total)} {text}\x1b[K', '')
     else:
       _print(text)
     return {'steps_per_second': self._speed}
@@ -214,11 +216,3 @@ def _cut_events(directory: str, step: int) -> None:
       for record in kept:
         writer.write(record)
     os.replace(partial, path)
-
-
-def _duration(seconds: float) -> str:
-  minutes, seconds = divmod(int(seconds), 60)
-  hours, minutes = divmod(minutes, 60)
-  if hours:
-    return f'{hours}h{minutes:02d}m'
-  return f'{minutes}m{seconds:02d}s'

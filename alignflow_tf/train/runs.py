@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -17,6 +18,7 @@ from alignflow_tf import _io
 from alignflow_tf import baselines
 from alignflow_tf import data
 from alignflow_tf import model as model_lib
+from alignflow_tf.data import preparation
 from alignflow_tf.train import checkpoints as checkpoints_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import critics as critics_lib
@@ -105,6 +107,12 @@ class Run:
     return tuple(d for d, facts in self._facts().items()
                  if facts.get('without_labels'))
 
+  def preparations(self) -> dict[str, preparation.Preparation]:
+    """By domain, how a picture of any size becomes an image of the model."""
+    facts = {'domains': self._facts()}
+    return {d: preparation.Preparation.of(facts, d, self.config.load_size)
+            for d in self.domains}
+
   def _facts(self) -> dict[str, dict[str, Any]]:
     """Facts about the data of each domain when the run began."""
     try:
@@ -135,6 +143,28 @@ class Run:
     })
     return cls(directory)
 
+  def extend(self, steps: int) -> str:
+    """Gives the run more steps, in its files.
+
+    Returns:
+      Lines for a person, with the rule of the schedule.
+    """
+    before, config = self.config, dataclasses.replace(self.config, steps=steps)
+    _io.write_aside(
+        os.path.join(self.directory, 'flags.txt'), config.flag_lines())
+    path = os.path.join(self.directory, 'config.json')
+    with open(path, encoding='utf-8') as f:
+      saved = json.load(f)
+    _io.dump(path, saved | {'config': config.to_json()})
+    self.config = config
+    decay = round(config.decay_from * steps)
+    lambdas = round(config.lambda_until * steps)
+    return (
+        f'Extended from {before.steps} to {steps} steps. Schedules are those '
+        f'of a run of {steps} steps: the learning rates are constant up to '
+        f'step {decay} and fall linearly to 0 at step {steps}' + (
+            f'; the lambdas fall to 0 at step {lambdas}.' if lambdas else '.'))
+
   def differences(self, config: config_lib.Config) -> dict[str, Any]:
     """Settings that differ and would make it another run, (saved, given)."""
     saved, given = self.config.to_json(), config.to_json()
@@ -144,10 +174,14 @@ class Run:
   def check_config(self, config: config_lib.Config) -> None:
     """Refuses a configuration that would make it another run.
 
+    A run may be extended: `steps` may be larger than the run's.
+
     Raises:
       RunError: If a setting differs.
     """
     differences = self.differences(config)
+    if config.steps > self.config.steps:
+      del differences['steps']
     if differences:
       lines = '\n'.join(f'  {name}: {saved!r} in the run, {given!r} given'
                         for name, (saved, given) in differences.items())

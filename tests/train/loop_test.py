@@ -21,6 +21,8 @@ from alignflow_tf.train import checkpoints as checkpoints_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import loop
 from alignflow_tf.train import runs
+from alignflow_tf.train import trainer as trainer_lib
+from alignflow_tf.train import warm_start
 from tests.data import zoo
 
 tfb = tfp.bijectors
@@ -88,6 +90,50 @@ def test_a_run_that_is_done_stays_as_it_is(run_dir, capsys):
   loop.train(_config(), run_dir)
   assert 'is done: 4 steps' in capsys.readouterr().out
   assert os.path.getmtime(runs.Run(run_dir).latest() + '.index') == before
+
+
+def test_a_run_is_extended(run_dir, tmp_path, capsys):
+  longer = str(tmp_path / 'run')
+  shutil.copytree(run_dir, longer)
+  with pytest.raises(runs.RunError, match='steps: 4 in the run, 3 given'):
+    loop.train(_config(steps=3), longer)
+  loop.train(_config(steps=8), longer)
+  assert (
+      'Extended from 4 to 8 steps. Schedules are those of a run of 8 steps: '
+      'the learning rates are constant up to step 2 and fall linearly to 0 at '
+      'step 8.') in capsys.readouterr().out
+  assert runs.Run(longer).latest().endswith('ckpt-8')
+  assert runs.Run(longer).config == _config(steps=8)
+  with open(os.path.join(longer, 'metrics.jsonl')) as f:
+    rates = {line['step']: line['learning_rate'] for line in map(json.loads, f)
+             if 'learning_rate' in line}
+  # decay_from is 0.3: as in a run of 8 steps, (8 - 4) / (8 - 2.4) at step 4.
+  assert rates[5] == pytest.approx(5e-4 * 4 / 5.6)
+  # The same command without the flag knows the new length.
+  loop.train(runs.Run(longer).config, longer)
+  assert 'is done: 8 steps' in capsys.readouterr().out
+
+
+def test_a_run_starts_from_the_weights_of_another(run_dir):
+  other = _config(critic_width=8)
+  new = trainer_lib.Trainer(other, ('mnist', 'chalk'), (16, 16, 1))
+  text = warm_start.start_from(run_dir, new)
+  old = af.load(run_dir)
+  # Other names: domains correspond by their order.
+  for domain, was in (('mnist', 'optical'), ('chalk', 'mnist')):
+    for a, b, average in zip(
+        new.model.flow(domain).variables, old.flow(was).variables,
+        new.average.flow(domain).variables, strict=True):
+      np.testing.assert_array_equal(a, b)
+      np.testing.assert_array_equal(a, average)
+  total = len(new.model.variables)
+  assert f'{total} of {total} variables of the model, ' in text
+  assert re.search(r'critic .*\(4, 4, 1, 4\) in the run, \(4, 4, 1, 8\) here',
+                   text)
+  with pytest.raises(runs.RunError, match='no weight of .* fits this model'):
+    warm_start.start_from(run_dir, trainer_lib.Trainer(
+        config_lib.resolve('cpu', model='cyclegan', **TINY), ('a', 'b'),
+        (16, 16, 1)))
 
 
 def test_stop_and_go_on_equals_going_on(run_dir, tmp_path, monkeypatch, capsys):

@@ -1,0 +1,118 @@
+"""Weights of another run as the start of a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import os
+from typing import Any
+
+import tensorflow as tf
+
+from alignflow_tf import bijectors
+from alignflow_tf.train import runs
+from alignflow_tf.train import trainer as trainer_lib
+
+__all__ = ['start_from']
+
+Named = dict[tuple[str, ...], tf.Variable]
+_LISTED = 10
+
+
+def start_from(directory: str, trainer: trainer_lib.Trainer) -> str:
+  """Takes the averaged weights and the critics of a run, as far as they fit.
+
+  A variable fits one of the same place in the model and the same shape. A
+  domain takes the weights of the domain of its name, where the names are those
+  of the run, and of the domain at its place otherwise.
+
+  Args:
+    directory: The run directory.
+    trainer: Its model, average and critics are assigned.
+
+  Returns:
+    Lines for a person: what was taken, and what was not.
+
+  Raises:
+    RunError: If there is no run or no checkpoint, or no weight fits.
+  """
+  run = runs.Run(directory)
+  path = run.latest()
+  step = path.rsplit('-', 1)[1]
+  domains = trainer.model.domains
+  old = domains if set(domains) == set(run.domains) else run.domains
+  pairs = dict(zip(old, domains, strict=False))
+  model = runs.load(directory, checkpoint=step)
+  taken, missing = _assign(
+      _named(model, {**pairs, **_directions(pairs)}), _named(trainer.model, {}))
+  if not taken:
+    raise runs.RunError(
+        f'`init_from`: no weight of {path} fits this model, which has another '
+        'architecture.')
+  for average, variable in zip(
+      trainer.average.variables, trainer.model.variables, strict=True):
+    average.assign(variable)
+  lines = [f'Started from {path}: {taken} of {taken + len(missing)} variables '
+           'of the model']
+  if trainer.critics is not None:
+    critics = runs.load_critics(directory, step)
+    named: Named = {}
+    for domain, critic in critics.items():
+      if domain in pairs:
+        named |= _weights(pairs[domain], critic)
+    wanted: Named = {}
+    for domain, critic in trainer.critics.networks.by_domain.items():
+      wanted |= _weights(domain, critic)
+    taken, left = _assign(named, wanted)
+    missing += [f'critic {line}' for line in left]
+    lines[0] += f', {taken} of {taken + len(left)} of the critics'
+  bijectors.clear_cache()
+  lines[0] += '.' if not missing else '; these are new:'
+  lines += [f'  {line}' for line in missing[:_LISTED]]
+  if len(missing) > _LISTED:
+    lines.append(f'  and {len(missing) - _LISTED} more')
+  return os.linesep.join(lines)
+
+
+def _directions(pairs: Mapping[str, str]) -> dict[str, str]:
+  """Names of translators, as CycleGAN has them."""
+  return {f'{s}_to_{t}': f'{pairs[s]}_to_{pairs[t]}'
+          for s in pairs for t in pairs if s != t}
+
+
+def _named(model: Any, renamed: Mapping[str, str]) -> Named:
+  """Variables by their places in a model, each once."""
+  view = tf.train.TrackableView(model)
+  found: Named = {}
+  seen = {id(model)}
+  waiting: list[tuple[tuple[str, ...], Any]] = [((), model)]
+  while waiting:
+    place, node = waiting.pop(0)
+    if isinstance(node, tf.Variable):
+      found[place] = node
+    for name, child in view.children(node).items():
+      if id(child) not in seen:
+        seen.add(id(child))
+        waiting.append(((*place, renamed.get(name, name)), child))
+  return found
+
+
+def _weights(domain: str, critic: Any) -> Named:
+  """Weights of a critic by their order, which its architecture fixes."""
+  return {(domain, str(i), v.name): v for i, v in enumerate(critic.weights)}
+
+
+def _assign(old: Mapping[tuple[str, ...], Any],
+            new: Mapping[tuple[str, ...], Any]) -> tuple[int, list[str]]:
+  """Assigns what fits; returns its number, and lines on what does not."""
+  taken, left = 0, []
+  for place, variable in new.items():
+    name, there = '/'.join(place), old.get(place)
+    if there is None:
+      left.append(f'{name}: the run has none')
+    elif tuple(there.shape) != tuple(variable.shape):
+      left.append(f'{name}: {tuple(there.shape)} in the run, '
+                  f'{tuple(variable.shape)} here')
+    else:
+      variable.assign(there)
+      taken += 1
+  return taken, left

@@ -1,0 +1,1 @@
+"""Translation of folders of pictures; see docs/translate.md."""
