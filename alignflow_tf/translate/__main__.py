@@ -97,10 +97,12 @@ def _check(inputs: Sequence[str]) -> tuple[list[files.Item], str]:
     return [], ''
   output = os.path.realpath(_OUTPUT.value) + os.sep
   for path in inputs:
-    if os.path.isdir(path) and output.startswith(
-        os.path.realpath(path) + os.sep):
+    folder = os.path.realpath(path)
+    if os.path.isfile(path) and output == os.path.dirname(folder) + os.sep or (
+        os.path.isdir(path) and output.startswith(folder + os.sep)):
       raise files.TranslateError(
-          f'`output` must not be in `input` {path!r}, got {_OUTPUT.value!r}.')
+          f'`output` must not be where `input` {path!r} is, got '
+          f'{_OUTPUT.value!r}: pictures could be lost.')
   items, ignored = files.find(inputs, latents=_FROM.value == files.LATENT)
   if _INTERPOLATE.value and len(items) != 2:
     raise files.TranslateError(

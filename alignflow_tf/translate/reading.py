@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import dataclasses
 import os
 
@@ -48,7 +49,6 @@ class Reader:
 
   Attributes:
     domain: The domain, or `files.LATENT`.
-    ahead: Number of pictures that are decoded ahead.
   """
 
   def __init__(self, opened: models.Opened, domain: str, size: str = 'model',
@@ -64,7 +64,7 @@ class Reader:
       max_pixels: Largest width * height that is decoded.
     """
     self.domain = domain
-    self.ahead = 64 if size == 'model' else 4
+    self._size = size
     self._max_pixels = max_pixels
     self._shape = opened.model.event_shape
     self._multiple = opened.multiple
@@ -84,6 +84,12 @@ class Reader:
 
     self._prepare = tf.function(prepare, autograph=False, input_signature=[
         tf.TensorSpec([None, None, None], tf.uint8)])
+
+  def ahead(self, items: Sequence[files.Item]) -> int:
+    """Number of pictures to decode ahead: few, where they may be large."""
+    large = self._size == 'original' or self.domain == files.LATENT or any(
+        os.path.exists(_exact_path(item)) for item in items)
+    return 4 if large else 64
 
   def levels(self, item: files.Item) -> np.ndarray | str:
     """uint8 `[H, W, C]`; a line where the file cannot be read."""
@@ -110,7 +116,7 @@ class Reader:
     if self.domain == files.LATENT:
       return Picture(item, *files.unpack(item.path, files.LATENT))
     levels = self._decoded(item)
-    beside, note = f'{os.path.splitext(item.path)[0]}.npz', ''
+    beside, note = _exact_path(item), ''
     if os.path.exists(beside):
       try:
         layout, tiles = files.unpack(beside, self.domain)
@@ -133,6 +139,10 @@ class Reader:
   def _prepared(self, picture: np.ndarray) -> np.ndarray:
     with tf.device('/CPU:0'):
       return self._prepare(picture).numpy()
+
+
+def _exact_path(item: files.Item) -> str:
+  return f'{os.path.splitext(item.path)[0]}.npz'
 
 
 def to_levels(image: np.ndarray) -> np.ndarray:

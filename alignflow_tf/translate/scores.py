@@ -49,7 +49,8 @@ def score(opened: models.Opened, reader: reading.Reader,
   progress = _progress.Progress(len(waiting), 'pictures')
   with futures.ThreadPoolExecutor(translation.THREADS) as pool:
     for results in pictures_lib.ahead(
-        pool, lambda item: (item, reader.levels(item)), waiting, reader.ahead):
+        pool, lambda item: (item, reader.levels(item)), waiting,
+        reader.ahead(waiting)):
       good = [(i, x) for i, x in results if isinstance(x, np.ndarray)]
       for line in (x for _, x in results if isinstance(x, str)):
         progress.say(line)

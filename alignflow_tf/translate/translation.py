@@ -110,7 +110,8 @@ def translate(
   progress = _progress.Progress(len(waiting), 'pictures')
   writes: list[futures.Future[None]] = []
   with futures.ThreadPoolExecutor(THREADS) as pool:
-    for results in pictures_lib.ahead(pool, reader, waiting, reader.ahead):
+    for results in pictures_lib.ahead(
+        pool, reader, waiting, reader.ahead(waiting)):
       pictures = [r for r in results if isinstance(r, reading.Picture)]
       failed = [r for r in results if isinstance(r, str)]
       if pictures and not summary.done and ending == '.png' and (

@@ -231,7 +231,9 @@ def test_samples_and_interpolations(exported, photos, tmp_path):
      "`input` must name files and folders, got 'nowhere'"),
     ({'to': 'chalk', 'from': 'ink'}, '`input` must hold pictures'),
     ({'to': 'chalk', 'from': 'ink', 'input': ['photos'],
-      'output': 'photos/out'}, '`output` must not be in `input`'),
+      'output': 'photos/out'}, '`output` must not be where `input`'),
+    ({'to': 'chalk', 'from': 'ink', 'input': ['photos/a.png'],
+      'output': 'photos'}, '`output` must not be where `input`'),
     ({'to': 'chalk', 'from': 'ink', 'run': 'photos'},
      '`run` must be a directory made by'),
 ])
