@@ -28,89 +28,100 @@ from alignflow_tf.train import devices
 from alignflow_tf.translate import files
 from alignflow_tf.translate import models
 
-_RUN = flags.DEFINE_string(
-    'run', None, 'Run directory, or a directory of exported SavedModels.',
-    required=True)
-_OUTPUT = flags.DEFINE_string(
-    'output', None, 'Directory of the outputs.', required=True)
-_INPUT = flags.DEFINE_multi_string(
-    'input', [], 'Folder or file; further ones may follow the flags.')
-_FROM = flags.DEFINE_string(
-    'from', None, "Domain of the inputs, or 'latent' for .npz of --to=latent.")
-_TO = flags.DEFINE_string('to', None, "Domain to translate to, or 'latent'.")
-_SIZE = flags.DEFINE_enum(
-    'size', 'model', ['model', 'original'],
-    "Size of the outputs: the model's, or each picture's own.")
-_FIT = flags.DEFINE_enum(
-    'fit', None, list(recipe.FITS),
-    "How a picture is brought to the model's size; as in training by default.")
-_EXACT = flags.DEFINE_bool(
-    'exact', False, 'Whether to write float32 values beside each PNG (.npz), '
-    'from which the way back gives the source.')
-_SCORE = flags.DEFINE_bool(
-    'score', False, 'Write bits/dim of each picture to <output>/scores.csv.')
-_INTERPOLATE = flags.DEFINE_bool(
-    'interpolate', False, 'Interpolate between two pictures, which follow.')
-_SAMPLE = flags.DEFINE_integer(
-    'sample', None, 'Number of samples of each domain, paired by their names.',
-    lower_bound=1)
-_SEED = flags.DEFINE_integer(
-    'seed', 0, 'Seed of --sample and --score.', lower_bound=0,
-    upper_bound=2**32 - 1)
-_TEMPERATURE = flags.DEFINE_float(
-    'temperature', 1., 'Standard deviation of the latents of --sample.',
-    lower_bound=0.)
-_CHECKPOINT = flags.DEFINE_string(
-    'checkpoint', 'newest', "'newest', 'best' on validation data, or a step.")
-_BATCH_SIZE = flags.DEFINE_integer(
-    'batch_size', 16, "Images of the model's size at a time.", lower_bound=1,
-    upper_bound=256)
-_MAX_PIXELS = flags.DEFINE_integer(
-    'max_pixels', decoding.MAX_PIXELS,
-    'Largest width * height of a picture that is read.', lower_bound=1)
+# Settings by which the outputs of a folder belong together.
+_KEPT = ('from', 'to', 'size', 'fit', 'exact', 'score', 'interpolate', 'sample',
+         'seed', 'temperature')
 
 
-def _check(inputs: Sequence[str]) -> tuple[list[files.Item], str]:
+def define(values: flags.FlagValues) -> None:
+  """Defines the flags."""
+  def text(name: str, default: str | None, words: str,
+           required: bool = False) -> None:
+    flags.DEFINE_string(
+        name, default, words, required=required, flag_values=values)
+
+  def number(name: str, default: int | None, words: str, least: int = 1,
+             most: int | None = None) -> None:
+    flags.DEFINE_integer(name, default, words, lower_bound=least,
+                         upper_bound=most, flag_values=values)
+
+  def switch(name: str, words: str) -> None:
+    flags.DEFINE_bool(name, False, words, flag_values=values)
+
+  text('run', None, 'Run directory, or folder of exported SavedModels.', True)
+  text('output', None, 'Folder of the outputs.', True)
+  flags.DEFINE_multi_string(
+      'input', [], 'Folder or file; further ones may follow the flags.',
+      flag_values=values)
+  text('from', None, "Domain of the inputs; 'latent' for .npz of --to=latent.")
+  text('to', None, "Domain to translate to, or 'latent'.")
+  flags.DEFINE_enum(
+      'size', 'model', ['model', 'original'], "Size of the outputs: the "
+      "model's, or each picture's own.", flag_values=values)
+  flags.DEFINE_enum(
+      'fit', None, list(recipe.FITS), "How a picture is brought to the model's "
+      'size; as in training by default.', flag_values=values)
+  switch('exact', 'Write float32 values beside each PNG (.npz), from which the '
+         'way back gives the source.')
+  switch('score', 'Write bits/dim of each picture to <output>/scores.csv.')
+  switch('interpolate', 'Interpolate between two pictures, which follow.')
+  number('sample', None, 'Number of samples of each domain, paired by names.')
+  number('seed', 0, 'Seed of --sample and --score.', 0, 2**32 - 1)
+  flags.DEFINE_float(
+      'temperature', 1., 'Standard deviation of the latents of --sample.',
+      lower_bound=0., flag_values=values)
+  text('checkpoint', 'newest',
+       "'newest', 'best' on validation data, or a step.")
+  number('batch_size', 16, "Images of the model's size at a time.", 1, 256)
+  number('max_pixels', decoding.MAX_PIXELS,
+         'Largest width * height of a picture that is read.')
+
+
+def _check(values: flags.FlagValues, inputs: Sequence[str]
+          ) -> tuple[list[files.Item], str]:
   """Checks the flags before TensorFlow is loaded; finds the files."""
-  modes = [flag.name for flag in (_TO, _SCORE, _INTERPOLATE, _SAMPLE)
-           if flag.value]
+  modes = [name for name in ('to', 'score', 'interpolate', 'sample')
+           if values[name].value]
   if len(modes) != 1:
     raise files.TranslateError(
         'give one of `to`, `score`, `interpolate` and `sample`, got '
         f'{", ".join(modes) or "none"}.')
-  domains = models.domains_of(_RUN.value)
-  for flag, needed in ((_FROM, not _SAMPLE.value), (_TO, _TO.value)):
-    allowed = (*domains, files.LATENT) if _TO.value else domains
-    if needed and flag.value not in allowed:
+  allowed = models.domains_of(values.run)
+  if values.to:
+    allowed += (files.LATENT,)
+  for name, needed in (('from', not values.sample), ('to', values.to)):
+    given = values[name].value
+    if needed and given not in allowed:
       raise files.TranslateError(
-          f'`{flag.name}` must be one of {", ".join(allowed)}, got '
-          f'{flag.value!r}.')
-  if _TO.value and _FROM.value == _TO.value:
+          f'`{name}` must be one of {", ".join(allowed)}, got {given!r}.')
+  if values.to and values['from'].value == values.to:
     raise files.TranslateError(
-        f'`to` must differ from `from`, got {_TO.value!r} twice.')
-  if _SIZE.value == 'original' and (_FIT.value or not _TO.value):
+        f'`to` must differ from `from`, got {values.to!r} twice.')
+  if values.size == 'original' and (values.fit or not values.to):
     raise files.TranslateError(
         '`size=original` goes with `to`, and without `fit`.')
-  if _EXACT.value and _TO.value in (None, files.LATENT):
+  if values.exact and values.to in (None, files.LATENT):
     raise files.TranslateError('`exact` goes with `to` and a domain.')
-  if _SAMPLE.value:
+  if values.sample:
     return [], ''
-  output = os.path.realpath(_OUTPUT.value) + os.sep
+  output = os.path.realpath(values.output) + os.sep
   for path in inputs:
     folder = os.path.realpath(path)
     if os.path.isfile(path) and output == os.path.dirname(folder) + os.sep or (
         os.path.isdir(path) and output.startswith(folder + os.sep)):
       raise files.TranslateError(
           f'`output` must not be where `input` {path!r} is, got '
-          f'{_OUTPUT.value!r}: pictures could be lost.')
-  items, ignored = files.find(inputs, latents=_FROM.value == files.LATENT)
-  if _INTERPOLATE.value and len(items) != 2:
+          f'{values.output!r}: pictures could be lost.')
+  items, ignored = files.find(
+      inputs, latents=values['from'].value == files.LATENT)
+  if values.interpolate and len(items) != 2:
     raise files.TranslateError(
         f'`interpolate` takes two pictures, got {len(items)}.')
   return items, ignored
 
 
-def _run(items: list[files.Item], ignored: str) -> int:
+def _run(values: flags.FlagValues, items: list[files.Item], ignored: str
+        ) -> int:
   """Does what the flags ask for; returns the exit code."""
   # They load TensorFlow, for which mistakes in the flags need not wait.
   from alignflow_tf.translate import latents
@@ -119,45 +130,43 @@ def _run(items: list[files.Item], ignored: str) -> int:
   from alignflow_tf.translate import translation
   if ignored:
     print(f'Not read: {ignored}.')
-  opened = models.open_model(_RUN.value, _CHECKPOINT.value)
+  source, output = values['from'].value, values.output
+  opened = models.open_model(values.run, values.checkpoint)
   opened.check(
-      latents=files.LATENT in (_FROM.value, _TO.value) or bool(
-          _INTERPOLATE.value or _SAMPLE.value), densities=_SCORE.value)
-  translation.check_settings(_OUTPUT.value, {
-      'run': os.path.abspath(_RUN.value), 'version': opened.version,
-      **{flag.name: flag.value for flag in (
-          _FROM, _TO, _SIZE, _FIT, _EXACT, _SCORE, _INTERPOLATE, _SAMPLE,
-          _SEED, _TEMPERATURE)}})
-  if _SAMPLE.value:
-    latents.sample(opened, _SAMPLE.value, _OUTPUT.value, _SEED.value,
-                   _TEMPERATURE.value, _BATCH_SIZE.value)
+      latents=files.LATENT in (source, values.to) or bool(
+          values.interpolate or values.sample), densities=values.score)
+  translation.check_settings(output, {
+      'run': os.path.abspath(values.run), 'version': opened.version,
+      **{name: values[name].value for name in _KEPT}})
+  if values.sample:
+    latents.sample(opened, values.sample, output, values.seed,
+                   values.temperature, values.batch_size)
     return 0
   reader = reading.Reader(
-      opened, _FROM.value or '', _SIZE.value, _FIT.value, _MAX_PIXELS.value)
-  if _INTERPOLATE.value:
-    print(*latents.interpolate(opened, reader, items, _OUTPUT.value), sep='\n')
+      opened, source, values.size, values.fit, values.max_pixels)
+  if values.interpolate:
+    print(*latents.interpolate(opened, reader, items, output), sep='\n')
     return 0
-  if _SCORE.value:
-    summary = scores.score(opened, reader, items, _OUTPUT.value,
-                           _BATCH_SIZE.value, _SEED.value)
+  if values.score:
+    summary = scores.score(
+        opened, reader, items, output, values.batch_size, values.seed)
   else:
     summary = translation.translate(
-        opened, reader, items, _TO.value or '', _OUTPUT.value, _EXACT.value,
-        _BATCH_SIZE.value)
+        opened, reader, items, values.to, output, values.exact,
+        values.batch_size)
   print(f'{summary.done} done, {summary.kept} there already, '
-        f'{len(summary.failed)} could not be read or translated: '
-        f'{_OUTPUT.value}')
+        f'{len(summary.failed)} could not be read or translated: {output}')
   return 3 if summary.failed else 0
 
 
-def main(argv: Sequence[str]) -> None:
+def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
   """Translates."""
   logging.set_verbosity(logging.WARNING)
   devices.configure_threads()
-  for flag in (_RUN, _OUTPUT):
-    flags.FLAGS[flag.name].value = os.path.expanduser(flag.value)
+  for name in ('run', 'output'):
+    values[name].value = os.path.expanduser(values[name].value)
   try:
-    code = _run(*_check([*_INPUT.value, *argv[1:]]))
+    code = _run(values, *_check(values, [*values.input, *argv[1:]]))
   except KeyboardInterrupt:
     print('\nalignflow_tf.translate: stopped; the same command goes on.',
           file=sys.stderr)
@@ -174,4 +183,5 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == '__main__':
+  define(flags.FLAGS)
   app.run(main)

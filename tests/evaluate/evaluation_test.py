@@ -13,7 +13,6 @@ import pytest
 from alignflow_tf import data
 from alignflow_tf import evaluate
 from alignflow_tf.evaluate import evaluation
-from alignflow_tf.evaluate import own_pictures
 from alignflow_tf.evaluate import probes
 from alignflow_tf.evaluate import reference_networks
 from alignflow_tf.evaluate import translations
@@ -159,43 +158,14 @@ def test_pictures_that_have_moved(result, tmp_path, monkeypatch):
     evaluate.evaluate(run, domain=['a:/a', 'c:/c'])
 
 
-def _pictures(folder, names, size=(20, 16)):
-  for i, name in enumerate(names):
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full(size, 10 * i, np.uint8)).save(path)
-  return folder
-
-
-def test_all_of_ones_own_pictures_are_taken(result, tmp_path):
-  run = runs.Run(result['run'])
-  a = _pictures(tmp_path / 'a', ['x.png', 'y.jpg', 'in/z.png', 'w.webp'])
-  b = _pictures(tmp_path / 'b', ['w.png', 'x.png', 'in/z.jpg', 'y.png'])
-  inputs_ = [f'optical:{a}', f'mnist:{b}']
-  found, paired = own_pictures.read(run, inputs_[:1])
-  assert not paired
-  assert list(found) == ['optical']
-  assert found['optical']['level'].shape == (4, 16, 16, 1)
-  assert found['optical']['level'][:, 0, 0, 0].tolist() == [20, 30, 0, 10]
-  found, paired = own_pictures.read(run, inputs_)
-  assert paired
-  (b / 'w.png').rename(b / 'v.png')
-  assert not own_pictures.read(run, inputs_)[1]
-  for bad, message in (
-      (['ink:a'], '`input` must be name:DIR with a domain of'),
-      ([f'mnist:{tmp_path}/none'], '`input` must be name:DIR with a domain of'),
-      ([inputs_[0]] * 2, '`input` names a domain twice')):
-    with pytest.raises(data.DataError, match=message):
-      own_pictures.read(run, bad)
-  (a / 'bad.png').write_bytes(b'nothing')
-  with pytest.raises(data.DataError, match='1 of 5 pictures cannot be used'):
-    own_pictures.read(run, inputs_)
-
-
 def test_ones_own_pairs_are_scored_as_pairs(result, tmp_path, monkeypatch):
-  names = ['x.png', 'y.png', 'z.png']
-  given = [f'optical:{_pictures(tmp_path / "a", names)}',
-           f'mnist:{_pictures(tmp_path / "b", names)}']
+  given = []
+  for domain in ('optical', 'mnist'):
+    given.append(f'{domain}:{tmp_path / domain}')
+    (tmp_path / domain).mkdir()
+    for name in ('x.png', 'y.png', 'z.png'):
+      Image.fromarray(np.full((20, 16), 90, np.uint8)).save(
+          tmp_path / domain / name)
   monkeypatch.setattr(evaluation.sheets, 'write_all', lambda *_, **__: [])
   own = evaluate.evaluate(
       result['run'], classify=False, supervised=False, own=given)
