@@ -130,7 +130,8 @@ def _run(values: flags.FlagValues, items: list[files.Item], ignored: str
   from alignflow_tf.translate import translation
   if ignored:
     print(f'Not read: {ignored}.')
-  source, output = values['from'].value, values.output
+  source: str = values['from'].value or ''
+  output = values.output
   opened = models.open_model(values.run, values.checkpoint)
   opened.check(
       latents=files.LATENT in (source, values.to) or bool(
@@ -163,8 +164,8 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
   """Translates."""
   logging.set_verbosity(logging.WARNING)
   devices.configure_threads()
-  for name in ('run', 'output'):
-    values[name].value = os.path.expanduser(values[name].value)
+  values.run = os.path.expanduser(values.run)
+  values.output = os.path.expanduser(values.output)
   try:
     code = _run(values, *_check(values, [*values.input, *argv[1:]]))
   except KeyboardInterrupt:

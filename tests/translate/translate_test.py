@@ -1,6 +1,7 @@
 """Folders of pictures through a run and through its exports."""
 
 import csv
+import json
 import os
 import shutil
 
@@ -238,10 +239,13 @@ def test_samples_and_interpolations(exported, photos, tmp_path):
      '`run` must be a directory made by'),
 ])
 def test_mistakes_are_answered_before_tensorflow_is_loaded(
-    exported, photos, monkeypatch, values, message):
-  monkeypatch.chdir(photos.parent)
+    tmp_path, photos, monkeypatch, values, message):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'run').mkdir()
+  (tmp_path / 'run' / 'config.json').write_text(json.dumps(
+      {'domains': ['ink', 'chalk'], 'event_shape': [8, 8, 1]}))
   monkeypatch.setattr(program, '_run', lambda *found: pytest.fail('loaded'))
-  values = {'run': exported.run.directory, 'output': 'out', **values}
+  values = {'run': 'run', 'output': 'out', **values}
   _run(code=message, **values)
 
 
