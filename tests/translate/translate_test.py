@@ -33,8 +33,8 @@ def _wide(tmp_path_factory):
   random = np.random.RandomState(1)
   for variable in model.trainable_variables:
     variable.assign_add(0.03 * random.randn(*variable.shape))
-  tf.train.Checkpoint(average=model).write(
-      str(directory / 'checkpoints' / 'ckpt-1'))
+  tf.train.Checkpoint(average=model).save(
+      str(directory / 'checkpoints' / 'ckpt'))
   return run.directory
 
 
