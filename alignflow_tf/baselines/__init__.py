@@ -52,7 +52,8 @@ MODELS: dict[str, System] = {
          'eight_bit_weight', 'memory', 'objective', 'lambda_a', 'lambda_b',
          'lambda_until', 'range_weight', 'magnitude_l2'),
         'cpu', 'cpu_pictures',
-        ('paper', 'paper_facades', 'cpu', 'cpu_pictures', 'cpu_glow')),
+        ('paper', 'paper_facades', 'cpu', 'cpu_trunk', 'cpu_pictures',
+         'cpu_glow')),
     'cyclegan': System(
         ('cycle_weight', 'identity_weight'), 'cyclegan_digits', 'cyclegan_cpu',
         ('cyclegan', 'cyclegan_cpu', 'cyclegan_digits')),
