@@ -80,7 +80,10 @@ def open_model(path: str, checkpoint: str = 'newest') -> Opened:
     found = run.checkpoint(checkpoint)
     model = train_lib.load(path, checkpoint=found.rsplit('-', 1)[1])
     # The frame of `Framing` has one size; all other layers are convolutions.
-    multiple = 0 if run.config.framing else 2**run.config.num_scales
+    scales = run.config.num_scales
+    if run.config.trunk != 'none':
+      scales = max(scales, run.config.trunk_scales)
+    multiple = 0 if run.config.framing else 2**scales
     return Opened(
         model, run.preparations(), os.path.basename(found), multiple)
   servables = _servables(path)
