@@ -14,7 +14,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN_DIR ?= runs/demo
-TRAIN_ARGS ?=
+TRAIN_ARGS ?= --preset=cpu_trunk
 PYTEST_ARGS ?=
 # Processes that share the tests. Each loads TensorFlow: about 1 GB.
 PYTEST_WORKERS ?= 2
