@@ -100,7 +100,7 @@ def pack(layout: tiles_lib.Layout, tiles: np.ndarray, domain: str) -> bytes:
   values: dict[str, Any] = {
       'tiles': tiles.astype(np.float32), 'size': layout.size,
       'tops': layout.tops, 'lefts': layout.lefts, 'domain': domain}
-  np.savez_compressed(content, **values)
+  np.savez_compressed(content, allow_pickle=False, **values)
   return content.getvalue()
 
 
