@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import re
 
 import numpy as np
 import pytest
@@ -111,7 +112,10 @@ def test_a_conversion_compares_a_float64_model_in_its_own_type(
   monkeypatch.setitem(
       convert.RUNTIMES, 'litert', ('tflite', lambda frozen, model: (
           b'', lambda images: frozen(tf.constant(images))[0].numpy())))
-  convert.convert(double, 'ink', 'chalk', 'litert')
+  content, report = convert.convert(double, 'ink', 'chalk', 'litert')
+  assert not content
+  error = float(re.search(r'differs by (\S+),', report)[1])
+  assert error < 1e-6
 
 
 def test_what_a_converter_raises_becomes_the_documented_error(
