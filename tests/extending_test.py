@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from alignflow_tf import baselines
+from alignflow_tf import flows
 from alignflow_tf import model as model_lib
 from alignflow_tf import objectives
 from alignflow_tf.train import config as config_lib
@@ -59,6 +60,22 @@ def test_a_system(blocks, monkeypatch):
   np.testing.assert_allclose(shifted, 0.75, atol=0.05)
   with pytest.raises(config_lib.ConfigError, match='`cycle_weight`'):
     config_lib.resolve(model='colours', cycle_weight=1.)
+
+
+def test_a_flow(blocks, monkeypatch):
+  space = {'FLOWS': flows.FLOWS}
+  exec(_block(blocks, '"""Couplings with'), space)
+  monkeypatch.setitem(flows.FLOWS, 'checkerboards', None)
+  exec(_block(blocks, "FLOWS['checkerboards']"), space)
+  config = config_lib.resolve(
+      'cpu', flow='checkerboards', num_scales=1, width=2, num_blocks=1,
+      critic_width=2, critic_layers=1, batch_size=4)
+  trainer, metrics = _step(config)
+  assert np.isfinite(metrics['loss'])
+  x = tf.random.stateless_uniform([2, *SHAPE], [0, 1])
+  flow = trainer.model.flow('a')
+  np.testing.assert_allclose(
+      flow.forward(tf.identity(flow.inverse(x))), x, atol=1e-4)
 
 
 def test_a_term(blocks):
