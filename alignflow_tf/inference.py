@@ -13,6 +13,7 @@ import tensorflow as tf
 from alignflow_tf import _checks
 from alignflow_tf import images as images_lib
 from alignflow_tf import model as model_lib
+from alignflow_tf import protocols
 
 __all__ = ['Evaluator', 'RoundTrip']
 
@@ -106,6 +107,11 @@ class Evaluator:
     """Whether the model encodes images into latents and decodes them."""
     return isinstance(self.model, model_lib.HasLatents)
 
+  @property
+  def has_bounds(self) -> bool:
+    """Whether the model has a bound on the density of each domain."""
+    return isinstance(self.model, protocols.HasBound)
+
   def _with_latents(self) -> model_lib.HasLatents:
     if not isinstance(self.model, model_lib.HasLatents):
       raise TypeError(
@@ -195,9 +201,24 @@ class Evaluator:
     return self._map(self._function(
         ('log_prob', domain), lambda x: distribution.log_prob(x)), images)
 
+  def log_prob_bound(self, images: np.ndarray, domain: str,
+                     seed: int = 0) -> np.ndarray:
+    """A lower bound on log-densities of images, in nats, of shape `[N]`."""
+    model = self.model
+    if not isinstance(model, protocols.HasBound):
+      raise TypeError(
+          f'`model` must have a bound, got {type(model).__name__}, which has '
+          'none.')
+    return self._map(self._function(
+        ('log_prob_bound', domain, seed),
+        lambda x: model.log_prob_bound(x, domain, tf.constant([seed, 0]))),
+                     images)
+
   def bits_per_dim(self, levels: np.ndarray, domain: str,
                    seed: int = 0) -> np.ndarray:
     """Bits per dimension of uint8 images, dequantised with a fixed seed.
+
+    Of a model that `has_bounds`, an upper bound.
 
     Args:
       levels: uint8 images `[N, H, W, C]`.
@@ -219,8 +240,9 @@ class Evaluator:
     images = ((levels + noise) / 256.).astype(np.float32)
     # float32 may round up to 1.
     images = np.minimum(images, np.float32(1. - 2.**-24))
-    return np.asarray(images_lib.bits_per_dim(
-        self.log_prob(images, domain), self.model.event_size))
+    log_prob = self.log_prob_bound(images, domain, seed) if (
+        self.has_bounds) else self.log_prob(images, domain)
+    return np.asarray(images_lib.bits_per_dim(log_prob, self.model.event_size))
 
   def interpolate(self, first: np.ndarray, last: np.ndarray, source: str,
                   num: int) -> dict[str, np.ndarray]:

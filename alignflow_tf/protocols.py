@@ -1,8 +1,8 @@
 """Protocols by which programs know the abilities of a model.
 
 Training, evaluation, adaptation and export take any model that `Translates`.
-They offer more for one that `HasLatents` or `HasDensity`, and find out by
-`isinstance(model, HasDensity)`, never by the model's class. For example,
+They offer more for one that `HasLatents`, `HasDensity` or `HasBound`, and find
+out by `isinstance(model, HasDensity)`, never by the model's class. For example,
 evaluation reports bits per dimension of models that have densities only.
 """
 
@@ -15,8 +15,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 __all__ = [
-    'HasDensity', 'HasLatents', 'Translates', 'Translator', 'check_batches',
-    'check_domains'
+    'HasBound', 'HasDensity', 'HasLatents', 'Translates', 'Translator',
+    'check_batches', 'check_domains'
 ]
 
 tfd = tfp.distributions
@@ -88,6 +88,18 @@ class HasDensity(Translates, Protocol):
 
   def bits_per_dim(self, images: tf.Tensor, domain: str) -> tf.Tensor:
     """Bits per dimension `[B]` of dequantised images of a domain."""
+
+
+@runtime_checkable
+class HasBound(Translates, Protocol):
+  """A model with a lower bound on the density of each domain's images."""
+
+  def log_prob_bound(self, images: tf.Tensor, domain: str,
+                     seed: tf.Tensor) -> tf.Tensor:
+    """The bound on log-densities `[B]` of dequantised images, in nats.
+
+    `seed` is a stateless seed, of a bound that draws latents.
+    """
 
 
 def check_domains(domains: Any) -> tuple[str, ...]:

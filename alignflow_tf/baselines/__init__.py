@@ -25,8 +25,9 @@ from alignflow_tf import _lazy
 
 if TYPE_CHECKING:
   from alignflow_tf.baselines.cyclegan import CycleGAN as CycleGAN
+  from alignflow_tf.baselines.unit import UNIT as UNIT
 
-__all__ = ['CycleGAN', 'MODELS', 'System', 'critics', 'get']
+__all__ = ['CycleGAN', 'MODELS', 'System', 'UNIT', 'critics', 'get']
 
 
 class System(NamedTuple):
@@ -57,6 +58,9 @@ MODELS: dict[str, System] = {
     'cyclegan': System(
         ('cycle_weight', 'identity_weight'), 'cyclegan_digits', 'cyclegan_cpu',
         ('cyclegan', 'cyclegan_cpu', 'cyclegan_digits')),
+    'unit': System(
+        ('cycle_weight', 'kl_weight'), 'unit_digits', 'unit',
+        ('unit', 'unit_digits')),
 }
 
 
@@ -103,7 +107,7 @@ def critics(config: Any, domains: tuple[str, ...],
           dtype=config.precision) for i, d in enumerate(domains)}
 
 
-__getattr__ = _lazy.attach(__name__, {'CycleGAN': 'cyclegan'})
+__getattr__ = _lazy.attach(__name__, {'CycleGAN': 'cyclegan', 'UNIT': 'unit'})
 
 
 def __dir__() -> list[str]:

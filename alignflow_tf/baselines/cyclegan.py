@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 import itertools
-import math
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -12,7 +11,7 @@ import tensorflow as tf
 from alignflow_tf import images as images_lib
 from alignflow_tf import networks
 from alignflow_tf import objectives
-from alignflow_tf import protocols
+from alignflow_tf.baselines import base
 
 __all__ = ['CycleGAN', 'Generator', 'PRESETS', 'build', 'terms']
 
@@ -30,7 +29,7 @@ class Generator(NamedTuple):
     return 0.5 * (self.network(images_lib.to_critic(images)) + 1.)
 
 
-class CycleGAN(tf.Module):
+class CycleGAN(base.Baseline):
   """Domains joined by a generator for each direction.
 
   It is a `protocols.Translates`, as an `AlignFlow` is. It has no densities, no
@@ -79,46 +78,20 @@ class CycleGAN(tf.Module):
       ValueError: If the domains are not two or more different names, or the
         images do not fit the generators.
     """
-    super().__init__(name=name)
-    self._domains = protocols.check_domains(domains)
-    self._event_shape = images_lib.check_event_shape(event_shape)
+    super().__init__(domains, event_shape, name)
     generators: dict[tuple[str, str], Generator] = {}
-    for source in self._domains:
-      for target in self._domains:
+    for source in self.domains:
+      for target in self.domains:
         if source != target:
           name = f'{source}_to_{target}'
           generators[source, target] = Generator(networks.Tracked(
               networks.resnet_generator(
-                  self._event_shape, filters, num_blocks, num_halvings,
+                  self.event_shape, filters, num_blocks, num_halvings,
                   seed=seed * 997 + len(generators), dtype=network_dtype,
                   name=name), name=name))
     self._generators = self._no_dependency(generators)
     self._networks = {
         f'{s}_to_{t}': g.network for (s, t), g in generators.items()}
-
-  def __repr__(self) -> str:
-    return (f'CycleGAN(domains={self._domains}, '
-            f'event_shape={self._event_shape})')
-
-  @property
-  def domains(self) -> tuple[str, ...]:
-    """Names of the domains, in order."""
-    return self._domains
-
-  @property
-  def event_shape(self) -> tuple[int, int, int]:
-    """`(height, width, channels)` of images."""
-    return self._event_shape
-
-  @property
-  def event_size(self) -> int:
-    """Number of dimensions of an image."""
-    return math.prod(self._event_shape)
-
-  @property
-  def dtype(self) -> tf.DType:
-    """Floating type of images, whatever that of the generators' insides."""
-    return tf.float32
 
   def translator(self, source: str, target: str) -> Generator:
     """G_{source->target}.
@@ -133,27 +106,8 @@ class CycleGAN(tf.Module):
     Raises:
       KeyError: If there is no such pair of domains.
     """
-    if (source, target) not in self._generators:
-      raise KeyError(
-          f'`source` and `target` must be two of {self._domains}, got '
-          f'{source!r} and {target!r}.')
+    self.check_pair(source, target)
     return self._generators[source, target]
-
-  def initialize(self, images: Mapping[str, tf.Tensor]) -> None:
-    """Checks images; there is nothing to initialise from data.
-
-    Args:
-      images: For each domain, a batch `[B, H, W, C]` in [0, 1].
-
-    Raises:
-      TypeError: If images are not of a floating type.
-      ValueError: If a domain is missing or its images do not fit: shape,
-        range, NaN or infinity.
-    """
-    protocols.check_batches(images, self._domains)
-    for domain in self._domains:
-      images_lib.validate(images[domain], self._event_shape,
-                          f'images[{domain!r}]')
 
 
 def build(config: Any, domains: tuple[str, ...],

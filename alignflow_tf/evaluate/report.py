@@ -75,8 +75,11 @@ _CURVES = (
     ('Adversarial loss of the generator', '', ('adversarial_loss/',)),
     ('Loss of the critics', '', ('critic_loss/',)),
     ('Cycle consistency', 'L1 on (-1, 1)', ('cycle_loss/',)),
+    ('Autoencoding, in a domain and by another', '', ('vae_loss/',)),
     ('Training images', 'bits/dim', ('bits_per_dim/',)),
     ('Validation images', 'bits/dim', ('validation/bits_per_dim/',)),
+    ('Validation images, an upper bound', 'bits/dim',
+     ('validation/bits_per_dim_bound/',)),
     ('Validation, largest round-trip error', 'of [0, 1]',
      ('validation/round_trip_max/',)),
     ('Validation, pixels outside [0, 1]', 'share', ('validation/outside/',)),
@@ -204,6 +207,14 @@ def _round_trips(result: Mapping[str, Any]) -> list[str]:
 
 
 def _densities(result: Mapping[str, Any]) -> list[str]:
+  bounds = result.get('bits_per_dim_bound')
+  if bounds:
+    return ['<h2>Densities</h2>', scroll_table(
+        ['', 'bits/dim, an upper bound'],
+        [[html.escape(d), f'{value:.3f}'] for d, value in bounds.items()]),
+            '<p class="note">Lower is better. The evidence lower bound of the '
+            'model as bits/dim, with one draw of the latents an image: its '
+            'exact figure may be lower.</p>']
   if not result['bits_per_dim']:
     return []
   rows = [

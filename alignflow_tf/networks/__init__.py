@@ -10,10 +10,11 @@ from alignflow_tf.networks.conditioner import normalize_once
 from alignflow_tf.networks.critic import patch_critic
 from alignflow_tf.networks.regressor import regressor
 from alignflow_tf.networks.resnet_generator import resnet_generator
+from alignflow_tf.networks.resnet_generator import ResNetLayers
 from alignflow_tf.networks.tracked import Tracked
 
 __all__ = [
-    'ConditionerResNet', 'Tracked', 'conditioners', 'dtn', 'fold_weight_norm',
-    'lenet', 'normalize_once', 'patch_critic', 'regressor', 'resnet_generator',
-    'strided_classifier'
+    'ConditionerResNet', 'ResNetLayers', 'Tracked', 'conditioners', 'dtn',
+    'fold_weight_norm', 'lenet', 'normalize_once', 'patch_critic', 'regressor',
+    'resnet_generator', 'strided_classifier'
 ]

@@ -1,4 +1,4 @@
-"""The residual generator of CycleGAN."""
+"""The residual generator of CycleGAN, and its layers for other networks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import keras
 
 from alignflow_tf import _checks
 
-__all__ = ['resnet_generator']
+__all__ = ['ResNetLayers', 'resnet_generator']
 
 
 @keras.saving.register_keras_serializable('alignflow_tf')
@@ -31,6 +31,92 @@ class _ReflectionPad(keras.layers.Layer):
 
   def get_config(self) -> dict[str, Any]:
     return super().get_config() | {'size': self.size}
+
+
+class ResNetLayers:
+  """The parts of a residual generator, with initial weights from one seed.
+
+  Each method takes a Keras tensor and gives the next. For example, an encoder
+  that halves images twice, with one residual block:
+
+  ```python
+  layers = ResNetLayers(seed=0)
+  image = keras.Input((32, 32, 3))
+  encoder = keras.Model(image, layers.blocks(layers.encode(image, 64, 2), 1))
+  ```
+  """
+
+  def __init__(self, seed: int = 0, dtype: Any = 'float32'):
+    """Begins a network.
+
+    Args:
+      seed: Non-negative integer that fixes the initial weights, N(0, 0.02).
+      dtype: A Keras dtype or dtype policy.
+    """
+    self._seeds = iter(range(seed * 256, seed * 256 + 256))
+    self._dtype = dtype
+
+  def conv(self, x: Any, channels: int, kernel: int, **kwargs: Any) -> Any:
+    """A convolution of odd kernel after reflection padding."""
+    kwargs = {'dtype': self._dtype} | kwargs
+    if kernel > 1:
+      x = _ReflectionPad(kernel // 2, dtype=kwargs['dtype'])(x)
+    return keras.layers.Conv2D(
+        channels, kernel, kernel_initializer=self._initializer(), **kwargs)(x)
+
+  def norm(self, x: Any, relu: bool = True) -> Any:
+    """Instance normalisation without parameters, and ReLU."""
+    x = keras.layers.GroupNormalization(
+        groups=-1, epsilon=1e-5, center=False, scale=False,
+        dtype=self._dtype)(x)
+    return keras.layers.ReLU(dtype=self._dtype)(x) if relu else x
+
+  def encode(self, x: Any, filters: int, num_halvings: int) -> Any:
+    """Images to `filters * 2**num_halvings` channels of fewer pixels.
+
+    Raises:
+      ValueError: If an argument is out of range or the halvings do not divide
+        the images.
+    """
+    filters = _checks.integer('filters', filters)
+    num_halvings = _checks.integer('num_halvings', num_halvings, least=0)
+    shape, factor = x.shape[1:], 2**num_halvings
+    if any(size % factor or size // factor < 2 for size in shape[:2]):
+      raise ValueError(
+          f'`num_halvings` is {num_halvings}, but images of {shape[0]}x'
+          f'{shape[1]} pixels must be halved so often with 2 pixels or more '
+          'left; use fewer.')
+    if min(shape[:2]) < 4:
+      raise ValueError(
+          '`image_shape` must be at least 4x4 pixels, for a padding by 3, got '
+          f'{shape}.')
+    x = self.norm(self.conv(x, filters, 7))
+    for i in range(num_halvings):
+      x = keras.layers.ZeroPadding2D(1, dtype=self._dtype)(x)
+      x = self.norm(keras.layers.Conv2D(
+          filters * 2**(i + 1), 3, strides=2, dtype=self._dtype,
+          kernel_initializer=self._initializer())(x))
+    return x
+
+  def blocks(self, x: Any, number: int) -> Any:
+    """Residual blocks."""
+    for _ in range(number):
+      branch = self.norm(self.conv(x, x.shape[-1], 3))
+      branch = self.norm(self.conv(branch, x.shape[-1], 3), relu=False)
+      x = keras.layers.Add(dtype=self._dtype)([x, branch])
+    return x
+
+  def decode(self, x: Any, num_halvings: int, channels: int) -> Any:
+    """Features to float32 images of `channels` in [-1, 1]."""
+    for _ in range(num_halvings):
+      x = self.norm(keras.layers.Conv2DTranspose(
+          x.shape[-1] // 2, 3, strides=2, padding='same', dtype=self._dtype,
+          kernel_initializer=self._initializer())(x))
+    x = self.conv(x, channels, 7, dtype='float32')
+    return keras.layers.Activation('tanh', dtype='float32')(x)
+
+  def _initializer(self) -> keras.initializers.Initializer:
+    return keras.initializers.RandomNormal(stddev=0.02, seed=next(self._seeds))
 
 
 def resnet_generator(
@@ -73,53 +159,9 @@ def resnet_generator(
        Cycle-Consistent Adversarial Networks. In _ICCV_, 2017, sections 4 and
        7.2. https://arxiv.org/abs/1703.10593
   """
-  filters = _checks.integer('filters', filters)
   num_blocks = _checks.integer('num_blocks', num_blocks)
-  num_halvings = _checks.integer('num_halvings', num_halvings, least=0)
-  factor = 2**num_halvings
-  if any(size % factor or size // factor < 2 for size in image_shape[:2]):
-    raise ValueError(
-        f'`num_halvings` is {num_halvings}, but images of {image_shape[0]}x'
-        f'{image_shape[1]} pixels must be halved so often with 2 pixels or '
-        'more left; use fewer.')
-  if min(image_shape[:2]) < 4:
-    raise ValueError(
-        '`image_shape` must be at least 4x4 pixels, for a padding by 3, got '
-        f'{image_shape}.')
-  seeds = iter(range(seed * 256, seed * 256 + 256))
-
-  def init() -> keras.initializers.Initializer:
-    return keras.initializers.RandomNormal(stddev=0.02, seed=next(seeds))
-
-  def same(x: Any, channels: int, kernel: int, **kwargs: Any) -> Any:
-    """A convolution after reflection padding."""
-    x = _ReflectionPad(kernel // 2, dtype=kwargs.get('dtype', dtype))(x)
-    return keras.layers.Conv2D(
-        channels, kernel, kernel_initializer=init(),
-        **({'dtype': dtype} | kwargs))(x)
-
-  def norm(x: Any, relu: bool = True) -> Any:
-    x = keras.layers.GroupNormalization(
-        groups=-1, epsilon=1e-5, center=False, scale=False, dtype=dtype)(x)
-    return keras.layers.ReLU(dtype=dtype)(x) if relu else x
-
+  layers = ResNetLayers(seed, dtype)
   inputs = keras.Input(image_shape, name='image')
-  x = norm(same(inputs, filters, 7))
-  channels = filters
-  for _ in range(num_halvings):
-    channels *= 2
-    x = keras.layers.ZeroPadding2D(1, dtype=dtype)(x)
-    x = norm(keras.layers.Conv2D(
-        channels, 3, strides=2, kernel_initializer=init(), dtype=dtype)(x))
-  for _ in range(num_blocks):
-    branch = norm(same(x, channels, 3))
-    branch = norm(same(branch, channels, 3), relu=False)
-    x = keras.layers.Add(dtype=dtype)([x, branch])
-  for _ in range(num_halvings):
-    channels //= 2
-    x = norm(keras.layers.Conv2DTranspose(
-        channels, 3, strides=2, padding='same', kernel_initializer=init(),
-        dtype=dtype)(x))
-  x = same(x, image_shape[2], 7, dtype='float32')
-  outputs = keras.layers.Activation('tanh', dtype='float32')(x)
-  return keras.Model(inputs, outputs, name=name)
+  x = layers.blocks(layers.encode(inputs, filters, num_halvings), num_blocks)
+  return keras.Model(
+      inputs, layers.decode(x, num_halvings, image_shape[2]), name=name)

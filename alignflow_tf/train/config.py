@@ -99,8 +99,8 @@ class Config:
   flow: str = _field('real_nvp', 'Family of the flows.',
                      (_is_flow, 'one of ' + _FLOWS), unused='real_nvp')
   num_scales: int = _field(
-      4, "Number of scales of a flow, or of CycleGAN's generators: 3 in its "
-      'paper, which halves the image twice.', _POSITIVE)
+      4, "Number of scales of a flow, or of a baseline's networks: 3 in the "
+      'papers of CycleGAN and UNIT, which halve the image twice.', _POSITIVE)
   width: int = _field(
       32, 'Number of hidden channels of the networks at the finest scale.',
       _POSITIVE)
@@ -149,8 +149,11 @@ class Config:
   gan_loss: str = _field('least_squares', 'Adversarial loss.',
                          settings.key_of(objectives.GAN_LOSSES))
   cycle_weight: float = _field(
-      0., "Weight of CycleGAN's cycle consistency, in L1 on [-1, 1].",
-      _WEIGHT, unused=0.)
+      0., "Weight of CycleGAN's cycle consistency, and of UNIT's "
+      'reconstructions, in L1 on [-1, 1].', _WEIGHT, unused=0.)
+  kl_weight: float = _field(
+      0., "Weight of the mean square of UNIT's latents, which is twice the "
+      'divergence from the prior a dimension.', _WEIGHT, unused=0.)
   identity_weight: float = _field(
       0., "Weight of CycleGAN's identity loss, relative to cycle_weight; 0.5 "
       'in its paper where colours are to be kept.', _WEIGHT, unused=0.)

@@ -63,6 +63,9 @@ class Validation:
     for d in densities:
       values[f'validation/bits_per_dim/{d}'] = float(
           self._evaluator.bits_per_dim(self._levels[d], d).mean())
+    for d in names if self._evaluator.has_bounds else ():
+      values[f'validation/bits_per_dim_bound/{d}'] = float(
+          self._evaluator.bits_per_dim(self._levels[d], d).mean())
     for s, t in itertools.permutations(names, 2):
       trip = self._evaluator.round_trip(images[s], s, t)
       values[f'validation/round_trip_max/{s}_to_{t}'] = trip['max']

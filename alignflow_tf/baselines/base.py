@@ -1,0 +1,81 @@
+"""The part that baselines have in common: domains, shapes and checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import math
+
+import tensorflow as tf
+
+from alignflow_tf import images as images_lib
+from alignflow_tf import protocols
+
+__all__ = ['Baseline']
+
+
+class Baseline(tf.Module):
+  """A model of images in float32, without data-dependent weights."""
+
+  def __init__(self, domains: Sequence[str], event_shape: tuple[int, int, int],
+               name: str):
+    """Checks the domains and the shape.
+
+    Args:
+      domains: Names of the domains, two or more different strings.
+      event_shape: `(height, width, channels)` of the images of all domains.
+      name: Name of the module.
+
+    Raises:
+      ValueError: If the domains are not two or more different names, or the
+        shape is none of images.
+    """
+    super().__init__(name=name)
+    self._domains = protocols.check_domains(domains)
+    self._event_shape = images_lib.check_event_shape(event_shape)
+
+  def __repr__(self) -> str:
+    return (f'{type(self).__name__}(domains={self._domains}, '
+            f'event_shape={self._event_shape})')
+
+  @property
+  def domains(self) -> tuple[str, ...]:
+    """Names of the domains, in order."""
+    return self._domains
+
+  @property
+  def event_shape(self) -> tuple[int, int, int]:
+    """`(height, width, channels)` of images."""
+    return self._event_shape
+
+  @property
+  def event_size(self) -> int:
+    """Number of dimensions of an image."""
+    return math.prod(self._event_shape)
+
+  @property
+  def dtype(self) -> tf.DType:
+    """Floating type of images, whatever that of the networks' insides."""
+    return tf.float32
+
+  def check_pair(self, source: str, target: str) -> None:
+    """Raises KeyError unless they are two domains."""
+    if source == target or not {source, target} <= set(self._domains):
+      raise KeyError(
+          f'`source` and `target` must be two of {self._domains}, got '
+          f'{source!r} and {target!r}.')
+
+  def initialize(self, images: Mapping[str, tf.Tensor]) -> None:
+    """Checks images; there is nothing to initialise from data.
+
+    Args:
+      images: For each domain, a batch `[B, H, W, C]` in [0, 1].
+
+    Raises:
+      TypeError: If images are not of a floating type.
+      ValueError: If a domain is missing or its images do not fit: shape,
+        range, NaN or infinity.
+    """
+    protocols.check_batches(images, self._domains)
+    for domain in self._domains:
+      images_lib.validate(images[domain], self._event_shape,
+                          f'images[{domain!r}]')
