@@ -113,7 +113,7 @@ class SemanticLoss(tf.Module):
       fakes: Mapping[tuple[str, str], tf.Tensor],
       labels: Mapping[str, tf.Tensor], seed: tf.Tensor,
   ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """The translator's part; see `trainer.Auxiliary`."""
+    """The translator's part; see `auxiliary.Auxiliary`."""
     s, t = self._source, self._target
     seeds = tf.random.split(seed, 3)
     gate = tf.cast(self._last_loss <= 1., tf.float32)
@@ -139,7 +139,7 @@ class SemanticLoss(tf.Module):
       fakes: Mapping[tuple[str, str], tf.Tensor],
       labels: Mapping[str, tf.Tensor], seed: tf.Tensor,
   ) -> None:
-    """One update of the classifier; see `trainer.Auxiliary`."""
+    """One update of the classifier; see `auxiliary.Auxiliary`."""
     s, t = self._source, self._target
     images, classes = real[s], labels[s]
     with tf.GradientTape(watch_accessed_variables=False) as tape:

@@ -16,12 +16,14 @@ import tensorflow as tf
 
 from alignflow_tf import bijectors
 from alignflow_tf import data
+from alignflow_tf.train import auxiliary as auxiliary_lib
 from alignflow_tf.train import checkpoints as checkpoints_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import divergence
 from alignflow_tf.train import faults
 from alignflow_tf.train import inputs
 from alignflow_tf.train import monitor as monitor_lib
+from alignflow_tf.train import recent
 from alignflow_tf.train import runs
 from alignflow_tf.train import signals as signals_lib
 from alignflow_tf.train import strategies
@@ -47,7 +49,7 @@ def train(
     config: config_lib.Config,
     run_dir: str,
     domains: data.DomainSet | None = None,
-    auxiliary: trainer_lib.Auxiliary | None = None,
+    auxiliary: auxiliary_lib.Auxiliary | None = None,
     team: strategies.Team | None = None,
 ) -> str:
   """Trains a model, or goes on with a run that was stopped.
@@ -64,8 +66,8 @@ def train(
     config: The configuration.
     run_dir: Directory for the run's files; made where missing.
     domains: The data, where they are loaded already (`inputs.load`).
-    auxiliary: An additional objective; see `trainer.Auxiliary`. The same one
-      must be given to go on with a run.
+    auxiliary: An additional objective; see `train.auxiliary.Auxiliary`. To go
+      on with a run, the same one must be given.
     team: The devices and processes that train, where they are known already
       (`strategies.make`); None for those of the configuration and `TF_CONFIG`.
 
@@ -106,7 +108,7 @@ def train(
 
 def _run(
     config: config_lib.Config, run_dir: str, domains: data.DomainSet | None,
-    auxiliary: trainer_lib.Auxiliary | None, team: strategies.Team) -> None:
+    auxiliary: auxiliary_lib.Auxiliary | None, team: strategies.Team) -> None:
   """Checks the arguments, builds the trainer and opens the run directory."""
   # A team may have been made with another configuration than this one.
   strategies.check_flags(config, team)
@@ -187,9 +189,7 @@ class _Loop:
         domains, trainer, run_dir, self._watch)
     self._skips = divergence.Skips(config.skip_limit)
     self._monitor: monitor_lib.Monitor = monitor_lib.Silent()
-    # Scalars of the steps since the last line of `metrics.jsonl`; checkpoints
-    # hold them, so that an interruption does not change the next line.
-    self._recent: list[dict[str, Any]] = []
+    self._recent = recent.Recent()
     # Whether a signal came before the validation of the last step.
     self._due = False
 
@@ -239,9 +239,7 @@ class _Loop:
       self._skips = divergence.Skips(self._config.skip_limit, state)
       self._watch.resume(state)
       self._due = bool(state.get('due'))
-      self._recent = [
-          {k: float('nan') if v is None else v for k, v in values.items()}
-          for values in state.get('recent', ())]
+      self._recent.restore(state.get('recent', ()))
     return state
 
   def _initialize(self) -> None:
@@ -276,7 +274,7 @@ class _Loop:
       values = self._team.call(
           self._trainer.trunk_step if step <= config.trunk_steps else
           self._trainer.train_step, batch)
-      self._recent.append(values)
+      self._recent.add(values)
       if step == config.trunk_steps:
         seconds = time.monotonic() - begin
         monitor.say(f'The trunk took {seconds:.0f} s for {step - start} steps; '
@@ -352,11 +350,9 @@ class _Loop:
     return found
 
   def _log(self, step: int) -> None:
-    recent, self._recent = self._recent, []
+    values = self._recent.take()
     if not self._team.chief:
       return
-    values = _mean(recent)
-    values['learning_rate'] = float(recent[-1]['learning_rate'])
     values['skipped_steps'] = float(self._trainer.skipped.numpy())
     values |= self._monitor.progress(step, values)
     with faults.writing(self._run_dir):
@@ -366,10 +362,8 @@ class _Loop:
     """Writes a checkpoint, in the first process."""
     if not self._team.chief:
       return
-    self._recent = [{k: float(v) for k, v in values.items()}
-                    for values in self._recent]
     state = self._skips.state() | self._watch.state() | {
-        'recent': self._recent, 'due': self._due}
+        'recent': self._recent.state(), 'due': self._due}
     with faults.writing(self._run_dir):
       if not os.path.exists(os.path.join(self._run_dir, 'config.json')):
         self._monitor.say(f'{self._run_dir} was removed: it is made again.')
@@ -390,13 +384,3 @@ def _figure(config: config_lib.Config,
     return None
   mean = float(np.mean(bits))
   return mean if np.isfinite(mean) else None
-
-
-def _mean(values: list[dict[str, tf.Tensor]]) -> dict[str, float]:
-  """Means over steps, of finite values where there are some."""
-  result = {}
-  for name in values[0]:
-    numbers = np.asarray([float(v[name]) for v in values])
-    finite = numbers[np.isfinite(numbers)]
-    result[name] = float(finite.mean()) if finite.size else float('nan')
-  return result

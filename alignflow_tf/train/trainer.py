@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import functools
 import gc
-from typing import Any, Protocol
+from typing import Any
 
 import tensorflow as tf
 
@@ -16,12 +16,14 @@ from alignflow_tf import images as images_lib
 from alignflow_tf import model as model_lib
 from alignflow_tf import networks
 from alignflow_tf import objectives
+from alignflow_tf.train import auxiliary as auxiliary_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import critics as critics_lib
 from alignflow_tf.train import optimizer
 from alignflow_tf.train import replicas
+from alignflow_tf.train import schedules
 
-__all__ = ['Auxiliary', 'Trainer', 'build_model']
+__all__ = ['Trainer', 'build_model']
 
 Images = dict[str, tf.Tensor]
 Translations = dict[tuple[str, str], tf.Tensor]
@@ -30,40 +32,6 @@ Step = Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]
 # Levels of dequantisation noise where channels are copies of one another: see
 # `images.dequantize`.
 COPIED_CHANNELS_NOISE = 8.
-
-
-class Auxiliary(Protocol):
-  """An additional objective with variables and an update of its own.
-
-  A `tf.Module`, whose variables are in the trainer's checkpoints. Its methods
-  run within the step's `tf.function`, `loss` within the gradient tape. For a
-  term without an update, see `objectives.Term`.
-
-  Attributes:
-    labels: Names of the domains whose labels it is given.
-  """
-  labels: tuple[str, ...]
-
-  def loss(
-      self, real: Mapping[str, tf.Tensor],
-      fakes: Mapping[tuple[str, str], tf.Tensor],
-      labels: Mapping[str, tf.Tensor], seed: tf.Tensor,
-  ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """A scalar that is added to the generator's loss, and scalars to log.
-
-    Args:
-      real: For each domain, images `[B, H, W, C]` in [0, 1].
-      fakes: For each (source, target), translations.
-      labels: For each domain of `labels`, integers `[B]`.
-      seed: Stateless seed, two integers.
-    """
-
-  def update(
-      self, real: Mapping[str, tf.Tensor],
-      fakes: Mapping[tuple[str, str], tf.Tensor],
-      labels: Mapping[str, tf.Tensor], seed: tf.Tensor,
-  ) -> None:
-    """Its update, after the generator's; the arguments are those of `loss`."""
 
 
 def build_model(
@@ -106,7 +74,7 @@ class Trainer(tf.Module):
       domains: tuple[str, ...],
       event_shape: tuple[int, int, int],
       copied_channels: Mapping[str, bool] | None = None,
-      auxiliary: Auxiliary | None = None,
+      auxiliary: auxiliary_lib.Auxiliary | None = None,
       strategy: tf.distribute.Strategy | None = None,
   ):
     """Builds everything, with initial weights.
@@ -199,8 +167,9 @@ class Trainer(tf.Module):
     seeds = tf.random.split(tf.random.experimental.stateless_fold_in(
         tf.constant([config.seed, 2], tf.int32), self.step), rounds + 3)
     noise_seed, flow_seed, update_seed, *critic_seeds = tf.unstack(seeds)
-    rate = self._rate(config.learning_rate)
-    critic_rate = self._rate(config.critic_learning_rate)
+    rate, critic_rate = (
+        schedules.learning_rate(config, value, self.step)
+        for value in (config.learning_rate, config.critic_learning_rate))
 
     # Dequantise: images of each update of the critics, the last also for the
     # generators.
@@ -240,19 +209,15 @@ class Trainer(tf.Module):
                       unconnected_gradients=tf.UnconnectedGradients.ZERO),
         metrics | {'loss': loss})
 
-    gradients, trunk_gradients = gradients[:own], gradients[own:]
-
     # Update the generators, and the moving average of their weights.
     metrics['learning_rate'] = rate
-    metrics['gradient_norm'] = norm = tf.sqrt(
-        optimizer.squared_norm(gradients)) / self._loss_scale
+    metrics['gradient_norm'] = norm = self._norm(gradients[:own])
     finite = tf.math.is_finite(norm) & tf.math.is_finite(metrics['loss'])
-    self.flow_optimizer.apply(
-        gradients, rate, finite, self._clipping(norm) / self._loss_scale,
-        self._average_rate())
-    if trunk_gradients:
-      self._update_trunk(
-          trunk_gradients, self._trunk_rate(), finite, norm)
+    self._update(self.flow_optimizer, gradients[:own], rate, norm, finite)
+    if len(gradients) > own:
+      self._update(
+          self.trunk_optimizer, gradients[own:],
+          schedules.trunk_rate(config, self.step), norm, finite)
     if auxiliary is not None:
       tf.cond(finite, _then_zero(functools.partial(
           auxiliary.update, real, fakes, labels, update_seed)),
@@ -278,7 +243,7 @@ class Trainer(tf.Module):
         tf.constant([config.seed, 3], tf.int32), self.step)
     real = self._dequantize(batch, replicas.fold_in(seed))
     trained = model.domains[-1:] if config.hub else model.domains
-    rate = self._trunk_rate()
+    rate = schedules.trunk_rate(config, self.step)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(self._trunk)
       bits = {f'bits_per_dim/{d}': tf.reduce_mean(
@@ -288,20 +253,24 @@ class Trainer(tf.Module):
     gradients, metrics = replicas.mean(
         tape.gradient(scaled, self._trunk), bits | {'loss': loss})
     metrics['learning_rate'] = rate
-    metrics['gradient_norm'] = norm = tf.sqrt(
-        optimizer.squared_norm(gradients)) / self._loss_scale
+    metrics['gradient_norm'] = norm = self._norm(gradients)
     finite = tf.math.is_finite(norm) & tf.math.is_finite(metrics['loss'])
-    self._update_trunk(gradients, rate, finite, norm)
+    self._update(self.trunk_optimizer, gradients, rate, norm, finite)
     metrics['skipped'] = 1. - tf.cast(finite, tf.float32)
     self._count(finite)
     return metrics
 
-  def _update_trunk(self, gradients: list[tf.Tensor], rate: tf.Tensor,
-                    finite: tf.Tensor, norm: tf.Tensor) -> None:
-    assert self.trunk_optimizer is not None
-    self.trunk_optimizer.apply(
-        gradients, rate, finite, self._clipping(norm) / self._loss_scale,
-        self._average_rate())
+  def _norm(self, gradients: list[tf.Tensor]) -> tf.Tensor:
+    """Global norm of the gradients of a loss that was scaled."""
+    return tf.sqrt(optimizer.squared_norm(gradients)) / self._loss_scale
+
+  def _update(self, adam: Any, gradients: list[tf.Tensor], rate: tf.Tensor,
+              norm: tf.Tensor, finite: tf.Tensor) -> None:
+    """Updates weights and averages, with gradients clipped by their norm."""
+    largest = self._config.clip_norm
+    clipping = largest * tf.minimum(1. / norm, 1. / largest) if largest else 1.
+    adam.apply(gradients, rate, finite, clipping / self._loss_scale,
+               schedules.average_rate(self._config, self.step))
 
   def _shared_step(
       self, step: Step,
@@ -332,33 +301,6 @@ class Trainer(tf.Module):
   def _translate(self, real: Images) -> Translations:
     return {(s, t): self.model.translator(s, t).forward(x)
             for s, x in real.items() for t in real if s != t}
-
-  def _rate(self, rate: float) -> tf.Tensor:
-    """A learning rate at the current step: constant, then linear to 0."""
-    steps = float(self._config.steps)
-    return rate * objectives.linear_decay(
-        tf.cast(self.step, tf.float32), self._config.decay_from * steps, steps)
-
-  def _trunk_rate(self) -> tf.Tensor:
-    """The trunk's rate, first of its own steps, then as the others'."""
-    config = self._config
-    first = float(config.trunk_steps)
-    factor = objectives.linear_decay(
-        tf.cast(self.step, tf.float32), first / 2., first)
-    return config.trunk_learning_rate * tf.where(
-        self.step < config.trunk_steps,
-        config.trunk_later + (1. - config.trunk_later) * factor,
-        self._rate(config.trunk_later))
-
-  def _clipping(self, norm: tf.Tensor) -> tf.Tensor | float:
-    """The factor of gradients of a global norm: `tf.clip_by_global_norm`."""
-    largest = self._config.clip_norm
-    return largest * tf.minimum(1. / norm, 1. / largest) if largest else 1.
-
-  def _average_rate(self) -> tf.Tensor:
-    """Rate of the moving average, which is faster in the first steps."""
-    step = tf.cast(self.step, tf.float32)
-    return 1. - tf.minimum(self._config.ema_decay, (1. + step) / (10. + step))
 
   def _count(self, finite: tf.Tensor) -> None:
     """Counts the step, and adjusts the loss's scale."""

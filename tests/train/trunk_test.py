@@ -12,6 +12,7 @@ from alignflow_tf import images as images_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import loop
 from alignflow_tf.train import runs
+from alignflow_tf.train import schedules
 from alignflow_tf.train import trainer as trainer_lib
 
 _DOMAINS = ('a', 'b')
@@ -89,11 +90,10 @@ def test_adapters_start_as_the_identity():
 
 
 def test_trunk_rate_falls_to_what_it_keeps():
-  trainer = _trainer(trunk_steps=4, steps=10, trunk_later=0.25, decay_from=0.5)
-  rates = []
-  for step in range(11):
-    trainer.step.assign(step)
-    rates.append(float(trainer._trunk_rate()) / 2e-3)
+  config = _config(trunk_steps=4, steps=10, trunk_later=0.25, decay_from=0.5)
+  rates = [
+      float(schedules.trunk_rate(config, tf.constant(step, tf.int64))) / 2e-3
+      for step in range(11)]
   np.testing.assert_allclose(
       rates, [1., 1., 1., 0.625, 0.25, 0.25, 0.2, 0.15, 0.1, 0.05, 0.],
       atol=1e-6)
