@@ -10,8 +10,8 @@ import tensorflow as tf
 
 __all__ = [
     'as_picture', 'as_tensor', 'bits_per_dim', 'check_event_shape',
-    'dequantize', 'from_uint8', 'polar_weights', 'to_critic', 'to_uint8',
-    'validate'
+    'dequantize', 'from_uint8', 'polar_weights', 'shift', 'to_critic',
+    'to_uint8', 'validate'
 ]
 
 
@@ -127,6 +127,31 @@ def bits_per_dim(log_prob: tf.Tensor, event_size: int) -> tf.Tensor:
 def to_critic(images: tf.Tensor) -> tf.Tensor:
   """Takes [0, 1] to [-1, 1], the range of critics, classifiers and MSE."""
   return images * 2. - 1.
+
+
+def shift(images: tf.Tensor, most: int, seed: tf.Tensor) -> tf.Tensor:
+  """Shifts each image by whole pixels, drawn for each; edges are repeated.
+
+  Args:
+    images: `[B, H, W, C]`.
+    most: Largest shift along each axis, in either direction.
+    seed: Stateless seed, two integers.
+
+  Returns:
+    `[B, H, W, C]`.
+
+  #### References
+
+  [1]: Shengyu Zhao et al. Differentiable Augmentation for Data-Efficient GAN
+       Training. In _NeurIPS_, 2020. https://arxiv.org/abs/2006.10738
+  """
+  offsets = tf.random.stateless_uniform(
+      [2, tf.shape(images)[0], 1], seed, -most, most + 1, tf.int32)
+  height, width = images.shape[1:3]
+  rows = tf.clip_by_value(tf.range(height) + offsets[0], 0, height - 1)
+  columns = tf.clip_by_value(tf.range(width) + offsets[1], 0, width - 1)
+  return tf.gather(tf.gather(images, rows, batch_dims=1), columns, axis=2,
+                   batch_dims=1)
 
 
 def polar_weights(num: int, dtype: tf.DType) -> tuple[np.ndarray, np.ndarray]:

@@ -79,6 +79,25 @@ def test_to_critic():
       images.to_critic(tf.constant([0., 0.5, 1.])), [-1., 0., 1.])
 
 
+def test_shift_moves_each_image_by_whole_pixels():
+  images_in = tf.reshape(tf.range(64 * 5 * 7 * 2, dtype=tf.float32),
+                         [64, 5, 7, 2])
+  shifted = images.shift(images_in, 2, tf.constant([0, 1])).numpy()
+  padded = np.pad(images_in, [[0, 0], [2, 2], [2, 2], [0, 0]], mode='edge')
+  found = set()
+  for i, image in enumerate(shifted):
+    where = [(r, c) for r in range(5) for c in range(5)
+             if np.array_equal(image, padded[i, r:r + 5, c:c + 7])]
+    assert len(where) == 1
+    found.update(where)
+  assert len(found) > 20
+  with tf.GradientTape() as tape:
+    tape.watch(images_in)
+    value = tf.reduce_sum(images.shift(images_in, 2, tf.constant([0, 1])))
+  assert float(tf.reduce_sum(tape.gradient(value, images_in))) == (
+      images_in.shape.num_elements())
+
+
 def test_validate_passes_images_on_as_float32():
   for dtype in (np.float16, np.float32, np.float64):
     given = np.random.RandomState(0).uniform(size=(2, 4, 6, 3)).astype(dtype)

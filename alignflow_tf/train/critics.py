@@ -157,11 +157,16 @@ class Critics(tf.Module):
     return loss
 
   def _view(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Images as critics see them: in [-1, 1], with instance noise.
+    """Images as critics see them: in [-1, 1], shifted, with instance noise.
 
-    Sonderby et al. 2017, section 3.1, https://arxiv.org/abs/1610.04490.
+    Shifts: Zhao et al. 2020, https://arxiv.org/abs/2006.10738. Noise: Sonderby
+    et al. 2017, section 3.1, https://arxiv.org/abs/1610.04490.
     """
     view = images_lib.to_critic(images)
+    if self._config.critic_shift:
+      view = images_lib.shift(
+          view, self._config.critic_shift,
+          tf.random.experimental.stateless_fold_in(seed, 1))
     if self._config.critic_noise:
       view += self._config.critic_noise * tf.random.stateless_normal(
           tf.shape(view), seed, dtype=view.dtype)

@@ -261,6 +261,19 @@ def test_the_gradient_penalty_takes_each_sources_translations(monkeypatch):
     np.testing.assert_allclose(fake, 2. * near - 1., atol=noise)
 
 
+def test_critics_see_shifted_images_if_asked_to():
+  image = np.zeros([64, *SHAPE], np.float32)
+  image[:, 4, 4] = 1.
+  for most in (0, 3):
+    critics = trainer_lib.Trainer(
+        _config(critic_shift=most, critic_noise=0.), ('a', 'b'), SHAPE).critics
+    view = critics._view(tf.constant(image), tf.constant([0, 1])).numpy()
+    places = np.argwhere(view[..., 0] > 0.)[:, 1:]
+    assert len(places) == 64
+    assert places.min() == 4 - most
+    assert places.max() == 4 + most
+
+
 def test_share_all_has_one_flow():
   trainer = trainer_lib.Trainer(
       _config(objective='mle', share='all'), ('a', 'b'), SHAPE)
