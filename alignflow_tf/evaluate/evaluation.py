@@ -19,6 +19,7 @@ from alignflow_tf import inference
 from alignflow_tf import sheets
 from alignflow_tf.evaluate import equation_9
 from alignflow_tf.evaluate import own_pictures
+from alignflow_tf.evaluate import paired_samples
 from alignflow_tf.evaluate import probes
 from alignflow_tf.evaluate import reference_networks
 from alignflow_tf.evaluate import report
@@ -142,7 +143,7 @@ def evaluate(
       'translation': {}, 'chance': {}, 'features': {},
       'bits_per_dim': {}, 'bits_per_dim_bound': {}, 'dequantisation': {},
       'round_trip': {}, 'round_trip_pictures': {}, 'round_trip_extremes': {},
-      'accuracy': {}, 'critics': None,
+      'samples': {}, 'accuracy': {}, 'critics': None,
   }
   extremes = _extremes(run.event_shape)
   for d in run.domains if evaluator.has_densities else ():
@@ -180,6 +181,10 @@ def evaluate(
     result['chance'][key] = judge.chance
     result['features'][key] = judge.features
     _io.dump(path, result)
+  if evaluator.has_latents and supervised and min(
+      len(x['image']) for x in test.values()) >= 4:
+    result['samples'] = paired_samples.score(
+        evaluator, kept, {d: x['image'] for d, x in test.items()}, seed)
   if classify and domains.num_classes and min(run.event_shape[:2]) >= 16 and (
       all('label' in test[d] for d in run.domains)):
     train = {
@@ -292,6 +297,15 @@ def table(result: dict[str, Any]) -> str:
     lines += _comparison(direction, rows, result['chance'][direction])
     if result['features'][direction]:
       lines.append(f'  KID, FID: {result["features"][direction]}')
+  samples = result['samples']
+  if samples:
+    lines += ['', 'samples from one latent: KID against half of the real images'
+              f'   {"samples":>10} {"other half":>12}']
+    lines += [f'  {d:<56} {v["samples"]:>10.4f} {v["real"]:>12.4f}'
+              for d, v in samples['kid'].items()]
+    if 'same_class' in samples:
+      lines.append('  of one class, for classifiers sure above 0.9: '
+                   f'{samples["same_class"]:.1%}')
   if result['critics']:
     noise = result['critics']['noise']
     lines += ['', 'critics at both ends of a translation: |C + C - 1| '

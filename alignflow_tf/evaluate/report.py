@@ -108,6 +108,7 @@ def write(path: str, result: Mapping[str, Any], run_dir: str,
   body += _translations(result)
   body += _round_trips(result)
   body += _densities(result)
+  body += _samples(result)
   body += _labels(result)
   body += _pictures(result['pictures'])
   body += _critics(result)
@@ -227,6 +228,21 @@ def _densities(result: Mapping[str, Any]) -> list[str]:
           '<p class="note">Lower is better. Spread: largest less smallest mean '
           f'over {seeds["seeds"]} seeds of the dequantisation noise, '
           f'{seeds["images"]} images.</p>']
+
+
+def _samples(result: Mapping[str, Any]) -> list[str]:
+  found = result['samples']
+  if not found:
+    return []
+  rows = [[html.escape(d), f'{v["samples"]:.4f}', f'{v["real"]:.4f}']
+          for d, v in found['kid'].items()]
+  share = '' if 'same_class' not in found else (
+      ' Samples of all domains from one latent are of one class, for '
+      f'classifiers sure above 0.9, for {found["same_class"]:.1%}.')
+  return ['<h2>Samples</h2>', scroll_table(
+      ['', 'KID of samples', 'of other real images'], rows),
+          '<p class="note">Against half of the real images; lower is better.'
+          f'{share}</p>']
 
 
 def _labels(result: Mapping[str, Any]) -> list[str]:

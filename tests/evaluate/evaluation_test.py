@@ -288,8 +288,13 @@ def test_report_stands_alone(maps):
   assert page.count('src="data:image/gif') == 2
   for part in ('name="viewport"', 'supervised on pairs', 'chance', '<svg',
                'mean IoU', 'C_aerial + C_map = 1', 'bits/dim', 'critic_noise',
+               'KID of samples',
                'these saw noise of 0.15'):
     assert part in page
+  samples = maps['samples']
+  assert set(samples) == {'kid'}
+  assert all(np.isfinite(v['samples']) and np.isfinite(v['real'])
+             for v in samples['kid'].values())
   points = maps['critics']['points']
   assert {d: len(p) for d, p in points.items()} == {'aerial': 12, 'map': 12}
 
