@@ -32,11 +32,11 @@ def score(
     seed: Seed of the latents.
 
   Returns:
-    `kid`: for each domain, KID of N / 2 samples against half of the real images,
-    and of the other half, by 'samples' and 'real'. `same_class`: where the data
-    have labels, the share of latents whose samples all domains' classifiers take
-    for one class, each with a probability above 0.9. Empty where the data
-    allow neither.
+    `kid`: for each domain, KID of N / 2 samples against half of the real
+    images, and of the other half, by 'samples' and 'real'. `same_class`: where
+    the data have labels, the share of latents whose samples all domains'
+    classifiers take for one class, each with a probability above 0.9. Empty
+    where the data allow neither.
   """
   features = {d: references.features(d) for d in images}
   if not all(features.values()):

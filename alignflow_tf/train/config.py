@@ -198,9 +198,9 @@ class Config:
       'in [-1, 1]. A flow keeps what its target domain cannot show in small '
       'differences; noise hides those from the critics.', _WEIGHT)
   critic_shift: int = _field(
-      0, 'Largest number of pixels by which each image that a critic sees, real '
-      'or translated, is shifted at random along each axis: with few images, '
-      'critics learn them by heart.', _COUNT)
+      0, 'Largest number of pixels by which each image that a critic sees, '
+      'real or translated, is shifted at random along each axis: with few '
+      'images, critics learn them by heart.', _COUNT)
   pool_size: int = _field(
       50, 'Number of past translations kept for the critics; 0 for none.',
       _COUNT)
