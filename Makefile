@@ -5,6 +5,8 @@
 #   make lint    ruff                            (make fix mends what it can)
 #   make types   mypy
 #   make bench   the benchmarks
+#   make pretrained
+#                train the model that comes with the package once more
 #   make wheel   a wheel and a source archive, in dist/
 #   make clean   remove what building and testing left (not runs, not .venv)
 #
@@ -28,7 +30,7 @@ BENCHMARKS = $(sort $(filter-out benchmarks/_% benchmarks/choose_settings.py, \
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint fix types bench wheel clean same-python
+.PHONY: help demo test lint fix types bench pretrained wheel clean same-python
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -87,6 +89,12 @@ bench: $(VENV)/.installed-demo
 	@set -e; for file in $(BENCHMARKS); do \
 	  echo "== $$file"; $(VENV_PYTHON) $$file; \
 	done
+
+pretrained: $(VENV)/.installed-demo
+	$(VENV_PYTHON) -m alignflow_tf.train --preset=cpu_trunk --noexport \
+	  --run_dir=runs/pretrained_digits
+	$(VENV_PYTHON) tools/make_pretrained.py --run=runs/pretrained_digits \
+	  --name=digits
 
 wheel: $(VENV)/.installed-dev
 	$(VENV_PYTHON) -m build

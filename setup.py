@@ -97,6 +97,7 @@ setuptools.setup(
     # The marker of a typed package, and what TFDS reads beside a builder.
     package_data={
         '': ['py.typed', '*.txt', '*.tsv', '*.bib', '*.json', '*.md'],
+        'alignflow_tf.pretrained': ['*/*.json', '*/*.npz', '*/checkpoints/*'],
     },
     include_package_data=False,
     python_requires='>=3.10,<3.14',

@@ -1,7 +1,8 @@
 """Serves a page to try out a trained model.
 
   pip install 'alignflow_tf[page]'
-  python -m alignflow_tf.demo --run=runs/digits
+  python -m alignflow_tf.demo                        # a pretrained model
+  python -m alignflow_tf.demo --run=runs/seasons
 
 The page is served to this computer only and needs no network.
 """
@@ -18,15 +19,19 @@ from absl import logging
 from alignflow_tf import _quiet as _quiet
 from alignflow_tf.demo import page
 from alignflow_tf.demo import playground
+from alignflow_tf.export import codec
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import devices
 from alignflow_tf.train import runs
 
 _RUN = flags.DEFINE_string(
-    'run', None, 'Run directory of `python -m alignflow_tf.train`.',
-    required=True)
+    'run', 'pretrained:digits',
+    'Run directory of `python -m alignflow_tf.train`.')
 _PORT = flags.DEFINE_integer(
     'port', 7860, 'Port of 127.0.0.1.', lower_bound=1, upper_bound=65535)
+_MAX_PIXELS = flags.DEFINE_integer(
+    'max_pixels', codec.MAX_PIXELS,
+    'Largest width * height of a picture that is decoded.', lower_bound=1)
 _AVERAGE = flags.DEFINE_bool(
     'average', True,
     'Show the moving average of the weights, not the newest ones.')
@@ -40,7 +45,8 @@ def main(argv: Sequence[str]) -> None:
   devices.configure_threads()
   try:
     page.load_gradio()
-    play = playground.Playground(_RUN.value, _AVERAGE.value)
+    play = playground.Playground(
+        _RUN.value, _AVERAGE.value, _MAX_PIXELS.value)
     page.serve(page.build(play), _PORT.value)
   except (config_lib.ConfigError, page.PageError, playground.PlaygroundError,
           runs.RunError) as e:

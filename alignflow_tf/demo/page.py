@@ -200,7 +200,12 @@ def _from_file(path: str | None) -> _Choice:
 
 def _translate_tab(gr: ModuleType, play: playground.Playground) -> None:
   direction = _directions(gr, play)
-  choice = gr.State(_Choice())
+  source, target = play.directions[0]
+  # The page opens with a picture, its translation and the way back.
+  example = play.example(source)
+  first = play.translate(example, source, target)
+  choice = gr.State(
+      _Choice(number=0) if play.held else _Choice(example))
   with gr.Row():
     with gr.Column(scale=2, min_width=320):
       with gr.Tab('Draw'):
@@ -213,10 +218,13 @@ def _translate_tab(gr: ModuleType, play: playground.Playground) -> None:
           elem_id='held')
     with gr.Column(scale=3, min_width=320):
       with gr.Row():
-        seen = _shown(gr, 'Model input', 'seen', min_width=100)
-        translated = _shown(gr, 'Translation', 'translated', min_width=100)
-        back = _shown(gr, 'The way back', 'back', min_width=100)
-      text = gr.Markdown(elem_id='figures')
+        seen, translated, back = (
+            _shown(gr, label, name, min_width=100, value=play.show(image))
+            for label, name, image in (
+                ('Model input', 'seen', first.image),
+                ('Translation', 'translated', first.translated),
+                ('The way back', 'back', first.back)))
+      text = gr.Markdown(first.text, elem_id='figures')
 
   def translate(i: int, what: _Choice) -> tuple[Any, ...]:
     if what.is_nothing:

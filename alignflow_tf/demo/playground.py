@@ -66,18 +66,20 @@ class Playground:
     event_shape: `(height, width, channels)`.
     directions: Pairs (source, target) of domains, all of them.
     split: Name of the split of `held`; '' if there is none.
-    held: By domain, uint8 images `[N, H, W, C]`; empty if the data of the run
-      are not here.
+    held: By domain, uint8 images `[N, H, W, C]`, of the run's data or of a
+      pretrained model's `pictures.npz`; empty if neither is here.
     missing: The reason why `held` is empty, or ''.
   """
 
-  def __init__(self, run_dir: str, average: bool = True):
+  def __init__(self, run_dir: str, average: bool = True,
+               max_pixels: int = codec.MAX_PIXELS):
     """Loads a run.
 
     Args:
       run_dir: The run directory of `python -m alignflow_tf.train`.
       average: Whether to load the moving average of the weights, or the newest
         weights.
+      max_pixels: Largest width * height of a picture that is decoded.
 
     Raises:
       RunError: If there is no run or no checkpoint, or it is damaged.
@@ -91,6 +93,7 @@ class Playground:
       raise PlaygroundError(
           '`run` must be of images of 1 or 3 channels, to be shown, got '
           f'{self.event_shape[2]}.')
+    self._max_pixels = max_pixels
     self.directions = list(itertools.permutations(self.domains, 2))
     facts = _read_facts(run)
     self._preparations = {
@@ -146,10 +149,10 @@ class Playground:
       raise PlaygroundError(
           '`picture` must be uint8 [h, w, c] with c from 1 to 4, got '
           f'{picture.dtype} {list(picture.shape)}.')
-    if picture.shape[0] * picture.shape[1] > codec.MAX_PIXELS:
+    if picture.shape[0] * picture.shape[1] > self._max_pixels:
       raise PlaygroundError(
           f'`picture` is {picture.shape[1]} by {picture.shape[0]} pixels; at '
-          f'most {codec.MAX_PIXELS} are taken.')
+          f'most {self._max_pixels} are taken (--max_pixels).')
     return rule.apply(
         tf.constant(picture), tf.constant(1), self.event_shape).numpy()
 
@@ -165,6 +168,12 @@ class Playground:
           'a picture instead.')
     images = self.held[self._known(domain)]
     return images[number % len(images)]
+
+  def example(self, domain: str) -> np.ndarray:
+    """A picture to begin with: a held one, or else a sample, uint8."""
+    if self.held:
+      return self.draw(domain, 0)
+    return images_lib.to_uint8(self.sample(0, 1)[domain][0]).numpy()
 
   def is_dark(self, domain: str) -> bool:
     """Whether the domain's pictures have a dark ground, by their borders."""
@@ -293,7 +302,7 @@ class Playground:
     rule = self._preparations[domain]
     return tf.function(
         lambda text: images_lib.to_uint8(codec.decode(
-            text, self.event_shape, rule, name='picture')),
+            text, self.event_shape, rule, self._max_pixels, 'picture')),
         input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
 
   def _zoom(self, side: int) -> int:
@@ -367,6 +376,10 @@ def _held(run: runs.Run) -> tuple[str, dict[str, np.ndarray]]:
   Raises:
     DataError: If the data are not here, or are others than the run's.
   """
+  path = os.path.join(run.directory, 'pictures.npz')
+  if os.path.exists(path):
+    with np.load(path, allow_pickle=False) as f:
+      return 'test', {d: f[d] for d in run.domains}
   config = dataclasses.replace(run.config, cache='none', download=False)
   domains = inputs.load(config)
   if (tuple(domains.domains) != run.domains or

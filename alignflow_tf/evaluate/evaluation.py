@@ -16,6 +16,7 @@ from alignflow_tf import _io
 from alignflow_tf import data
 from alignflow_tf import images as images_lib
 from alignflow_tf import inference
+from alignflow_tf import pretrained
 from alignflow_tf import sheets
 from alignflow_tf.evaluate import equation_9
 from alignflow_tf.evaluate import own_pictures
@@ -98,12 +99,12 @@ def evaluate(
           f'`{name}` must be an integer of at least {least}, and below 2**32, '
           f'got {value!r}.')
   begin = time.monotonic()
-  run_dir = os.path.expanduser(run_dir)
   output = os.path.expanduser(output) if output else os.path.join(
-      run_dir, 'evaluation_input' if own else
+      pretrained.outputs(run_dir), 'evaluation_input' if own else
       'evaluation' if split == 'test' else f'evaluation_{split}')
   references = reference_networks.place(references)
   run = runs.Run(run_dir)
+  run_dir = run.directory
   path = run.checkpoint(checkpoint)
   step = path.rsplit('-', 1)[1]
   model = runs.load(run_dir, checkpoint=step)

@@ -16,6 +16,7 @@ from absl import app
 from absl import flags
 
 from alignflow_tf import _quiet as _quiet
+from alignflow_tf import pretrained
 from alignflow_tf.export import codec
 from alignflow_tf.export import convert
 from alignflow_tf.export import export
@@ -50,7 +51,8 @@ def main(argv: Sequence[str]) -> None:
   """Exports a run."""
   if len(argv) > 1:
     raise app.UsageError(f'Unknown argument {argv[1]!r}: flags begin with --.')
-  output = _OUTPUT.value or os.path.join(_RUN.value, 'export')
+  output = _OUTPUT.value or os.path.join(
+      pretrained.outputs(_RUN.value), 'export')
   try:
     paths = export.export_run(
         _RUN.value, output, _VERSION.value, _AVERAGE.value, _MAX_BATCH.value,

@@ -10,6 +10,7 @@ from typing import Any
 
 from absl import flags
 
+from alignflow_tf import pretrained
 from alignflow_tf import train as train_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import settings
@@ -140,7 +141,8 @@ def resolve(
     return dataclasses.replace(saved, **given), run_dir
   start = given.get('init_from')
   if start is not None:
-    given['init_from'] = start = os.path.abspath(os.path.expanduser(start))
+    given['init_from'] = start = os.path.abspath(
+        pretrained.directory(start))
     if not os.path.isfile(os.path.join(start, 'config.json')):
       raise config_lib.ConfigError(
           f'`init_from` must be a run directory, got {start!r}, which has no '

@@ -86,10 +86,11 @@ def train(
     Stopped: If the run was stopped by SIGTERM or Ctrl-C, after a checkpoint.
   """
   run_dir = os.path.expanduser(run_dir)
-  if not run_dir or os.path.exists(run_dir) and not os.path.isdir(run_dir):
+  if not run_dir or run_dir.startswith('pretrained:') or (
+      os.path.exists(run_dir) and not os.path.isdir(run_dir)):
     raise runs.RunError(
-        f'`run_dir` must be a directory, or a name for a new one, got '
-        f'{run_dir!r}.')
+        '`run_dir` must be a directory, or a name for a new one, got '
+        f'{run_dir!r} (--init_from starts from a pretrained model).')
   try:
     with faults.computing():
       team = team or strategies.make(config)

@@ -18,6 +18,7 @@ from alignflow_tf import _io
 from alignflow_tf import baselines
 from alignflow_tf import data
 from alignflow_tf import model as model_lib
+from alignflow_tf import pretrained
 from alignflow_tf.data import preparation
 from alignflow_tf.train import checkpoints as checkpoints_lib
 from alignflow_tf.train import config as config_lib
@@ -58,17 +59,18 @@ class Run:
     """Reads `config.json`.
 
     Args:
-      directory: A run directory.
+      directory: A run directory, or `pretrained:NAME`.
 
     Raises:
       RunError: If it is none, or from another version.
     """
-    self.directory = os.path.expanduser(directory)
+    self.directory = pretrained.directory(directory)
     path = os.path.join(self.directory, 'config.json')
     if not os.path.isfile(path):
       raise RunError(
-          f'`run` must be a directory made by `python -m alignflow_tf.train`, '
-          f'got {directory!r}, which has no config.json.')
+          '`run` must be a directory made by `python -m alignflow_tf.train` '
+          f'(or pretrained:digits), got {directory!r}, which has no '
+          'config.json.')
     try:
       with open(path, encoding='utf-8') as f:
         saved = json.load(f)
@@ -296,7 +298,8 @@ def load(run_dir: str, average: bool = True,
   """Loads the model of a run.
 
   Args:
-    run_dir: The run directory of `python -m alignflow_tf.train`.
+    run_dir: The run directory of `python -m alignflow_tf.train`, or
+      `pretrained:digits`, which comes with the package.
     average: Whether to load the moving average of the weights, which is
       evaluated and exported, or the newest weights.
     checkpoint: As in `Run.checkpoint`. Damaged newest ones are reported and
@@ -333,18 +336,20 @@ def load_critics(run_dir: str,
 
   Returns:
     For each domain, its critic: from images in [-1, 1] to logits a patch. Empty
-    where the run's objective has none.
+    where the checkpoint has none: `objective=mle`, and pretrained models.
 
   Raises:
     RunError: If there is no run or no checkpoint in the directory.
   """
   run = Run(run_dir)
-  if run.config.objective == 'mle':
+  path = run.checkpoint(checkpoint)
+  if not any(name.startswith('critics/networks')
+             for name, _ in tf.train.list_variables(path)):
     return {}
   networks = critics_lib.build(run.config, run.domains, run.event_shape)
   checkpoints_lib.restore(
       tf.train.Checkpoint(critics=tf.train.Checkpoint(networks=networks)),
-      run.checkpoint(checkpoint), whole=False)
+      path, whole=False)
   return networks.by_domain
 
 

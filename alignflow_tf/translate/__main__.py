@@ -20,6 +20,7 @@ from absl import flags
 from absl import logging
 
 from alignflow_tf import _quiet as _quiet
+from alignflow_tf import pretrained
 from alignflow_tf import train as train_lib
 from alignflow_tf.data import decoding
 from alignflow_tf.data import recipe
@@ -48,7 +49,8 @@ def define(values: flags.FlagValues) -> None:
   def switch(name: str, words: str) -> None:
     flags.DEFINE_bool(name, False, words, flag_values=values)
 
-  text('run', None, 'Run directory, or folder of exported SavedModels.', True)
+  text('run', None, 'Run directory, folder of exported SavedModels, or '
+       'pretrained:digits.', True)
   text('output', None, 'Folder of the outputs.', True)
   flags.DEFINE_multi_string(
       'input', [], 'Folder or file; further ones may follow the flags.',
@@ -164,7 +166,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
   """Translates."""
   logging.set_verbosity(logging.WARNING)
   devices.configure_threads()
-  values.run = os.path.expanduser(values.run)
+  values.run = pretrained.directory(values.run)
   values.output = os.path.expanduser(values.output)
   try:
     code = _run(values, *_check(values, [*values.input, *argv[1:]]))

@@ -13,6 +13,9 @@ from tests.data import fakes
 from tests.data import zoo
 
 _RGB = fakes.colour(20, 24)
+_NEEDS_HEIF = pytest.mark.skipif(
+    'HEIF' not in decoding.formats(),
+    reason="needs pillow-heif: pip install 'alignflow_tf[heif]'")
 
 
 def _decoded(path, channels=3, size=(20, 24), fit='stretch', side='whole'):
@@ -64,14 +67,33 @@ def test_extensions_and_what_else_a_folder_holds(tmp_path):
     assert '1 no extension' in words
 
 
-@pytest.mark.skipif('HEIF' not in decoding.formats(),
-                    reason='pillow-heif is not installed')
-def test_heic(tmp_path):
-  path = tmp_path / 'a.heic'
-  zoo.stored(6).save(path, quality=95, exif=b'Exif\0\0' + zoo.tiff_block(6))
+@_NEEDS_HEIF
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_heic_is_turned(tmp_path, orientation):
+  path = tmp_path / 'a.HEIC'
+  zoo.stored(orientation).save(
+      path, 'HEIF', quality=95,
+      exif=b'Exif\0\0' + zoo.tiff_block(orientation))
   header = decoding.inspect(str(path))
   assert (header.height, header.width) == (zoo.HEIGHT, zoo.WIDTH)
   assert np.abs(decoding.decode(str(path)).astype(int) - zoo.RGB).mean() < 8
+  assert pictures.find(str(tmp_path)) == (['a.HEIC'], [])
+
+
+@_NEEDS_HEIF
+def test_heic_of_other_kinds(tmp_path):
+  path = str(tmp_path / 'a.heic')
+  Image.fromarray(zoo.GREY).save(path, 'HEIF')
+  assert decoding.inspect(path).grey
+  assert decoding.decode(path).shape == (*zoo.GREY.shape, 1)
+  Image.fromarray(np.dstack([zoo.RGB, zoo.ALPHA])).save(
+      path, 'HEIF', quality=95)
+  np.testing.assert_allclose(
+      decoding.decode(path)[..., 3].astype(int), zoo.ALPHA, atol=30)
+  with open(path, 'rb+') as f:
+    f.truncate(f.seek(0, 2) - 9)
+  with pytest.raises(decoding.UnreadableError, match='cannot be decoded'):
+    decoding.decode(path)
 
 
 def test_luma_and_copies():

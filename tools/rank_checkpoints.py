@@ -1,0 +1,164 @@
+"""Ranks the checkpoints of a run by unpaired figures and by the true error.
+
+  python -m alignflow_tf.train --dataset=maps --image_size=32 \
+    --preset=cpu_glow --steps=900 --checkpoint_every=60 --keep_checkpoints=99 \
+    --run_dir=runs/maps
+  python tools/rank_checkpoints.py --run=runs/maps
+
+prints, for validation images, the Spearman correlation over checkpoints of each
+figure with the error that needs pairs (MSE) or labels (share of labels lost).
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+
+import numpy as np
+from scipy import stats
+import tensorflow as tf
+
+from alignflow_tf import baselines
+from alignflow_tf import images as images_lib
+from alignflow_tf import inference
+from alignflow_tf.evaluate import evaluation
+from alignflow_tf.evaluate import pairs
+from alignflow_tf.evaluate import probes
+from alignflow_tf.evaluate import realism
+from alignflow_tf.evaluate import reference_networks
+from alignflow_tf.train import checkpoints
+from alignflow_tf.train import inputs
+from alignflow_tf.train import runs
+
+
+def random_features(channels):
+  """Means over quarters of an image of random convolutions with ReLU."""
+  random = np.random.RandomState(0)
+  kernels, depth = [], channels
+  for width in (32, 64, 128):
+    kernels.append(random.normal(
+        0., np.sqrt(2. / (9 * depth)), (3, 3, depth, width)))
+    depth = width
+
+  @tf.function
+  def fn(x):
+    x, found = 2. * x - 1., []
+    for kernel in kernels:
+      x = tf.nn.relu(tf.nn.conv2d(
+          x, tf.constant(kernel, tf.float32), 2 if x.shape[1] > 8 else 1,
+          'SAME'))
+      side = x.shape[1] // 2
+      found.append(tf.reshape(tf.nn.avg_pool2d(x, side, side, 'VALID'), [
+          tf.shape(x)[0], -1]))
+    return tf.concat(found, 1)
+
+  return lambda x: fn(tf.constant(x, tf.float32)).numpy()
+
+
+def gaps(x):
+  """Distances of all pairs of different rows."""
+  x = x.reshape(len(x), -1).astype(np.float64)
+  squares = np.square(x).sum(1)
+  found = squares[:, None] + squares - 2. * x @ x.T
+  return np.sqrt(np.maximum(found[np.triu_indices(len(x), 1)], 0.))
+
+
+def figures(model, evaluator, levels, images, labels, classifiers, features,
+            paired):
+  """Figures of each direction, and the true error."""
+  result = {}
+  for s, t in itertools.permutations(model.domains, 2):
+    y = evaluator.translate(images[s], s, t)
+    seen = np.clip(y, 0., 1.)
+    found = {}
+    if evaluator.has_densities:
+      shown = images_lib.to_uint8(tf.constant(seen)).numpy()
+      found['bits'] = float(evaluator.bits_per_dim(shown, t).mean())
+      found['validation bits'] = float(
+          evaluator.bits_per_dim(levels[t], t).mean())
+    real, got = features(images[t]), features(seen)
+    deviation = real.std(0) + 1e-6
+    found['kernel'] = realism.kernel_distance(
+        (got - real.mean(0)) / deviation, (real - real.mean(0)) / deviation)
+    found['kernel, pixels'] = realism.kernel_distance(
+        2. * seen.reshape(len(seen), -1) - 1.,
+        2. * images[t].reshape(len(images[t]), -1) - 1.)
+    found['structure'] = 1. - np.corrcoef(gaps(images[s]), gaps(seen))[0, 1]
+    found['structure, features'] = 1. - np.corrcoef(
+        gaps(features(images[s])), gaps(got))[0, 1]
+    found['back from 8 bits'] = evaluator.round_trip(
+        images[s], s, t, as_picture=True)['mean']
+    found['outside'] = float(((y < 0) | (y > 1)).mean())
+    if paired:
+      found['TRUE'] = pairs.mse(seen, images[t])
+      found['TRUE, without means'] = pairs.demeaned_mse(seen, images[t])
+    else:
+      found['TRUE'] = 1. - probes.accuracy(classifiers[t], seen, labels[s])
+    result[f'{s}_to_{t}'] = found
+  return result
+
+
+def measure(run_dir, limit):
+  """Figures by step and direction, kept in `<run>/ranking.json`."""
+  run = runs.Run(run_dir)
+  domains = inputs.load(run.config)
+  found = evaluation.images_of(domains, 'validation', limit)
+  references = reference_networks.References(domains)
+  classifiers = {} if domains.paired else {
+      d: references.classifier(d) for d in run.domains}
+  model = baselines.get(run.config.model).build(
+      run.config, run.domains, run.event_shape)
+  evaluator = inference.Evaluator(model)
+  features = random_features(run.event_shape[2])
+  result = {}
+  for step in checkpoints.steps(run.checkpoints):
+    if not step or step < run.config.trunk_steps:
+      continue
+    checkpoints.restore(
+        tf.train.Checkpoint(average=model),
+        checkpoints.prefix(run.checkpoints, step), whole=False)
+    result[step] = figures(
+        model, evaluator, {d: found[d]['level'] for d in run.domains},
+        {d: found[d]['image'] for d in run.domains},
+        {d: found[d].get('label') for d in run.domains}, classifiers, features,
+        domains.paired)
+    print(step, json.dumps(result[step]), flush=True)
+  with open(os.path.join(run_dir, 'ranking.json'), 'w', encoding='utf-8') as f:
+    json.dump(result, f)
+  return result
+
+
+def table(result):
+  """Rank correlations of each figure with the true error."""
+  steps = list(result)
+  directions = list(result[steps[0]])
+  values = {name: np.array([[result[s][d][name] for d in directions]
+                            for s in steps])
+            for name in result[steps[0]][directions[0]]}
+  values['step'] = np.repeat(np.array(
+      [[float(s)] for s in steps]), len(directions), 1)
+  values['8 bits + structure'] = (
+      values['back from 8 bits'] / values['back from 8 bits'].mean(0)
+      + values['structure'] / values['structure'].mean(0))
+  if 'bits' in values:
+    values['bits above real'] = values['bits'] - values['validation bits']
+  print(f'{"figure":<26}' + ''.join(f'{d:>20}' for d in directions)
+        + f'{"mean":>8}{"worst":>8}')
+  truth = values['TRUE']
+  for name, x in values.items():
+    def rank(a, b):
+      return stats.spearmanr(a, b).statistic
+    cells = [rank(x[:, i], truth[:, i]) for i in range(len(directions))]
+    print(f'{name:<26}' + ''.join(f'{c:>20.2f}' for c in cells) +
+          f'{rank(x.mean(1), truth.mean(1)):>8.2f}'
+          f'{rank(x.max(1), truth.mean(1)):>8.2f}')
+
+
+if __name__ == '__main__':
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument('--run', required=True)
+  parser.add_argument('--limit', type=int, default=200)
+  arguments = parser.parse_args()
+  table(measure(arguments.run, arguments.limit))
