@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 import os
 import sys
+from typing import Any
 
 from absl import app
 from absl import flags
@@ -166,7 +167,8 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
   """Translates."""
   logging.set_verbosity(logging.WARNING)
   devices.configure_threads()
-  values.run = pretrained.directory(values.run)
+  run: Any = pretrained.directory(values.run)
+  values.run = run
   values.output = os.path.expanduser(values.output)
   try:
     code = _run(values, *_check(values, [*values.input, *argv[1:]]))
