@@ -97,9 +97,6 @@ def read(
     identity: JSON-able; all that the pixels depend on.
     what: The source, for messages.
 
-  Returns:
-    The images and labels.
-
   Raises:
     DataError: If they do not fit or cannot be written.
   """

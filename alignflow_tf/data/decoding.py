@@ -106,13 +106,6 @@ def inspect(path: str, max_pixels: int = MAX_PIXELS) -> Header:
   The end is looked for in JPEG, in WebP, and in PNG together with the
   checksums. Other formats show that they are cut short when they are decoded.
 
-  Args:
-    path: The file.
-    max_pixels: Largest accepted width * height.
-
-  Returns:
-    The header.
-
   Raises:
     UnreadableError: If it is not a supported picture, cut short, or too large.
   """

@@ -81,11 +81,6 @@ class Domain:
 def check_batch(domain: str, count: int, batch_size: int) -> None:
   """Refuses a batch that a domain cannot fill.
 
-  Args:
-    domain: Name of the domain.
-    count: Number of its training images.
-    batch_size: Number of its images in a batch.
-
   Raises:
     DataError: If there are fewer images than a batch has.
   """

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from alignflow_tf import _errors
 
-class DataError(ValueError):
+
+class DataError(_errors.UserError, ValueError):
   """A problem with the data or with how it was asked for.
 
   The message names the argument in backticks, the value that was received and

@@ -17,9 +17,6 @@ SIDE = 16
 def parse(data: bytes) -> tuple[np.ndarray, np.ndarray]:
   """Parses a bz2-compressed libsvm file of USPS.
 
-  Args:
-    data: The file's bytes.
-
   Returns:
     uint8 images [n, 16, 16, 1], white on black, (v + 1) / 2 * 255 rounded to
     nearest, and int64 labels [n] in 0..9.

@@ -24,10 +24,6 @@ def reachable(url: str, timeout: float = 2.0) -> bool:
   Directly, a TCP connection tells. A proxy always takes the connection, so it
   is asked for the page; what the server answers does not matter.
 
-  Args:
-    url: The address to be fetched.
-    timeout: Seconds, in all.
-
   Returns:
     True if the server was reached in that time.
   """

@@ -98,9 +98,6 @@ def find(folder: str) -> tuple[list[str], list[str]]:
   Hidden files and folders (for example `.git` and `._a.jpg`) are left out;
   links are followed.
 
-  Args:
-    folder: The folder.
-
   Returns:
     The pictures, by extension, and all other files: paths relative to the
     folder, with `/`, sorted.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 import contextlib
+import dataclasses
 import functools
 import glob
 import json
@@ -17,6 +18,8 @@ from alignflow_tf._lazy import tensorflow as tf
 from alignflow_tf.data import caching
 from alignflow_tf.data import network
 from alignflow_tf.data import pixels
+from alignflow_tf.data import recipe as recipe_lib
+from alignflow_tf.data import source as source_lib
 from alignflow_tf.data import splits as splits_lib
 from alignflow_tf.data.domain import Domain
 from alignflow_tf.data.errors import DataError
@@ -190,9 +193,9 @@ def refuse_streaming(cache: str, folder: str) -> None:
 class Records:
   """Prepared TFDS records of one set: image, and perhaps label."""
 
-  def __init__(self, folder: str, what: str):
+  def __init__(self, folder: str):
     self.folder = folder
-    self.what = what
+    self._cached: dict[Any, caching.Cached] = {}
     with reading(folder):
       self.counts = _counts(folder)
 
@@ -217,15 +220,6 @@ class Records:
     with reading(self.folder):
       return self._builder.info.features
 
-  def identity(self, split: str) -> Any:
-    """Facts that the pixels of a split depend on, for the file cache."""
-    files = sorted(glob.glob(os.path.join(
-        glob.escape(self.folder), f'*-{split}.*')))
-    return [
-        [os.path.abspath(f), os.path.getsize(f), os.stat(f).st_mtime_ns]
-        for f in files
-    ]
-
   def column(self, split: str, feature: str) -> list[str]:
     """The strings of a feature, in record order; images are not decoded."""
     import tensorflow_datasets as tfds  # pylint: disable=import-outside-toplevel
@@ -237,29 +231,44 @@ class Records:
           for value in part[feature]
       ]
 
-  def batches(
+  def cached(
       self,
       split: str,
-      size: tuple[int, int],
-      channels: int,
-      prepare: Callable[[tf.Tensor], tf.Tensor] | None = None,
+      recipe: recipe_lib.Recipe,
+      reading: source_lib.Reading,
       image_key: str = 'image',
       label_key: str | None = 'label',
-  ) -> caching.Batches:
-    """Preprocessed batches of a split.
+      one_size: bool = False,
+  ) -> caching.Cached:
+    """All images of a split in the records, read once.
 
     Args:
       split: Name of the split in the records.
-      size: (height, width).
-      channels: 1 or 3.
-      prepare: Graph function from a uint8 image to the preprocessed uint8
-        one, for images of differing sizes.
+      recipe: How they become images of the domain.
+      reading: Where they are kept.
       image_key: The feature that holds the image.
       label_key: The feature that holds the label, where there is one.
-
-    Yields:
-      (uint8 [b, H, W, C], int64 [b] or None).
+      one_size: Whether all have one size and are resized whole, which is
+        quicker.
     """
+    key = split, image_key, label_key
+    if key not in self._cached:
+      # All that the pixels depend on.
+      files = [[os.path.abspath(f), os.path.getsize(f), os.stat(f).st_mtime_ns]
+               for f in sorted(glob.glob(os.path.join(
+                   glob.escape(self.folder), f'*-{split}.*')))]
+      self._cached[key] = caching.read(
+          lambda: self.batches(split, recipe, image_key, label_key, one_size),
+          self.counts[split], (*recipe.size, recipe.channels), reading.cache,
+          reading.cache_dir,
+          [files, dataclasses.asdict(recipe), image_key, label_key],
+          self.folder)
+    return self._cached[key]
+
+  def batches(
+      self, split: str, recipe: recipe_lib.Recipe, image_key: str,
+      label_key: str | None, one_size: bool) -> caching.Batches:
+    """Yields (uint8 images [b, H, W, C], int64 [b] or None); see `cached`."""
     with reading(self.folder):
       label_name = label_key or ''
       labelled = label_name in self._builder.info.features
@@ -269,14 +278,14 @@ class Records:
       def pick(example: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         image = example[image_key]
         label = example[label_name] if labelled else tf.constant(0, tf.int64)
-        return (image if prepare is None else prepare(image)), label
+        return (image if one_size else recipe.apply(image)), label
 
       dataset = dataset.map(
           pick, num_parallel_calls=tf.data.AUTOTUNE
       ).batch(_BATCH).prefetch(2)
       for images, labels in dataset.as_numpy_iterator():
-        if prepare is None:
-          images = pixels.resize_array(images, size, channels)
+        if one_size:
+          images = pixels.resize_array(images, recipe.size, recipe.channels)
         yield images, (labels if labelled else None)
 
 
@@ -302,7 +311,7 @@ def held_out_domain(
   Args:
     name: Name of the domain.
     counts: Images per split of the source.
-    read: Gives all images of a split of the source.
+    read: Gives all images of a split of the source; called for each split.
     labelled: Whether there are labels; the cut is then stratified.
     grey_copied: See `Domain`.
     info: Facts for `describe`.
@@ -315,13 +324,10 @@ def held_out_domain(
   held = splits_lib.held_out_size(counts[train], counts[test])
   sizes = {
       'train': counts[train] - held, 'validation': held, 'test': counts[test]}
-  cached: dict[str, caching.Cached] = {}
 
   def open_split(split: str) -> Store:
     source = test if split == 'test' else train
-    if source not in cached:
-      cached[source] = read(source)
-    held_data = cached[source]
+    held_data = read(source)
     if split == 'test':
       # A fixed shuffle, so that `limit` takes an unbiased sample.
       rows = splits_lib.stratified(held_data.labels, [counts[test]],

@@ -33,10 +33,6 @@ def held_out_size(num_train: int, num_test: int) -> int:
   is smaller (the paper holds out "the same size as test", section 5.1, which
   would eat MNIST's and USPS's training data).
 
-  Args:
-    num_train: Images in the source's training split.
-    num_test: Images in the test split.
-
   Returns:
     A number of images, at least 1 where `num_train` is at least 2.
   """

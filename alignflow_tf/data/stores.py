@@ -158,10 +158,6 @@ def partner_rows(
 ) -> dict[str, np.ndarray]:
   """Rows by which stores of paired domains show the same things.
 
-  Args:
-    stores: The store of each domain.
-    what: The set, for messages.
-
   Returns:
     For each domain, the rows of its store in the order of the first one's keys.
 

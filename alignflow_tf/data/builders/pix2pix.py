@@ -103,9 +103,6 @@ class Pix2pix(tfds.core.GeneratorBasedBuilder):
 def halves(path: Any) -> tuple[np.ndarray, np.ndarray]:
   """Cuts a side-by-side picture in two.
 
-  Args:
-    path: A picture of even width.
-
   Returns:
     The left and the right half, uint8 [h, w / 2, 3].
 

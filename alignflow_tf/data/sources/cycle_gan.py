@@ -95,7 +95,7 @@ def _domains(name: str, reading: Reading, recipe: Recipe) -> list[Domain]:
       f'cycle_gan/{name}', data_dir, reading.download, URL, make_builder,
       also=f' (or the unpacked archive, {name}/trainA and so on, in it)')
   records.refuse_streaming(reading.cache, folder)
-  found = records.Records(folder, f'cycle_gan/{name}')
+  found = records.Records(folder)
   return [
       _from_records(d, found, side, recipe, reading, {
           **info, 'published': {
@@ -119,14 +119,8 @@ def _from_records(
         f'{found.counts}. Remove it and prepare it again.')
 
   def read(split: str) -> caching.Cached:
-    result = caching.read(
-        lambda: found.batches(
-            split, recipe.size, recipe.channels, recipe.apply),
-        found.counts[split], (*recipe.size, recipe.channels), reading.cache,
-        reading.cache_dir, [found.identity(split), dataclasses.asdict(recipe)],
-        found.folder)
     # TFDS labels these images with the letter of their domain, no class.
-    return dataclasses.replace(result, labels=None)
+    return found.cached(split, recipe, reading, label_key=None)
 
   return records.held_out_domain(
       name, found.counts, read, labelled=False, grey_copied=False,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import dataclasses
+import functools
 import itertools
 import logging
 import os
@@ -16,6 +18,7 @@ from alignflow_tf.data import pixels
 from alignflow_tf.data import records
 from alignflow_tf.data.domain import Domain
 from alignflow_tf.data.errors import DataError
+from alignflow_tf.data.recipe import Recipe
 from alignflow_tf.data.source import DatasetInfo
 from alignflow_tf.data.source import Opened
 from alignflow_tf.data.source import Reading
@@ -115,11 +118,6 @@ def sources() -> list[Digits]:
 def _domain(name: str, reading: Reading, channels: int) -> Domain:
   """One of 'mnist', 'usps' and 'svhn', brought to a shape.
 
-  Args:
-    name: Name of the source and of the domain.
-    reading: How it is to be read.
-    channels: 1 or 3.
-
   Returns:
     The domain; its images are read when they are first asked for.
 
@@ -128,7 +126,6 @@ def _domain(name: str, reading: Reading, channels: int) -> Domain:
   """
   source = SOURCES[name]
   data_dir, size = reading.data_dir, reading.size
-  shape = (*size, channels)
   files = None
   root = os.path.expanduser(data_dir or network.default_data_dir())
   if name == 'usps' and not records.find(root, 'usps'):
@@ -147,10 +144,13 @@ def _domain(name: str, reading: Reading, channels: int) -> Domain:
     counts = {split: len(v[0]) for split, v in arrays.items()}
     where = files
 
-    def read(split: str) -> caching.Cached:
+    @functools.cache
+    def resized(split: str) -> caching.Cached:
       images, labels = arrays[split]
       return caching.Cached(
           labels, images=pixels.resize_array(images, size, channels))
+
+    read: Callable[[str], caching.Cached] = resized
   else:
     records.refuse_streaming(reading.cache, f'`dataset` with domain {name!r}')
     folder = records.ensure(
@@ -158,15 +158,13 @@ def _domain(name: str, reading: Reading, channels: int) -> Domain:
         lambda root: _make_builder(name, root),
         also=(' (or usps.bz2 and usps.t.bz2, in it or in usps/ beside it)'
               if name == 'usps' else ''))
-    found = records.Records(folder, source.tfds_name)
+    found = records.Records(folder)
     counts = found.counts
     where = folder
 
-    def read(split: str) -> caching.Cached:
-      return caching.read(
-          lambda: found.batches(split, size, channels),
-          counts[split], shape, reading.cache, reading.cache_dir,
-          [found.identity(split), list(shape), 'bilinear'], folder)
+    read = functools.partial(
+        found.cached, recipe=Recipe(size, channels, 'stretch'),
+        reading=reading, one_size=True)
 
   if not counts.get('train') or not counts.get('test'):
     raise DataError(

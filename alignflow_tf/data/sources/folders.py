@@ -166,15 +166,6 @@ def open_folder(
   A folder whose only entries are `train` and any of `val` and `test` is taken
   as it is cut there; everything else is cut by a hash of the file names.
 
-  Args:
-    name: Name of the domain.
-    path: Its folder.
-    skip_unreadable: Leave out bad files.
-    max_pixels: Largest accepted width * height.
-
-  Returns:
-    The folder.
-
   Raises:
     DataError: If there are no or too few pictures, or bad ones.
   """

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from alignflow_tf.data import caching
 from alignflow_tf.data import network
 from alignflow_tf.data import pictures as pictures_lib
 from alignflow_tf.data import records
@@ -152,7 +151,7 @@ def _from_records(
       also=(f' (or side-by-side pictures in pix2pix/{name}/train and '
             f'pix2pix/{name}/val or test, in it or beside it)'))
   records.refuse_streaming(reading.cache, folder)
-  found = records.Records(folder, f'pix2pix/{name}')
+  found = records.Records(folder)
   # The sizes need no names, which TensorFlow would have to read.
   sizes, _ = splits_lib.complete(
       {s: [splits_lib.Named(f'{s}/{i}') for i in range(n)]
@@ -163,24 +162,15 @@ def _from_records(
   located = {k: (s, i) for s, ks in keys.items() for i, k in enumerate(ks)}
   parts, rule = splits_lib.complete(
       {s: [splits_lib.Named(k) for k in ks] for s, ks in keys.items()}, folder)
-  shape = (*recipe.size, recipe.channels)
 
   def make(index: int) -> Domain:
-    cached: dict[str, caching.Cached] = {}
     feature = ('image_a', 'image_b')[index]
 
     def open_split(split: str) -> Store:
       members = [p.key for p in parts[split]]
-      origin = located[members[0]][0]
-      if origin not in cached:
-        cached[origin] = caching.read(
-            lambda: found.batches(
-                origin, recipe.size, recipe.channels, recipe.apply, feature),
-            found.counts[origin], shape, reading.cache, reading.cache_dir,
-            [found.identity(origin), dataclasses.asdict(recipe), feature],
-            folder)
       rows = np.array([located[k][1] for k in members])
-      return cached[origin].store(rows, members)
+      return found.cached(
+          located[members[0]][0], recipe, reading, feature).store(rows, members)
 
     return Domain(
         name=ARCHIVES[name].domains[index],

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from alignflow_tf import _io
-from alignflow_tf.data import caching
 from alignflow_tf.data import network
 from alignflow_tf.data import records
 from alignflow_tf.data import splits as splits_lib
@@ -95,7 +94,7 @@ def open_set(name: str, spec: str, reading: Reading) -> TfdsSet:
       tfds_name, reading.data_dir, reading.download, _URL,
       lambda data_dir: _builder(tfds_name, data_dir))
   records.refuse_streaming(reading.cache, folder)
-  found = records.Records(folder, tfds_name)
+  found = records.Records(folder)
   image, shape, label, classes = _features(found.features(), spec, feature)
   groups = {
       splits_lib.NAMES[s]: [splits_lib.Named(f'{s}/{i}') for i in range(n)]
@@ -165,27 +164,17 @@ def to_domain(
   Returns:
     The domain; its images are read when they are first used.
   """
-  shape = (*recipe.size, recipe.channels)
   height, width, channels = given.shape
   # Images of one size are resized many at a time.
   whole = bool(height and width) and channels in (1, 3) and (
       recipe.fit == 'stretch'
-      or (height or 0) * shape[1] == (width or 0) * shape[0])
-  cached: dict[str, caching.Cached] = {}
+      or (height or 0) * recipe.size[1] == (width or 0) * recipe.size[0])
 
   def open_split(split: str) -> Store:
     keys = given.parts[split]
     places = [key.split('/') for key in keys]
-    origin = places[0][0]
-    if origin not in cached:
-      cached[origin] = caching.read(
-          lambda: given.found.batches(
-              origin, recipe.size, recipe.channels,
-              None if whole else recipe.apply, given.image, given.label),
-          given.found.counts[origin], shape, reading.cache, reading.cache_dir,
-          [given.found.identity(origin), dataclasses.asdict(recipe),
-           given.image, given.label], given.found.folder)
-    held = cached[origin]
+    held = given.found.cached(
+        places[0][0], recipe, reading, given.image, given.label, whole)
     if not labelled:
       held = dataclasses.replace(held, labels=None)
     return held.store(np.array([int(place[1]) for place in places]), keys)
