@@ -279,72 +279,18 @@ def table(result: dict[str, Any]) -> str:
   lines = [f'Run {result["run"]}, {result["checkpoint"]}, '
            f'{result["split"]} images: ' +
            ', '.join(f'{d} {n}' for d, n in result['images'].items())]
-  for title, key in (
-      ('bits/dim (lower is better)', 'bits_per_dim'),
-      ('bits/dim, an upper bound (lower is better)', 'bits_per_dim_bound')):
-    if result[key]:
-      lines += ['', title]
-    for d, value in result[key].items():
-      lines.append(f'  {d:<24} {value:8.3f}')
-  lines += ['', 'round trip, absolute error of a pixel in [0, 1]'
-            '       max      mean']
-  for title, key in ((f'{result["split"]} images', 'round_trip'),
-                     ('in 8 bits', 'round_trip_pictures'),
-                     ('black, white, noise', 'round_trip_extremes')):
-    for direction, value in result[key].items():
-      name = f'{direction} and back, {title}'
-      lines.append(f'  {name:<48} {value["max"]:8.1e}  {value["mean"]:8.1e}')
-  for direction, rows in result['translation'].items():
-    lines += _comparison(direction, rows, result['chance'][direction])
-    if result['features'][direction]:
-      lines.append(f'  KID, FID: {result["features"][direction]}')
-  samples = result['samples']
-  if samples:
-    lines += ['', 'samples from one latent: KID against half of the real images'
-              f'   {"samples":>10} {"other half":>12}']
-    lines += [f'  {d:<56} {v["samples"]:>10.4f} {v["real"]:>12.4f}'
-              for d, v in samples['kid'].items()]
-    if 'same_class' in samples:
-      lines.append('  of one class, for classifiers sure above 0.9: '
-                   f'{samples["same_class"]:.1%}')
+  for heading, tables in report.figures(result).items():
+    lines += ['', heading, *(f'\n{table.text()}' for table in tables)]
+  lines += [f'KID and FID, {direction}: {features}'
+            for direction, features in result['features'].items() if features]
   if result['critics']:
     noise = result['critics']['noise']
-    lines += ['', 'critics at both ends of a translation: |C + C - 1| '
+    lines += ['', 'Critics at both ends of a translation: |C + C - 1| '
               f'{result["critics"]["gap"]:.3f}, correlation '
               f'{result["critics"]["correlation"]:.2f} (best 0 and -1' + (
                   f', not exactly so with critic noise {noise:g})' if noise
                   else ')')]
-  if result['accuracy']:
-    lines += ['', f"accuracy on the target's {result['split']} images of a "
-              'classifier trained on', f'  {"":<24} {"source images":>14} '
-              f'{"translated":>12}']
-    for direction, value in result['accuracy'].items():
-      lines.append(f'  {direction:<24} {value["source_only"]:>13.1%} '
-                   f'{value["translated"]:>12.1%}')
   if 'report' in result:
     lines += ['', f'Report: {result["report"]}']
   lines += ['', 'Pictures:'] + [f'  {p}' for p in result['pictures']]
   return '\n'.join(lines)
-
-
-def _comparison(direction: str, rows: dict[str, dict[str, float]],
-                chance: dict[str, float]) -> list[str]:
-  """One line for each figure, one column for each row of the report."""
-  names = [n for n in translations.FIGURES
-           if any(n in row for row in rows.values())]
-  if not names:
-    return []
-  titles = [translations.ROWS[row] for row in rows] + ['chance']
-  widths = [max(10, len(title) + 2) for title in titles]
-  lines = ['', f'{direction:<44}' + ''.join(
-      f'{title:>{width}}' for title, width in zip(titles, widths, strict=True))]
-  for name in names:
-    figure = translations.FIGURES[name]
-    cells = [figure.pattern.format(row[name]) if name in row else ''
-             for row in [*rows.values(), chance]]
-    label = f'  {figure.title} ({figure.unit})'
-    lines.append(f'{label:<44}' + ''.join(
-        f'{cell:>{width}}' for cell, width in zip(cells, widths, strict=True)))
-  return lines
-
-

@@ -16,7 +16,7 @@ from alignflow_tf import inference
 from alignflow_tf import model as model_lib
 from alignflow_tf import sheets as sheets_lib
 from alignflow_tf.evaluate import evaluation
-from alignflow_tf.evaluate import report
+from alignflow_tf.evaluate import layout
 from alignflow_tf.evaluate import table_runs
 from alignflow_tf.evaluate import tables
 from alignflow_tf.evaluate import translations
@@ -76,15 +76,10 @@ def text(result: Mapping[str, Any]) -> str:
   lines = [_heading(result)]
   for direction, content in result['directions'].items():
     lines += ['', direction.replace('_to_', ' to '), '',
-              *_markdown(*_cells(content))]
+              *_figures(content).markdown()]
   lines += ['', 'Round trips, error of a pixel in [0, 1]', '',
-            *_markdown(*_round_trip_cells(result)), '', *_last_lines(result)]
+            *_round_trips(result).markdown(), '', *_last_lines(result)]
   return '\n'.join(lines)
-
-
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-  return ['| ' + ' | '.join(head) + ' |', '|' + '---|' * len(head)] + [
-      '| ' + ' | '.join(row) + ' |' for row in rows]
 
 
 def _heading(result: Mapping[str, Any]) -> str:
@@ -129,8 +124,7 @@ def _last_lines(result: Mapping[str, Any]) -> list[str]:
   return lines
 
 
-def _round_trip_cells(result: Mapping[str, Any]
-                     ) -> tuple[list[str], list[list[str]]]:
+def _round_trips(result: Mapping[str, Any]) -> layout.Table:
   rows = [
       [name, f'{direction.replace("_to_", " to ")} and back',
        _NOT_FINITE if value['max']['missing'] else (
@@ -138,10 +132,11 @@ def _round_trip_cells(result: Mapping[str, Any]
        _mean(value['mean'], '{:.1e}'), _mean(value['saturated'], '{:.2%}')]
       for name, directions in result['round_trip'].items()
       for direction, value in directions.items()]
-  return ['method', 'direction', 'largest', 'mean', 'saturated'], rows
+  return layout.Table(
+      ['method', 'direction', 'largest', 'mean', 'saturated'], rows)
 
 
-def _cells(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def _figures(content: Mapping[str, Any]) -> layout.Table:
   names = [n for n in _SHOWN if any(
       n in row['figures'] for row in content['rows'].values())]
   head = ['', 'MSE', 'paper'] + [
@@ -160,7 +155,11 @@ def _cells(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
   rows.append(['chance', '', ''] + [
       translations.FIGURES[n].pattern.format(chance[n]) if n in chance else ''
       for n in names if n != 'mse'])
-  return head, rows
+  features = content['features']
+  return layout.Table(
+      head, rows, note=features and f'KID: {features}.', own=[
+          i for i, row in enumerate(content['rows'].values())
+          if row['paper'] is not None])
 
 
 _NOT_FINITE = 'not finite'
@@ -187,37 +186,21 @@ def write_report(result: Mapping[str, Any],
       method's number of weights.
     sheets_found: Captions and paths; see `sheets`.
     output: Directory of the table.
-
-  Returns:
-    Its path.
   """
   title = f'{result["dataset"]}, {result["image_size"]}x{result["image_size"]}'
   body = [f'<h1>{html.escape(title)}</h1>',
           f'<p>{html.escape(_heading(result))}</p>']
   for direction, content in result['directions'].items():
-    own = range(sum(row['paper'] is None for row in content['rows'].values()),
-                len(content['rows']))
     body += [f'<h2>{html.escape(direction.replace("_to_", " to "))}</h2>',
-             _table(_cells(content), own)]
-    if content['features']:
-      body.append('<p class="note">KID: '
-                  f'{html.escape(content["features"])}.</p>')
-  body += ['<h2>Round trips</h2>', _table(_round_trip_cells(result)),
+             _figures(content).html()]
+  body += ['<h2>Round trips</h2>', _round_trips(result).html(),
            *(f'<p>{html.escape(line)}</p>' for line in _last_lines(result))]
   for caption, path in sheets_found:
-    body += [f'<h2>{html.escape(caption)}</h2>', report.picture(path)]
+    body += [f'<h2>{html.escape(caption)}</h2>', layout.picture(path)]
   path = os.path.join(output, 'report.html')
   _io.write_aside(
-      path, report.PAGE.format(title=html.escape(title), body='\n'.join(body)))
+      path, layout.PAGE.format(title=html.escape(title), body='\n'.join(body)))
   return path
-
-
-def _table(cells: tuple[list[str], list[list[str]]],
-           own: Sequence[int] = ()) -> str:
-  head, rows = cells
-  return report.scroll_table(
-      [html.escape(c) for c in head],
-      [[html.escape(c) for c in row] for row in rows], own)
 
 
 def load(methods: Sequence[tables.Method], settings: tables.Settings

@@ -97,7 +97,7 @@ def test_figures(result):
 def test_table_names_every_figure(result):
   text = evaluate.table(result | {'accuracy': {
       'optical_to_mnist': {'source_only': 0.25, 'translated': 0.5}}})
-  for part in ('bits/dim', 'optical_to_mnist and back, test images', '25.0%',
+  for part in ('bits/dim', 'optical to mnist and back (test images)', '25.0%',
                '50.0%', 'samples.png'):
     assert part in text
 
