@@ -37,9 +37,6 @@ def configuration(work: work_lib.Work, kind: str) -> train_config.Config:
     work: The adaptation.
     kind: 'alignflow' or 'cyclegan'.
 
-  Returns:
-    The configuration.
-
   Raises:
     AdaptError: If the images are no squares, or a given setting is unknown or
       has no use in an adaptation.
@@ -89,7 +86,9 @@ def translate(work: work_lib.Work, name: str, kind: str,
   def make(path: str) -> dict[str, Any]:
     term = None
     if semantic_settings is not None:
-      term = _semantic_loss(work)
+      term = semantic.SemanticLoss(
+          problem.source, problem.target, problem.domains.event_shape,
+          problem.num_classes, work.settings, work.seed)
       _same_semantic_settings(run_dir, semantic_settings)
     before = _train(_of_run(config, run_dir), run_dir, problem.domains, term)
     evaluator = inference.Evaluator(runs.load(run_dir), batch_size=_BATCH)
@@ -118,19 +117,6 @@ def read(stage: work_lib.Finished, labels: np.ndarray) -> stages.Labelled:
   """The translated training images of the source, with their labels."""
   images = np.load(os.path.join(stage.path, 'train.npy'), allow_pickle=False)
   return stages.Labelled(images, labels[:len(images)])
-
-
-def _semantic_loss(work: work_lib.Work) -> semantic.SemanticLoss:
-  problem, settings = work.problem, work.settings
-  return semantic.SemanticLoss(
-      problem.source, problem.target, problem.domains.event_shape,
-      problem.num_classes, weight=settings.semantic_weight,
-      target_weight=settings.semantic_target_weight,
-      on_translations=settings.semantic_on_translations,
-      noise=settings.semantic_noise,
-      augment=(settings.augment_scale, settings.augment_shift)
-      if settings.semantic_augment else None,
-      seed=work.seed)
 
 
 def _same_semantic_settings(run_dir: str, settings: dict[str, Any]) -> None:
