@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
+from alignflow_tf import _errors
 from alignflow_tf import data
-from alignflow_tf.train import assignment
 from alignflow_tf.train import config as train_config
+from alignflow_tf.train import settings as settings_lib
 
 __all__ = [
     'PAPER', 'PRESETS', 'SHOT', 'TASKS', 'AdaptError', 'Settings', 'check',
@@ -51,7 +51,13 @@ _OWN = frozenset({
     *_READING})
 
 
-class AdaptError(ValueError):
+_field = settings_lib.field
+_DECAY, _POSITIVE, _RATE = (
+    settings_lib.DECAY, settings_lib.POSITIVE, settings_lib.RATE)
+_SIZE, _WEIGHT = settings_lib.SIZE, settings_lib.WEIGHT
+
+
+class AdaptError(_errors.UserError, ValueError):
   """Unusable settings or directory; names the argument and the reason."""
 
 
@@ -59,141 +65,110 @@ class AdaptError(ValueError):
 class Settings:
   """Settings of an adaptation, besides the data, the method and the seed.
 
-  Attributes:
-    preset: Name of the preset that the rest started from.
-    image_size: Height and width of all images; None for the data set's own.
-    channels: 1 (grey) or 3 (colour); None for the data set's own.
-    fit: How a picture is brought to the image size: 'crop' (the largest middle
-      part), 'stretch' or 'pad'; None for the data set's own. Pictures only.
-    load_size: Size to resize to before a crop of `image_size`, random where a
-      translator is trained, the middle elsewhere; None for no crop. Pictures
-      only.
-    flip: Whether the images a translator is trained on are mirrored at random.
-      Pictures only.
-    skip_unreadable: Whether unreadable pictures are counted and left out.
-    max_pixels: Largest width times height of a picture that is read.
-    network: Classifier: 'lenet', 'dtn', or 'strided' for any size.
-    classifier_size: Size to resize images to before classification, bilinearly;
-      0 keeps their size.
-    translator: `name=value` of `train.Config` for both kinds of translators,
-      for example 'steps=700'.
-    alignflow: The same for AlignFlow only.
-    cyclegan: The same for CycleGAN only.
-    semantic_weight: Weight of the semantic term from source labels.
-    semantic_target_weight: Weight of the semantic term from predictions.
-    semantic_on_translations: Whether the semantic classifier is trained on
-      translations as well as on source images.
-    semantic_noise: Standard deviation of the noise on the semantic classifier's
-      images, in [-1, 1].
-    semantic_augment: Whether its images are warped at random, so that it
-      demands the class of a translation rather than the source's style.
-    translated_images: Largest number of source images that are translated, the
-      first ones of a fixed shuffle; None for all.
-    batch_size: Images per update in all stages but the translator.
-    classifier_steps: Updates of the classifier stage.
-    classifier_rate: Adam's rate, falling to 0 by a cosine.
-    classifier_augment: Whether its images are warped at random.
-    feature_steps: Updates of the feature stage (ADDA).
-    feature_rate: Adam's rate for target network and discriminator.
-    feature_beta_1: Adam's first decay.
-    feature_gate: The target network learns only while the discriminator's
-      accuracy is above this.
-    feature_source_weight: Weight of the cross-entropy on the (translated)
-      source, in addition to the adversarial term; 0 in ADDA.
-    feature_average: Decay of the moving average of the target network's
-      weights; 0 keeps the last weights.
-    class_priors: Whether the feature and target stages expect the class
-      frequencies that the classifier finds in the target, in place of those of
-      the source (feature) or equal ones (target). Use it where frequencies
-      differ, since matching distributions would then move images to other
-      classes; do not use it where the classifier misses classes.
-    target_steps: Updates of the target stage.
-    target_rate: Adam's rate.
-    target_source_weight: Weight of the cross-entropy on translated source
-      images.
-    target_information_weight: Weight of information maximisation.
-    target_pseudo_weight: Weight of the cross-entropy with the averaged
-      network's labels.
-    target_confidence: Smallest probability of a label that is used.
-    target_average: Decay of the averaged network.
-    augment_scale: Standard deviation of the linear part of random warps, in the
-      target stage and wherever `*_augment` is set.
-    augment_shift: Largest random shift of these warps, as a share of the
-      image's width.
+  `python -m alignflow_tf.adapt --help` prints each field with its meaning.
   """
-  preset: str = 'cpu'
-  image_size: int | None = None
-  channels: int | None = None
-  fit: str | None = None
-  load_size: int | None = None
-  flip: bool = False
-  skip_unreadable: bool = False
-  max_pixels: int = train_config.Config.max_pixels
-  network: str = 'lenet'
-  classifier_size: int = 0
-  translator: tuple[str, ...] = ()
-  alignflow: tuple[str, ...] = ()
-  cyclegan: tuple[str, ...] = ()
-  semantic_weight: float = 1.
-  semantic_target_weight: float = 1.
-  semantic_on_translations: bool = True
-  semantic_noise: float = 0.15
-  semantic_augment: bool = False
-  translated_images: int | None = None
-  batch_size: int = 128
-  classifier_steps: int = 2_000
-  classifier_rate: float = 1e-3
-  classifier_augment: bool = False
-  feature_steps: int = 1_000
-  feature_rate: float = 1e-4
-  feature_beta_1: float = 0.9
-  feature_gate: float = 0.6
-  feature_source_weight: float = 0.
-  feature_average: float = 0.
-  class_priors: bool = False
-  target_steps: int = 800
-  target_rate: float = 1e-3
-  target_source_weight: float = 1.
-  target_information_weight: float = 1.
-  target_pseudo_weight: float = 0.3
-  target_confidence: float = 0.
-  target_average: float = 0.99
-  augment_scale: float = 0.1
-  augment_shift: float = 0.1
+  preset: str = _field(
+      'cpu', 'Starting point, whose settings other flags replace.')
+  image_size: int | None = _field(
+      None, "Height and width of all images; the data set's own by default.",
+      _SIZE)
+  channels: int | None = _field(
+      None, "1 (grey) or 3 (colour); the data set's own by default.",
+      (lambda value: value in (1, 3), '1 or 3'))
+  fit: str | None = _field(
+      None, "How a picture is brought to the image size: 'crop' (the largest "
+      "middle part), 'stretch' or 'pad'; the data set's own by default. "
+      'Pictures only.', settings_lib.one_of('crop', 'stretch', 'pad'))
+  load_size: int | None = _field(
+      None, 'Size to resize to before a crop of `image_size`, random where a '
+      'translator is trained, the middle elsewhere; no crop by default. '
+      'Pictures only.', _SIZE)
+  flip: bool = _field(
+      False, 'Whether the images a translator is trained on are mirrored at '
+      'random. Pictures only.')
+  skip_unreadable: bool = _field(
+      False, 'Whether unreadable pictures are counted and left out.')
+  max_pixels: int = _field(
+      train_config.Config.max_pixels,
+      'Largest width times height of a picture that is read.', _POSITIVE)
+  network: str = _field(
+      'lenet', "Classifier: 'lenet', 'dtn', or 'strided' for any size.",
+      settings_lib.one_of('lenet', 'dtn', 'strided'))
+  classifier_size: int = _field(
+      0, 'Size to resize images to before classification, bilinearly; 0 keeps '
+      'their size.', settings_lib.COUNT)
+  translator: tuple[str, ...] = _field(
+      (), 'name=value of `train.Config` for both kinds of translators, for '
+      'example steps=700; repeat the flag.')
+  alignflow: tuple[str, ...] = _field((), 'The same for AlignFlow only.')
+  cyclegan: tuple[str, ...] = _field((), 'The same for CycleGAN only.')
+  semantic_weight: float = _field(
+      1., 'Weight of the semantic term from source labels.', _WEIGHT)
+  semantic_target_weight: float = _field(
+      1., 'Weight of the semantic term from predictions.', _WEIGHT)
+  semantic_on_translations: bool = _field(
+      True, 'Whether the semantic classifier is trained on translations as '
+      'well as on source images.')
+  semantic_noise: float = _field(
+      0.15, "Standard deviation of the noise on the semantic classifier's "
+      'images, in [-1, 1].', _WEIGHT)
+  semantic_augment: bool = _field(
+      False, 'Whether its images are warped at random, so that it demands the '
+      "class of a translation rather than the source's style.")
+  translated_images: int | None = _field(
+      None, 'Largest number of source images that are translated, the first '
+      'ones of a fixed shuffle; all by default.', _POSITIVE)
+  batch_size: int = _field(
+      128, 'Images per update in all stages but the translator.',
+      (lambda value: value >= 2, 'an integer of 2 or more'))
+  classifier_steps: int = _field(
+      2_000, 'Updates of the classifier stage.', _POSITIVE)
+  classifier_rate: float = _field(
+      1e-3, "Adam's rate, falling to 0 by a cosine.", _RATE)
+  classifier_augment: bool = _field(
+      False, 'Whether its images are warped at random.')
+  feature_steps: int = _field(
+      1_000, 'Updates of the feature stage (ADDA).', _POSITIVE)
+  feature_rate: float = _field(
+      1e-4, "Adam's rate for target network and discriminator.", _RATE)
+  feature_beta_1: float = _field(0.9, "Adam's first decay.", _DECAY)
+  feature_gate: float = _field(
+      0.6, "The target network learns only while the discriminator's accuracy "
+      'is above this.', _DECAY)
+  feature_source_weight: float = _field(
+      0., 'Weight of the cross-entropy on the (translated) source, in addition '
+      'to the adversarial term; 0 in ADDA.', _WEIGHT)
+  feature_average: float = _field(
+      0., "Decay of the moving average of the target network's weights; 0 "
+      'keeps the last weights.', _DECAY)
+  class_priors: bool = _field(
+      False, 'Whether the feature and target stages expect the class '
+      'frequencies that the classifier finds in the target, in place of those '
+      'of the source (feature) or equal ones (target). Use it where '
+      'frequencies differ, since matching distributions would then move images '
+      'to other classes; do not use it where the classifier misses classes.')
+  target_steps: int = _field(800, 'Updates of the target stage.', _POSITIVE)
+  target_rate: float = _field(1e-3, "Adam's rate.", _RATE)
+  target_source_weight: float = _field(
+      1., 'Weight of the cross-entropy on translated source images.', _WEIGHT)
+  target_information_weight: float = _field(
+      1., 'Weight of information maximisation.', _WEIGHT)
+  target_pseudo_weight: float = _field(
+      0.3, "Weight of the cross-entropy with the averaged network's labels.",
+      _WEIGHT)
+  target_confidence: float = _field(
+      0., 'Smallest probability of a label that is used.', _DECAY)
+  target_average: float = _field(
+      0.99, 'Decay of the averaged network.', _DECAY)
+  augment_scale: float = _field(
+      0.1, 'Standard deviation of the linear part of random warps, in the '
+      'target stage and wherever `*_augment` is set.', _WEIGHT)
+  augment_shift: float = _field(
+      0.1, 'Largest random shift of these warps, as a share of the width of '
+      'the image.', _WEIGHT)
 
   def __post_init__(self) -> None:
-    for field in dataclasses.fields(self):
-      train_config.check_type(
-          field.name, field.type, getattr(self, field.name), check)
-    for name in ('image_size', 'load_size'):
-      value = getattr(self, name)
-      check(value is None or 8 <= value <= 4096, name, value,
-             'between 8 and 4096 pixels')
-    check(self.fit in (None, 'crop', 'stretch', 'pad'), 'fit', self.fit,
-           "'crop', 'stretch' or 'pad'")
-    check(self.channels in (None, 1, 3), 'channels', self.channels, '1 or 3')
-    for name, least in (('batch_size', 2), ('classifier_steps', 1),
-                        ('feature_steps', 1), ('target_steps', 1),
-                        ('classifier_size', 0), ('max_pixels', 1)):
-      check(getattr(self, name) >= least, name, getattr(self, name),
-             f'an integer of {least} or more')
-    check(self.translated_images is None or self.translated_images >= 1,
-           'translated_images', self.translated_images, 'None or positive')
-    for name in ('classifier_rate', 'feature_rate', 'target_rate'):
-      check(0. < getattr(self, name) <= 1., name, getattr(self, name),
-             'above 0 and at most 1')
-    for name in ('semantic_weight', 'semantic_target_weight', 'semantic_noise',
-                 'feature_source_weight', 'target_source_weight',
-                 'target_information_weight', 'target_pseudo_weight',
-                 'augment_scale', 'augment_shift'):
-      check(0. <= getattr(self, name) < math.inf, name, getattr(self, name),
-             'finite and not negative')
-    for name in ('feature_beta_1', 'feature_gate', 'feature_average',
-                 'target_confidence', 'target_average'):
-      check(0. <= getattr(self, name) < 1., name, getattr(self, name),
-             'at least 0 and below 1')
-    check(self.network in ('lenet', 'dtn', 'strided'), 'network',
-           self.network, "'lenet', 'dtn' or 'strided'")
+    settings_lib.check_fields(self, check)
     for name in ('translator', 'alignflow', 'cyclegan'):
       for item in getattr(self, name):
         check('=' in item, name, item, 'name=value of a training setting')
@@ -222,7 +197,7 @@ class Settings:
     for name in ('translator', kind):
       for item in getattr(self, name):
         try:
-          key, value = assignment.parse(item)
+          key, value = settings_lib.parse(item, train_config.Config)
         except ValueError as e:
           raise AdaptError(f'`{name}` {e}') from e
         given[key] = value

@@ -15,11 +15,10 @@ from alignflow_tf import objectives
 from alignflow_tf.train import presets
 from alignflow_tf.train import settings
 
-__all__ = ['Config', 'ConfigError', 'PRESETS', 'check_type', 'resolve']
+__all__ = ['Config', 'ConfigError', 'PRESETS', 'resolve']
 
 PRESETS = presets.PRESETS
 ConfigError = settings.ConfigError
-check_type = settings.check_type
 
 _check, _field, _one_of = settings.check, settings.field, settings.one_of
 _COUNT, _DECAY, _DOMAINS = settings.COUNT, settings.DECAY, settings.DOMAINS
@@ -241,11 +240,7 @@ class Config:
       _POSITIVE)
 
   def __post_init__(self) -> None:
-    for field in dataclasses.fields(self):
-      value = getattr(self, field.name)
-      check_type(field.name, field.type, value)
-      good, expected = field.metadata['range']
-      _check(value is None or good(value), field.name, value, expected)
+    settings.check_fields(self)
     for field in unused_settings(self.model):
       value, wanted = getattr(self, field.name), field.metadata['unused']
       _check(value == wanted, field.name, value,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import os
 import re
 from typing import Any
@@ -17,50 +16,27 @@ from alignflow_tf.train import settings
 
 __all__ = ['define', 'define_fields', 'resolve']
 
-def _help_texts(cls: type) -> dict[str, str]:
-  """Help by field: its metadata, or the `Attributes` of the class's docstring.
-
-  A field of `Config` says in its metadata which values it takes as well.
-  """
-  lines = inspect.cleandoc(cls.__doc__ or '').splitlines()
-  texts: dict[str, str] = {}
-  name = ''
-  if 'Attributes:' in lines:
-    for line in lines[lines.index('Attributes:') + 1:]:
-      match = re.match(r'  (\w+): (.*)', line)
-      if match:
-        name = match.group(1)
-        texts[name] = match.group(2)
-      elif name:
-        texts[name] += ' ' + line.strip()
-  for field in dataclasses.fields(cls):
-    if 'help' in field.metadata:
-      _, expected = field.metadata['range']
-      texts[field.name] = field.metadata['help'] + (
-          f' ({expected})' if expected else '')
-  return texts
-
 
 def define_fields(cls: type) -> None:
   """Defines a flag for each attribute of a dataclass, with None as default.
 
   Args:
-    cls: The dataclass. Its fields have `help` and `range` in their metadata, or
-      its docstring has a section `Attributes`.
+    cls: The dataclass, whose fields were made by `settings.field`.
   """
-  helps = _help_texts(cls)
   for field in dataclasses.fields(cls):
     kind = str(field.type)
+    _, expected = field.metadata['range']
+    text = field.metadata['help'] + (f' ({expected})' if expected else '')
     if kind.startswith('tuple'):
-      flags.DEFINE_multi_string(field.name, None, helps[field.name])
+      flags.DEFINE_multi_string(field.name, None, text)
     elif kind.startswith('bool'):
-      flags.DEFINE_bool(field.name, None, helps[field.name])
+      flags.DEFINE_bool(field.name, None, text)
     elif kind.startswith('int') and 'tuple' not in kind:
-      flags.DEFINE_integer(field.name, None, helps[field.name])
+      flags.DEFINE_integer(field.name, None, text)
     elif kind.startswith('float'):
-      flags.DEFINE_float(field.name, None, helps[field.name])
+      flags.DEFINE_float(field.name, None, text)
     else:
-      flags.DEFINE_string(field.name, None, helps[field.name])
+      flags.DEFINE_string(field.name, None, text)
 
 
 def define() -> None:
@@ -88,9 +64,6 @@ def resolve(
   """The configuration and the run directory that the flags ask for.
 
   An existing run has its own settings; `train` checks that flags agree.
-
-  Args:
-    values: Parsed flags.
 
   Returns:
     The configuration and the run directory.

@@ -8,18 +8,21 @@ import math
 import re
 from typing import Any
 
+from alignflow_tf import _errors
+
 __all__ = [
-    'ConfigError', 'check', 'check_type', 'field', 'key_of', 'one_of',
-    'parse_size'
+    'ConfigError', 'check', 'check_fields', 'field', 'key_of', 'one_of',
+    'parse', 'parse_size'
 ]
 
 
-class ConfigError(ValueError):
+class ConfigError(_errors.UserError, ValueError):
   """A configuration that cannot be trained; says which argument and why."""
 
 
 # A range: a test of a value, and its text after "must be".
 Range = tuple[Callable[[Any], bool], str]
+Check = Callable[[bool, str, Any, str], None]
 
 ANY: Range = (lambda value: True, '')
 POSITIVE: Range = (lambda value: value >= 1, 'a positive integer')
@@ -71,17 +74,22 @@ def check(good: bool, name: str, value: Any, expected: str) -> None:
     raise ConfigError(f'`{name}` must be {expected}, got {value!r}.')
 
 
-def check_type(name: str, annotation: Any, value: Any,
-               check: Callable[[bool, str, Any, str], None] = check) -> None:
-  """Checks a value against the simple annotations of a dataclass.
+def check_fields(config: Any, check: Check = check) -> None:
+  """Checks the type and the range of each field of a configuration.
 
   Args:
-    name: Name of the attribute.
-    annotation: Its annotation, as text.
-    value: The value.
-    check: Takes whether it is good, the name, the value and what would do, and
-      raises if it is not.
+    config: A dataclass whose fields were made by `field`.
+    check: Takes whether a value is good, its name, the value and what would do;
+      it raises if it is not good.
   """
+  for item in dataclasses.fields(config):
+    value = getattr(config, item.name)
+    _check_type(item.name, str(item.type), value, check)
+    good, expected = item.metadata['range']
+    check(value is None or good(value), item.name, value, expected)
+
+
+def _check_type(name: str, annotation: str, value: Any, check: Check) -> None:
   if value is None and 'None' in annotation:
     return
   if isinstance(value, tuple) and 'tuple[int, int]' in annotation:
@@ -115,3 +123,38 @@ def parse_size(name: str, text: str) -> int | tuple[int, int]:
         f'{text!r}.')
   height, width = match.groups()
   return int(height) if width is None else (int(height), int(width))
+
+
+def parse(text: str, cls: type) -> tuple[str, Any]:
+  """Parses `name=value`, where the name is a field of a configuration.
+
+  For example, 'flip=true' is `('flip', True)`, and 'steps=100' is
+  `('steps', 100)`. 'none' is None where the field may be None.
+
+  Returns:
+    The name, and the value in the field's type; its range is not checked.
+
+  Raises:
+    ValueError: If there is no such field, or its value does not parse.
+  """
+  name, _, value = text.partition('=')
+  kinds = {f.name: str(f.type) for f in dataclasses.fields(cls)}
+  if name not in kinds or not value:
+    raise ValueError(
+        f'must be name=value of a setting of training, got {text!r}.')
+  kind, lower = kinds[name], value.lower()
+  if 'None' in kind and lower == 'none':
+    return name, None
+  if 'tuple[int, int]' in kind:
+    return name, parse_size(name, value)
+  if kind.startswith('bool'):
+    if lower not in ('true', 'false'):
+      raise ValueError(f'must be true or false, got {text!r}.')
+    return name, lower == 'true'
+  for start, parsed in (('int', int), ('float', float)):
+    if kind.startswith(start):
+      try:
+        return name, parsed(value)
+      except ValueError as e:
+        raise ValueError(f'must be a number, got {text!r}.') from e
+  return name, value

@@ -8,8 +8,9 @@ import pytest
 from alignflow_tf.adapt import config as config_lib
 from alignflow_tf.adapt import translator
 from alignflow_tf.adapt import work
-from alignflow_tf.train import assignment
+from alignflow_tf.train import config as train_config
 from alignflow_tf.train import runs
+from alignflow_tf.train import settings as settings_lib
 
 
 @pytest.mark.parametrize('values', [
@@ -112,7 +113,7 @@ def test_presets_are_settings():
     ('flow=glow', ('flow', 'glow')), ('load_size=None', ('load_size', None)),
     ('image_size=128x256', ('image_size', (128, 256)))])
 def test_one_parser_of_names_and_values(item, expected):
-  name, value = assignment.parse(item)
+  name, value = settings_lib.parse(item, train_config.Config)
   assert (name, value) == expected
   assert type(value) is type(expected[1])
   if name not in ('flip', 'load_size', 'image_size'):
@@ -124,4 +125,4 @@ def test_one_parser_of_names_and_values(item, expected):
     'steps', 'steps=', 'stepz=3', 'steps=many', 'framing=yes', '=3'])
 def test_names_and_values_that_do_not_parse(item):
   with pytest.raises(ValueError, match=f'got {item!r}'):
-    assignment.parse(item)
+    settings_lib.parse(item, train_config.Config)

@@ -15,9 +15,9 @@ from alignflow_tf.evaluate import table_report
 from alignflow_tf.evaluate import table_runs
 from alignflow_tf.evaluate import tables
 from alignflow_tf.evaluate import translations
-from alignflow_tf.train import assignment
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import runs
+from alignflow_tf.train import settings as settings_lib
 
 DIRECTIONS = ('aerial_to_map', 'map_to_aerial')
 
@@ -52,8 +52,8 @@ class _Programs:
     self.calls.append((command[2].split('.')[-1], options))
     if command[2] == 'alignflow_tf.train':
       known = {f.name for f in dataclasses.fields(config_lib.Config)}
-      given = dict(assignment.parse(f'{k}={v}') for k, v in options.items()
-                   if k in known)
+      given = dict(settings_lib.parse(f'{k}={v}', config_lib.Config)
+                   for k, v in options.items() if k in known)
       given |= {k: f'--{k}' in command for k in ('flip', 'download')}
       runs.Run.create(
           options['run_dir'], config_lib.resolve(given.pop('preset'), **given),
