@@ -12,12 +12,6 @@ if TYPE_CHECKING:
   from alignflow_tf.model import AlignFlow as AlignFlow
   from alignflow_tf.train.runs import load as load
 
-__all__ = ['AlignFlow', 'bijectors', 'flows', 'images', 'load', 'networks']
-
-__getattr__ = _lazy.attach(__name__, {
+__getattr__, __dir__, __all__ = _lazy.attach(__name__, {
     'AlignFlow': 'model', 'bijectors': '', 'flows': '', 'images': '',
     'load': 'train.runs', 'networks': ''})
-
-
-def __dir__() -> list[str]:
-  return __all__

@@ -27,16 +27,14 @@ else:
   tensorflow = _LazyModule('tensorflow')
 
 
-def attach(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
-  """A package's `__getattr__` (PEP 562) for names that submodules hold.
+def attach(package: str, names: Mapping[str, str]
+          ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+  """`__getattr__`, `__dir__` (PEP 562) and `__all__` of a package.
 
   Args:
     package: Name of the package.
     names: For each public name, the submodule it comes from, relative to the
       package; '' where the name is a submodule itself.
-
-  Returns:
-    The function.
   """
 
   def getattr_(name: str) -> Any:
@@ -48,4 +46,4 @@ def attach(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     setattr(importlib.import_module(package), name, value)
     return value
 
-  return getattr_
+  return getattr_, lambda: sorted(names), sorted(names)

@@ -40,12 +40,7 @@ class Progress:
   """
 
   def __init__(self, total: int, unit: str):
-    """Starts the clock.
-
-    Args:
-      total: Number of pieces.
-      unit: What a piece is, in the plural.
-    """
+    """Starts the clock."""
     self._total = total
     self._unit = unit
     # None: this process was started with its output closed.

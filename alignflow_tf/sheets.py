@@ -18,9 +18,11 @@ __all__ = [
     'translations', 'worst_round_trips', 'write_all', 'write_png'
 ]
 
-
 # Number of images among which the worst round trips are searched.
 _SEARCHED = 1000
+# Number of frames of an animation, one way.
+_FRAMES = 25
+
 
 def grid(rows: list[np.ndarray], gap: int = 2, scale: int = 1) -> np.ndarray:
   """Lays out rows of images as one picture.
@@ -122,28 +124,16 @@ def worst_round_trips(
   return grid(rows, scale=_zoom(images.shape[1]))
 
 
-def joint_samples(evaluator: inference.Evaluator, num: int = 16, seed: int = 0,
-                  temperature: float = 1.) -> np.ndarray:
-  """A row for each domain: samples paired by their latent (section 3.4).
-
-  Args:
-    evaluator: Evaluator of the model.
-    num: Number of samples.
-    seed: Seed of the latents.
-    temperature: Standard deviation of the latents.
-
-  Returns:
-    A uint8 picture `[height, width, 3]`.
-  """
+def joint_samples(evaluator: inference.Evaluator) -> np.ndarray:
+  """A row for each domain: samples paired by their latent (section 3.4)."""
   model = evaluator.model
-  z = np.random.RandomState(seed).standard_normal((num, *model.event_shape))
-  z = (temperature * z).astype(np.float32)
-  rows = [evaluator.decode(z, d) for d in model.domains]
+  z = np.random.RandomState(0).standard_normal((16, *model.event_shape))
+  rows = [evaluator.decode(z.astype(np.float32), d) for d in model.domains]
   return grid(rows, scale=_zoom(model.event_shape[0]))
 
 
 def interpolation(evaluator: inference.Evaluator, first: np.ndarray,
-                  last: np.ndarray, source: str, num: int = 11) -> np.ndarray:
+                  last: np.ndarray, source: str) -> np.ndarray:
   """Rows: an interpolation in its domain, and decoded into the others.
 
   Args:
@@ -151,51 +141,45 @@ def interpolation(evaluator: inference.Evaluator, first: np.ndarray,
     first: float32 images `[N, H, W, C]` at the left end.
     last: As many images at the right end.
     source: Their domain.
-    num: Number of frames.
 
   Returns:
     A uint8 picture `[height, width, 3]`.
   """
-  model = evaluator.model
-  frames = evaluator.interpolate(first, last, source, num)
-  order = [source] + [d for d in model.domains if d != source]
-  rows = [frames[d][i] for i in range(len(first)) for d in order]
-  return grid(rows, scale=_zoom(model.event_shape[0]))
+  frames = _frames(evaluator, first, last, source, 11)
+  rows = [frames[d][i] for i in range(len(first)) for d in frames]
+  return grid(rows, scale=_zoom(evaluator.model.event_shape[0]))
 
 
 def animation(evaluator: inference.Evaluator, first: np.ndarray,
-              last: np.ndarray, source: str, num: int = 25,
-              milliseconds: int = 80) -> bytes:
+              last: np.ndarray, source: str) -> bytes:
   """An interpolation there and back as a GIF, a column for each pair.
 
-  Args:
-    evaluator: Evaluator of the model.
-    first: float32 images `[N, H, W, C]` at the first frame.
-    last: As many images at the last one.
-    source: Their domain, in the first row; the others below.
-    num: Number of frames there.
-    milliseconds: Time of a frame.
-
-  Returns:
-    The file.
+  The arguments are those of `interpolation`; the first row is in the source
+  domain, the others below.
   """
-  model = evaluator.model
-  frames = evaluator.interpolate(first, last, source, num)
-  order = [source] + [d for d in model.domains if d != source]
+  frames = _frames(evaluator, first, last, source, _FRAMES)
   pages = [
       Image.fromarray(grid(
-          [frames[d][:, i] for d in order], scale=_zoom(model.event_shape[0])))
-      for i in range(num)]
+          [found[:, i] for found in frames.values()],
+          scale=_zoom(evaluator.model.event_shape[0])))
+      for i in range(_FRAMES)]
   pages += pages[-2:0:-1]
   # One palette for all frames, as several would flicker.
   palette = Image.fromarray(
-      np.concatenate([np.asarray(p) for p in pages[::max(1, num // 4)]])
+      np.concatenate([np.asarray(p) for p in pages[:_FRAMES:_FRAMES // 4]])
   ).quantize(256)
   pages = [page.quantize(palette=palette) for page in pages]
   content = io.BytesIO()
   pages[0].save(content, 'GIF', save_all=True, append_images=pages[1:], loop=0,
-                duration=milliseconds)
+                duration=80)
   return content.getvalue()
+
+
+def _frames(evaluator: inference.Evaluator, first: np.ndarray,
+            last: np.ndarray, source: str, num: int) -> dict[str, np.ndarray]:
+  """Frames `[N, num, H, W, C]` by domain, the source first."""
+  frames = evaluator.interpolate(first, last, source, num)
+  return {source: frames.pop(source), **frames}
 
 
 def write_png(path: str, picture: np.ndarray) -> None:
@@ -204,7 +188,7 @@ def write_png(path: str, picture: np.ndarray) -> None:
 
 
 def write_all(directory: str, evaluator: inference.Evaluator,
-              images: Mapping[str, np.ndarray], prefix: str = '',
+              images: Mapping[str, np.ndarray],
               paired: bool = False) -> list[str]:
   """Writes the sheets of a model, and its interpolations as GIFs.
 
@@ -213,11 +197,7 @@ def write_all(directory: str, evaluator: inference.Evaluator,
     evaluator: Evaluator of the model.
     images: For each domain, some float32 images in [0, 1]; fewer than 2 give no
       interpolation. A model without latents gives neither that nor samples.
-    prefix: Beginning of the file names.
     paired: Whether images of one index are partners.
-
-  Returns:
-    The paths written.
   """
   sheets, paths = {}, []
   domains = evaluator.model.domains
@@ -234,13 +214,12 @@ def write_all(directory: str, evaluator: inference.Evaluator,
     if half and evaluator.has_latents:
       sheets[f'interpolation_{source}'] = interpolation(
           evaluator, few[:half], few[half:2 * half], source)
-      paths.append(
-          os.path.join(directory, f'{prefix}interpolation_{source}.gif'))
+      paths.append(os.path.join(directory, f'interpolation_{source}.gif'))
       _io.write_aside(paths[-1], animation(
           evaluator, few[:half], few[half:2 * half], source))
   if evaluator.has_latents:
     sheets['samples'] = joint_samples(evaluator)
   for name, sheet in sheets.items():
-    paths.append(os.path.join(directory, f'{prefix}{name}.png'))
+    paths.append(os.path.join(directory, f'{name}.png'))
     write_png(paths[-1], sheet)
   return paths

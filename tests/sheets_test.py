@@ -70,8 +70,8 @@ def test_sheets(tmp_path):
 def test_the_ends_of_an_interpolation_are_the_images():
   images = _images(2)
   sheet = sheets.interpolation(
-      inference.Evaluator(_model()), images[:1], images[1:], 'b', num=3)
+      inference.Evaluator(_model()), images[:1], images[1:], 'b')
   pixels = sheet[::16, ::16, 0].astype(int)
-  for image, left in ((images[0], 2), (images[1], 2 + 2 * 6)):
+  for image, left in ((images[0], 2), (images[1], 2 + 10 * 6)):
     want = np.floor(image[..., 0] * 256).astype(int)
     assert np.abs(pixels[2:6, left:left + 4] - want).max() <= 1

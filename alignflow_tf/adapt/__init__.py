@@ -10,12 +10,6 @@ if TYPE_CHECKING:
   from alignflow_tf.adapt.config import Settings as Settings
   from alignflow_tf.adapt.pipeline import adapt as adapt
 
-__all__ = ['AdaptError', 'Settings', 'adapt', 'resolve']
-
-__getattr__ = _lazy.attach(__name__, {
+__getattr__, __dir__, __all__ = _lazy.attach(__name__, {
     'AdaptError': 'config', 'Settings': 'config', 'adapt': 'pipeline',
     'resolve': 'config'})
-
-
-def __dir__() -> list[str]:
-  return __all__

@@ -16,6 +16,7 @@ from absl import app
 from absl import flags
 from absl import logging
 
+from alignflow_tf import _errors
 from alignflow_tf import _io
 from alignflow_tf import _quiet as _quiet
 from alignflow_tf import data
@@ -24,11 +25,9 @@ from alignflow_tf.adapt import config as config_lib
 from alignflow_tf.adapt import methods
 from alignflow_tf.adapt import pipeline
 from alignflow_tf.adapt import report
-from alignflow_tf.train import config as train_config
 from alignflow_tf.train import devices
 from alignflow_tf.train import flags as flags_lib
 from alignflow_tf.train import loop
-from alignflow_tf.train import runs
 
 _TASK = flags.DEFINE_enum(
     'task', None, config_lib.TASKS, 'Source and target of the paper.')
@@ -115,15 +114,11 @@ def _run() -> None:
 
 def main(argv: Sequence[str]) -> None:
   """Adapts, scores and prints."""
-  if len(argv) > 1:
-    raise app.UsageError(f'Unknown argument {argv[1]!r}: flags begin with --.')
   logging.set_verbosity(logging.WARNING)
   devices.configure_threads()
   try:
-    _run()
-  except (config_lib.AdaptError, data.DataError, runs.RunError,
-          train_config.ConfigError) as e:
-    sys.exit(f'alignflow_tf.adapt: {e}')
+    with _errors.program('alignflow_tf.adapt', argv):
+      _run()
   except tf.errors.OpError as e:
     if 'IteratorGetNext' not in str(e):
       raise

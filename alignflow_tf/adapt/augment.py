@@ -25,9 +25,6 @@ def random_affine(
     scale: Standard deviation of the linear part.
     shift: Largest shift, of the width.
 
-  Returns:
-    Images of the same shape.
-
   #### References
 
   [1]: Geoff French, Michal Mackiewicz, Mark Fisher. Self-ensembling for Visual

@@ -55,11 +55,6 @@ def make(domains: data.DomainSet, source: str, target: str
         ) -> tuple[Problem, Scorer | None]:
   """Splits a set into the data of training and those of the final score.
 
-  Args:
-    domains: The two domains, the source with labels.
-    source: Name of the source.
-    target: Name of the target.
-
   Returns:
     The problem, and the scorer, or None where the target has no labels.
 

@@ -62,15 +62,6 @@ def train_classifier(
   CyCADA's code has Adam at 1e-4 for 100 epochs. Here the rate is higher and
   falls to 0 by a cosine; with `classifier_augment`, images are warped at random
   (`augment.random_affine`).
-
-  Args:
-    data: The images.
-    num_classes: Number of classes.
-    settings: Settings.
-    seed: Non-negative integer for weights, dropout and order.
-
-  Returns:
-    The classifier.
   """
   model = build(data.images.shape[1:], num_classes, settings, seed)
   classification.train(
@@ -105,9 +96,6 @@ def adapt_features(
     target: uint8 target images.
     settings: Settings.
     seed: Non-negative integer.
-
-  Returns:
-    The adapted classifier.
 
   #### References
 
@@ -218,9 +206,6 @@ def adapt_to_target(
     target: uint8 target images.
     settings: Settings.
     seed: Non-negative integer.
-
-  Returns:
-    The averaged classifier.
 
   #### References
 

@@ -89,9 +89,6 @@ class Work:
       make: Writes the result into a directory. It returns facts to be kept with
         the result, and as `before` the seconds that earlier calls spent on it.
 
-    Returns:
-      The finished stage.
-
     Raises:
       AdaptError: If it is there with other facts.
     """
@@ -125,9 +122,6 @@ class Work:
       rate: The setting to lower if training diverges.
       facts: What it depends on, besides the data and the seed.
       train: Trains the classifier.
-
-    Returns:
-      The finished stage.
 
     Raises:
       AdaptError: If it is there with other facts, or training diverged.

@@ -107,7 +107,8 @@ def critics(config: Any, domains: tuple[str, ...],
           dtype=config.precision) for i, d in enumerate(domains)}
 
 
-__getattr__ = _lazy.attach(__name__, {'CycleGAN': 'cyclegan', 'UNIT': 'unit'})
+__getattr__, *_ = _lazy.attach(
+    __name__, {'CycleGAN': 'cyclegan', 'UNIT': 'unit'})
 
 
 def __dir__() -> list[str]:

@@ -10,19 +10,17 @@ The page is served to this computer only and needs no network.
 from __future__ import annotations
 
 from collections.abc import Sequence
-import sys
 
 from absl import app
 from absl import flags
 from absl import logging
 
+from alignflow_tf import _errors
 from alignflow_tf import _quiet as _quiet
 from alignflow_tf.demo import page
 from alignflow_tf.demo import playground
 from alignflow_tf.export import codec
-from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import devices
-from alignflow_tf.train import runs
 
 _RUN = flags.DEFINE_string(
     'run', 'pretrained:digits',
@@ -39,18 +37,13 @@ _AVERAGE = flags.DEFINE_bool(
 
 def main(argv: Sequence[str]) -> None:
   """Serves the page until interrupted."""
-  if len(argv) > 1:
-    raise app.UsageError(f'Unknown argument {argv[1]!r}: flags begin with --.')
   logging.set_verbosity(logging.WARNING)
   devices.configure_threads()
-  try:
+  with _errors.program('alignflow_tf.demo', argv):
     page.load_gradio()
     play = playground.Playground(
         _RUN.value, _AVERAGE.value, _MAX_PIXELS.value)
     page.serve(page.build(play), _PORT.value)
-  except (config_lib.ConfigError, page.PageError, playground.PlaygroundError,
-          runs.RunError) as e:
-    sys.exit(f'alignflow_tf.demo: {e}')
 
 
 if __name__ == '__main__':

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from alignflow_tf import _errors
 from alignflow_tf.demo import playground
 
 __all__ = ['PageError', 'build', 'load_gradio', 'serve']
@@ -34,7 +35,7 @@ footer { display: none !important; }
 """
 
 
-class PageError(RuntimeError):
+class PageError(_errors.UserError, RuntimeError):
   """A page that cannot be shown; names the reason and a way out."""
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from alignflow_tf import _errors
 from alignflow_tf import data
 from alignflow_tf import images as images_lib
 from alignflow_tf import model as model_lib
@@ -35,7 +36,7 @@ _SIDE = 256  # Pictures are shown at least this high, pixels repeated.
 _logger = logging.getLogger(__name__)
 
 
-class PlaygroundError(ValueError):
+class PlaygroundError(_errors.UserError, ValueError):
   """Something that cannot be shown; says why."""
 
 

@@ -8,11 +8,5 @@ if TYPE_CHECKING:
   from alignflow_tf.evaluate.evaluation import evaluate as evaluate
   from alignflow_tf.evaluate.evaluation import table as table
 
-__all__ = ['evaluate', 'table']
-
-__getattr__ = _lazy.attach(
+__getattr__, __dir__, __all__ = _lazy.attach(
     __name__, {'evaluate': 'evaluation', 'table': 'evaluation'})
-
-
-def __dir__() -> list[str]:
-  return __all__

@@ -9,13 +9,12 @@ from absl import app
 from absl import flags
 from absl import logging
 
+from alignflow_tf import _errors
 from alignflow_tf import _io
 from alignflow_tf import _quiet as _quiet
-from alignflow_tf import data
 from alignflow_tf._lazy import tensorflow as tf
 from alignflow_tf.evaluate import evaluation
 from alignflow_tf.train import devices
-from alignflow_tf.train import runs
 
 _RUN = flags.DEFINE_string('run', None, 'The run directory.', required=True)
 _OUTPUT = flags.DEFINE_string(
@@ -59,22 +58,19 @@ _INCEPTION = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
   """Evaluates and prints."""
-  if len(argv) > 1:
-    raise app.UsageError(f'Unknown argument {argv[1]!r}: flags begin with --.')
   logging.set_verbosity(logging.WARNING)
   devices.configure_threads()
   try:
-    result = evaluation.evaluate(
-        _RUN.value, _OUTPUT.value, _LIMIT.value, _CLASSIFY.value, _SEED.value,
-        _DATA_DIR.value, _SPLIT.value, _CHECKPOINT.value, _REFERENCES.value,
-        _SUPERVISED.value, _INCEPTION.value, _DOMAIN.value,
-        _INPUT.value)
+    with _errors.program('alignflow_tf.evaluate', argv):
+      result = evaluation.evaluate(
+          _RUN.value, _OUTPUT.value, _LIMIT.value, _CLASSIFY.value, _SEED.value,
+          _DATA_DIR.value, _SPLIT.value, _CHECKPOINT.value, _REFERENCES.value,
+          _SUPERVISED.value, _INCEPTION.value, _DOMAIN.value,
+          _INPUT.value)
   except KeyboardInterrupt:
     print('alignflow_tf.evaluate: stopped before all figures were there; '
           'evaluate again.', file=sys.stderr)
     sys.exit(130)
-  except (data.DataError, runs.RunError) as e:
-    sys.exit(f'alignflow_tf.evaluate: {e}')
   except tf.errors.OpError as e:
     if 'IteratorGetNext' not in str(e):
       raise

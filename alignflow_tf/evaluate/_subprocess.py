@@ -42,9 +42,6 @@ def call(command: Sequence[str]) -> int:
   terminal would reach it a second time, and training stops at once on a second
   signal.
 
-  Args:
-    command: The command line.
-
   Returns:
     Its exit code, negative for the signal that ended it.
 

@@ -56,10 +56,6 @@ def equation_9(
 def probability(logits: np.ndarray, gan_loss: str) -> np.ndarray | None:
   """A critic's probability that an image is real.
 
-  Args:
-    logits: Outputs of the critic.
-    gan_loss: Name of the adversarial loss it was trained with.
-
   Returns:
     Probabilities of the same shape (least squares may leave [0, 1] a little),
     or None where the loss's best critic is not a probability.

@@ -37,11 +37,6 @@ _PALETTES = {
 def of(dataset: str, domain: str, channels: int = 3) -> np.ndarray | None:
   """The palette of a domain.
 
-  Args:
-    dataset: Name of the dataset.
-    domain: Name of a domain of it.
-    channels: Channels of the images.
-
   Returns:
     Colours `[K, 3]` in [0, 1], or None where the domain is not drawn with few
     colours, or its images have lost them.

@@ -83,10 +83,6 @@ class References:
     1e-3 to 0 by a cosine, on pairs half of which are mirrored. Every `LOOK`
     updates its MSE on validation pairs is measured; the best weights are kept.
 
-    Args:
-      source: Name of a domain.
-      target: Name of another.
-
     Returns:
       A function of images `[N, H, W, C]` in [0, 1] to as many.
 
@@ -103,9 +99,6 @@ class References:
 
   def features(self, domain: str) -> tuple[Features, str] | None:
     """Features that measure realism in a domain, if the data allow.
-
-    Args:
-      domain: Name of the domain.
 
     Returns:
       A function of images `[N, H, W, C]` in [0, 1] to features `[N, d]`, and a

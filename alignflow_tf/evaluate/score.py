@@ -14,18 +14,17 @@ from collections.abc import Sequence
 import itertools
 import json
 import os
-import sys
 
 from absl import app
 from absl import flags
 import numpy as np
 
+from alignflow_tf import _errors
 from alignflow_tf import _quiet as _quiet
 from alignflow_tf import data
 from alignflow_tf import images as images_lib
 from alignflow_tf.evaluate import reference_networks
 from alignflow_tf.evaluate import translations
-from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import flags as flags_lib
 from alignflow_tf.train import inputs
 
@@ -86,15 +85,11 @@ def score(
 
 def main(argv: Sequence[str]) -> None:
   """Scores and prints JSON."""
-  if len(argv) > 1:
-    raise app.UsageError(f'Unknown argument {argv[1]!r}: flags begin with --.')
   values = flags.FLAGS
-  try:
+  with _errors.program('alignflow_tf.evaluate.score', argv):
     config, _ = flags_lib.resolve(values)
     result = score(inputs.load(config), values.translations, values.references,
                    values.supervised)
-  except (config_lib.ConfigError, data.DataError) as e:
-    sys.exit(f'alignflow_tf.evaluate.score: {e}')
   print(json.dumps(result, indent=1))
 
 

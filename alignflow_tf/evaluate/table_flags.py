@@ -8,17 +8,15 @@ import os
 import signal
 import sys
 
-from absl import app
 from absl import flags
 from absl import logging
 
-from alignflow_tf import data
+from alignflow_tf import _errors
 from alignflow_tf.evaluate import _subprocess
 from alignflow_tf.evaluate import table_report
 from alignflow_tf.evaluate import tables
-from alignflow_tf.train import assignment
 from alignflow_tf.train import config as config_lib
-from alignflow_tf.train import runs
+from alignflow_tf.train import settings as settings_lib
 
 __all__ = ['define', 'main', 'settings']
 
@@ -57,38 +55,22 @@ def define() -> None:
 
 def main(argv: Sequence[str], name: str,
          methods: Callable[[tables.Settings], Sequence[tables.Method]]) -> None:
-  """Makes a table, or exits with a line on why it cannot be made.
-
-  Args:
-    argv: The rest of the command line.
-    name: Name of the table.
-    methods: Gives its rows.
-  """
-  if len(argv) > 1:
-    raise app.UsageError(f'Unknown argument {argv[1]!r}: flags begin with --.')
+  """Makes a table, or exits with a line on why it cannot be made."""
   logging.set_verbosity(logging.WARNING)
+  program = f'alignflow_tf.evaluate.{name}'
   try:
-    found = settings(flags.FLAGS, name)
-    table_report.make(methods(found), found)
-  except (config_lib.ConfigError, data.DataError, runs.RunError,
-          tables.TableError) as e:
-    sys.exit(f'alignflow_tf.evaluate.{name}: {e}')
+    with _errors.program(program, argv):
+      found = settings(flags.FLAGS, name)
+      table_report.make(methods(found), found)
   except (_subprocess.Stopped, KeyboardInterrupt) as e:
     stopped = e if isinstance(e, _subprocess.Stopped) else (
         _subprocess.Stopped(signal.SIGINT))
-    print(f'alignflow_tf.evaluate.{name}: {stopped}', file=sys.stderr)
+    print(f'{program}: {stopped}', file=sys.stderr)
     sys.exit(128 + stopped.signum)
 
 
 def settings(values: flags.FlagValues, name: str) -> tables.Settings:
   """The settings that the flags ask for.
-
-  Args:
-    values: Parsed flags.
-    name: Name of the table.
-
-  Returns:
-    The settings.
 
   Raises:
     TableError: If a flag is out of range.
@@ -99,7 +81,8 @@ def settings(values: flags.FlagValues, name: str) -> tables.Settings:
     seeds = ()
   try:
     overrides = dict(
-        assignment.parse(item) for item in values['set'].value or ())
+        settings_lib.parse(item, config_lib.Config)
+        for item in values['set'].value or ())
   except ValueError as e:
     raise tables.TableError(f'`set` {e}') from e
   found = tables.Settings(

@@ -140,11 +140,6 @@ def summarise(methods: Sequence[tables.Method], settings: tables.Settings,
              ) -> dict[str, Any]:
   """Means and standard deviations over seeds.
 
-  Args:
-    methods: The rows.
-    settings: The settings that they share.
-    found: For each method and seed, its evaluation.
-
   Returns:
     `directions`: for each direction, `rows`, for each method and each row that
     needs no unpaired training, `title`, `paper` (MSE) and `figures`: by name,

@@ -12,6 +12,7 @@ import dataclasses
 import math
 from typing import Any
 
+from alignflow_tf import _errors
 from alignflow_tf.train import config as config_lib
 
 __all__ = [
@@ -20,7 +21,7 @@ __all__ = [
 ]
 
 
-class TableError(RuntimeError):
+class TableError(_errors.UserError, RuntimeError):
   """A table that cannot be made; says why."""
 
 

@@ -9,10 +9,5 @@ if TYPE_CHECKING:
   from alignflow_tf.export.export import export_run as export_run
   from alignflow_tf.export.export import ExportError as ExportError
 
-__all__ = ['ExportError', 'export_model', 'export_run']
-
-__getattr__ = _lazy.attach(__name__, dict.fromkeys(__all__, 'export'))
-
-
-def __dir__() -> list[str]:
-  return __all__
+__getattr__, __dir__, __all__ = _lazy.attach(__name__, dict.fromkeys(
+    ('ExportError', 'export_model', 'export_run'), 'export'))

@@ -10,19 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import os
-import sys
 
 from absl import app
 from absl import flags
 
+from alignflow_tf import _errors
 from alignflow_tf import _quiet as _quiet
 from alignflow_tf import pretrained
 from alignflow_tf.export import codec
-from alignflow_tf.export import convert
 from alignflow_tf.export import export
 from alignflow_tf.export import servables
-from alignflow_tf.train import config as config_lib
-from alignflow_tf.train import runs
 
 _RUN = flags.DEFINE_string(
     'run', None, 'Run directory of `python -m alignflow_tf.train`.',
@@ -49,19 +46,14 @@ _CHECKPOINT = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
   """Exports a run."""
-  if len(argv) > 1:
-    raise app.UsageError(f'Unknown argument {argv[1]!r}: flags begin with --.')
-  output = _OUTPUT.value or os.path.join(
-      pretrained.outputs(_RUN.value), 'export')
-  try:
+  with _errors.program('alignflow_tf.export', argv):
+    output = _OUTPUT.value or os.path.join(
+        pretrained.outputs(_RUN.value), 'export')
     paths = export.export_run(
         _RUN.value, output, _VERSION.value, _AVERAGE.value, _MAX_BATCH.value,
         _MAX_PIXELS.value,
         ['litert'] * _LITERT.value + ['onnx'] * _ONNX.value,
         _CHECKPOINT.value)
-  except (export.ExportError, convert.ConvertError, config_lib.ConfigError,
-          runs.RunError) as e:
-    sys.exit(f'alignflow_tf.export: {e}')
   for path in paths:
     print(path)
   print(f'How to serve them: {os.path.join(output, "README.md")}')

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import convert_to_constants
 
+from alignflow_tf import _errors
 from alignflow_tf import _io
 from alignflow_tf import model as model_lib
 from alignflow_tf import networks
@@ -27,7 +28,7 @@ _OPSET = 17
 _CALLS = 30
 
 
-class ConvertError(RuntimeError):
+class ConvertError(_errors.UserError, RuntimeError):
   """A conversion that failed, or whose result differs from the model."""
 
 

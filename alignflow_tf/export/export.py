@@ -13,6 +13,7 @@ import re
 from absl import logging
 import tensorflow as tf
 
+from alignflow_tf import _errors
 from alignflow_tf import _io
 from alignflow_tf import bijectors
 from alignflow_tf import model as model_lib
@@ -26,7 +27,7 @@ from alignflow_tf.train import runs
 __all__ = ['ExportError', 'export_model', 'export_run']
 
 
-class ExportError(ValueError):
+class ExportError(_errors.UserError, ValueError):
   """An export that cannot be made; names the argument and the reason."""
 
 

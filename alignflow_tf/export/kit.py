@@ -142,10 +142,6 @@ def write_warmup(path: str, servable: servables_lib.Servable) -> None:
   They are `PredictionLog` records in `assets.extra`: one request for each
   signature, and for the default one a request of each batch size of
   `batching.config`.
-
-  Args:
-    path: Directory of the version.
-    servable: The servable.
   """
   directory = os.path.join(path, 'assets.extra')
   os.makedirs(directory, exist_ok=True)

@@ -31,11 +31,6 @@ _TYPES = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4}
 def read(text: tf.Tensor, is_png: tf.Tensor, says: tf.Tensor) -> tf.Tensor:
   """The orientation of a picture.
 
-  Args:
-    text: Scalar string, a JPEG or PNG file.
-    is_png: Scalar bool.
-    says: Scalar string, the beginning of an error's message.
-
   Returns:
     int32 scalar, 1 to 8 as in Exif 2.3, section 4.6.4; 1 (upright) where the
     picture says nothing.

@@ -92,12 +92,7 @@ class Factory:
 
   def __init__(self, model: model_lib.Translates,
                options: Options | None = None):
-    """Prepares the passes that the model has.
-
-    Args:
-      model: The model.
-      options: Limits and rules.
-    """
+    """Prepares the passes that the model has."""
     self._model = model
     self._options = options or Options()
     self._shape = model.event_shape
@@ -140,13 +135,6 @@ class Factory:
     `round_trip` gives the translation, the image that comes back, and its
     largest absolute error a row, in units of [0, 1]. A model without latents
     (CycleGAN) has the first three only.
-
-    Args:
-      source: Domain of the images that come in.
-      target: Domain of the images that go out.
-
-    Returns:
-      The servable.
     """
     translate = functools.partial(self._translate, source, target)
 
@@ -214,12 +202,6 @@ class Factory:
     are given equal seeds give samples of one latent, that is paired samples
     (section 3.4 of the paper). A model has `log_prob` if it has densities, and
     the others if it has latents.
-
-    Args:
-      name: The domain.
-
-    Returns:
-      The servable.
 
     Raises:
       ValueError: If the model has neither densities nor latents.

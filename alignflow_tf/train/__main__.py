@@ -18,14 +18,15 @@ from absl import app
 from absl import flags
 from absl import logging
 
+from alignflow_tf import _errors
 from alignflow_tf import _io
 from alignflow_tf import _quiet as _quiet
 from alignflow_tf import data
 from alignflow_tf import train as train_lib
-from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import devices
 from alignflow_tf.train import flags as flags_lib
 from alignflow_tf.train import inputs
+from alignflow_tf.train import signals
 from alignflow_tf.train import strategies
 
 flags_lib.define()
@@ -51,43 +52,42 @@ def _export(run_dir: str) -> None:
     _io.dump(marker, checkpoint)
 
 
-def main(argv: Sequence[str]) -> None:
-  """Trains, then exports."""
-  if len(argv) > 1:
-    raise app.UsageError(f'Unknown argument {argv[1]!r}: flags begin with --.')
+def _train() -> None:
   if flags.FLAGS.list_datasets:
     print(data.list_datasets())
     return
+  config, run_dir = flags_lib.resolve(flags.FLAGS)
+  # Mistakes in flags and data are answered before TensorFlow is loaded, so its
+  # users are loaded by name, at their first use, below.
+  strategies.check(config)
+  # Several processes must find each other before TensorFlow does anything.
+  team = strategies.make(config) if config.strategy != 'default' else None
+  domains = inputs.load(config, batch_size=config.batch_size)
+  inputs.check(config, domains)
+  train_lib.train(config, run_dir, domains, team=team)
+  if team is not None and not team.chief:
+    print('Done: the first process exports.')
+    return
+  if flags.FLAGS.export:
+    _export(run_dir)
+  print(f'Done. Figures and pictures: python -m alignflow_tf.evaluate '
+        f'--run={run_dir}')
+
+
+def main(argv: Sequence[str]) -> None:
+  """Trains, then exports."""
   # TensorFlow reports every checkpoint otherwise.
   logging.set_verbosity(logging.WARNING)
   devices.configure_threads()
   try:
-    config, run_dir = flags_lib.resolve(flags.FLAGS)
-    # Mistakes in flags and data are answered before TensorFlow is loaded, so
-    # its users are loaded by name, at their first use, below.
-    strategies.check(config)
-    # Several processes must find each other before TensorFlow does anything.
-    team = strategies.make(config) if config.strategy != 'default' else None
-    domains = inputs.load(config, batch_size=config.batch_size)
-    inputs.check(config, domains)
-    train_lib.train(config, run_dir, domains, team=team)
-    if team is not None and not team.chief:
-      print('Done: the first process exports.')
-      return
-    if flags.FLAGS.export:
-      _export(run_dir)
+    with _errors.program('alignflow_tf.train', argv):
+      _train()
   except KeyboardInterrupt:
     # Before training began: there is nothing to save.
     sys.exit(130)
-  except (config_lib.ConfigError, data.DataError, strategies.Lost) as e:
-    sys.exit(f'alignflow_tf.train: {e}')
-  except train_lib.RunError as e:  # Named apart, as this loads TensorFlow.
-    sys.exit(f'alignflow_tf.train: {e}')
-  except train_lib.Stopped as e:
+  except signals.Stopped as e:
     print(e)
     sys.exit(128 + e.signum)
-  print(f'Done. Figures and pictures: python -m alignflow_tf.evaluate '
-        f'--run={run_dir}')
 
 
 if __name__ == '__main__':

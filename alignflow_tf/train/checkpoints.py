@@ -14,6 +14,7 @@ from typing import Any
 from absl import logging
 import tensorflow as tf
 
+from alignflow_tf import _errors
 from alignflow_tf import _io
 from alignflow_tf.train import config as config_lib
 
@@ -33,7 +34,7 @@ _ELSEWHERE = (MemoryError, PermissionError, tf.errors.PermissionDeniedError,
               tf.errors.ResourceExhaustedError)
 
 
-class RunError(ValueError):
+class RunError(_errors.UserError, ValueError):
   """A run directory that cannot be used; says why and what to do."""
 
 

@@ -17,9 +17,6 @@ def load(config: config_lib.Config, **kwargs: Any) -> data.DomainSet:
     config: The configuration.
     **kwargs: Further arguments of `data.load`; `batch_size`, for training.
 
-  Returns:
-    The domains.
-
   Raises:
     DataError: If the data cannot be had.
   """

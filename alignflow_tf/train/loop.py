@@ -36,13 +36,7 @@ __all__ = ['Stopped', 'train']
 # Images of each domain for the initialisation.
 _INITIALIZE = 256
 
-
-class Stopped(Exception):
-  """A run was stopped by a signal, after its checkpoint was written."""
-
-  def __init__(self, message: str, signum: int):
-    super().__init__(message)
-    self.signum = signum
+Stopped = signals_lib.Stopped
 
 
 def train(

@@ -39,12 +39,7 @@ def fold_in(seed: tf.Tensor) -> tf.Tensor:
 
 
 def part(values: tf.Tensor, number: int) -> tf.Tensor:
-  """This replica's part `[B, ...]` of the `[number * B, ...]` of its process.
-
-  Args:
-    values: The values of all replicas of this process.
-    number: Number of them.
-  """
+  """This replica's part `[B, ...]` of its process's `[number * B, ...]`."""
   size = values.shape[0] // number
   start = _index() % number * size
   return tf.ensure_shape(

@@ -1,4 +1,4 @@
-"""Signals that ask training to end."""
+"""Signals that ask training to end, and its end by one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ import signal
 from types import FrameType
 from typing import Any
 
-__all__ = ['Signals']
+__all__ = ['Signals', 'Stopped']
+
+
+class Stopped(Exception):
+  """A run was stopped by a signal, after its checkpoint was written."""
+
+  def __init__(self, message: str, signum: int):
+    super().__init__(message)
+    self.signum = signum
 
 
 class Signals:

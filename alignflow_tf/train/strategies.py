@@ -16,6 +16,7 @@ import zlib
 
 import numpy as np
 
+from alignflow_tf import _errors
 from alignflow_tf import data
 from alignflow_tf._lazy import tensorflow as tf
 from alignflow_tf.train import config as config_lib
@@ -32,7 +33,7 @@ _REMOTE = re.compile(
     'recv|barrier', re.IGNORECASE)
 
 
-class Lost(Exception):
+class Lost(_errors.UserError):
   """Another process of the run ended, or cannot be reached."""
 
 
@@ -261,9 +262,6 @@ def make(config: config_lib.Config,
   Args:
     config: The configuration, which passed `check`.
     say: Takes a line for a person.
-
-  Returns:
-    This process's place.
 
   Raises:
     ConfigError: If the batch cannot be divided among the devices, or the

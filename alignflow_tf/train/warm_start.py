@@ -25,10 +25,6 @@ def start_from(directory: str, trainer: trainer_lib.Trainer) -> str:
   domain takes the weights of the domain of its name, where the names are those
   of the run, and of the domain at its place otherwise.
 
-  Args:
-    directory: The run directory.
-    trainer: Its model, average and critics are assigned.
-
   Returns:
     Lines for a person: what was taken, and what was not.
 

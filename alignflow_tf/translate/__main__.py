@@ -20,12 +20,11 @@ from absl import app
 from absl import flags
 from absl import logging
 
+from alignflow_tf import _errors
 from alignflow_tf import _quiet as _quiet
 from alignflow_tf import pretrained
-from alignflow_tf import train as train_lib
 from alignflow_tf.data import decoding
 from alignflow_tf.data import recipe
-from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import devices
 from alignflow_tf.translate import files
 from alignflow_tf.translate import models
@@ -171,19 +170,16 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
   values.run = run
   values.output = os.path.expanduser(values.output)
   try:
-    code = _run(values, *_check(values, [*values.input, *argv[1:]]))
+    with _errors.program('alignflow_tf.translate', ()):
+      code = _run(values, *_check(values, [*values.input, *argv[1:]]))
   except KeyboardInterrupt:
     print('\nalignflow_tf.translate: stopped; the same command goes on.',
           file=sys.stderr)
     sys.exit(130)
-  except (files.TranslateError, config_lib.ConfigError) as e:
-    sys.exit(f'alignflow_tf.translate: {e}')
   except OSError as e:
     sys.exit(
         f'alignflow_tf.translate: {e}. Make room or make it writable, and '
         'start again: it goes on where it was stopped.')
-  except train_lib.RunError as e:  # Named apart, as this loads TensorFlow.
-    sys.exit(f'alignflow_tf.translate: {e}')
   sys.exit(code)
 
 

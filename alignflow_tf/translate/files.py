@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from alignflow_tf import _errors
 from alignflow_tf import _io
 from alignflow_tf.data import decoding
 from alignflow_tf.data import pictures
@@ -25,7 +26,7 @@ LATENT = 'latent'
 SETTINGS = 'translate.json'
 
 
-class TranslateError(ValueError):
+class TranslateError(_errors.UserError, ValueError):
   """Arguments that cannot be used; says which, and what would do."""
 
 

@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 import functools
 import os
-import sys
 
 from absl import app
 from absl import flags
 
-from alignflow_tf import data
+from alignflow_tf import _errors
 from alignflow_tf.export import stablehlo
 from alignflow_tf.export.stablehlo import kit
 from alignflow_tf.train import checkpoints
-from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import flags as flags_lib
 from alignflow_tf.train import inputs
 from alignflow_tf.train import runs
@@ -44,9 +42,7 @@ def _restore(path: str, trainer: trainer_lib.Trainer) -> None:
 
 def main(argv: Sequence[str]) -> None:
   """Writes a kit."""
-  if len(argv) > 1:
-    raise app.UsageError(f'Unknown argument {argv[1]!r}: flags begin with --.')
-  try:
+  with _errors.program('alignflow_tf.export.stablehlo', argv):
     config, run_dir = flags_lib.resolve(flags.FLAGS)
     restore = None
     if os.path.exists(os.path.join(run_dir, 'config.json')):
@@ -56,9 +52,6 @@ def main(argv: Sequence[str]) -> None:
     output = stablehlo.write(
         config, domains, _OUTPUT.value, _PRECISIONS.value, _COMPACT.value,
         restore)
-  except (config_lib.ConfigError, data.DataError, runs.RunError,
-          stablehlo.KitError) as e:
-    sys.exit(f'alignflow_tf.export.stablehlo: {e}')
   size = sum(os.path.getsize(os.path.join(root, name))
              for root, _, names in os.walk(output) for name in names)
   print(f'{output}: {size / 1e6:.1f} MB. Run it where JAX is:\n'

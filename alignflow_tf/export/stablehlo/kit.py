@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from alignflow_tf import _errors
 from alignflow_tf import data
 from alignflow_tf import model as model_lib
 from alignflow_tf.export.stablehlo import lower
@@ -57,7 +58,7 @@ command.main()
 '''
 
 
-class KitError(ValueError):
+class KitError(_errors.UserError, ValueError):
   """A kit that cannot be written; says which argument and why."""
 
 
@@ -82,9 +83,6 @@ def write(
       than TensorFlow's.
     restore: Sets the trainer to a state to go on from, for example that of a
       checkpoint; None for the initial weights.
-
-  Returns:
-    The directory.
 
   Raises:
     KitError: If a precision is unknown, the directory is there, or the steps

@@ -48,9 +48,6 @@ def lower(function: Any, arguments: Sequence[Any]) -> Program:
       order in which `tf.nest` flattens them, are all tensors.
     arguments: Its arguments: `tf.TensorSpec`s of static shapes.
 
-  Returns:
-    The program.
-
   Raises:
     ValueError: If it lowers to operations outside of StableHLO.
   """
@@ -79,9 +76,6 @@ def serialize(program: Program, tensor_float_32: bool) -> bytes:
     program: The program.
     tensor_float_32: Whether float32 convolutions and products may round their
       operands to TF32 where the device has it.
-
-  Returns:
-    The artifact.
   """
   lines = []
   for line in program.text.split('\n'):
