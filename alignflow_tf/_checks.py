@@ -9,8 +9,6 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-__all__ = ['bijector', 'floating_type', 'integer', 'number', 'sample_shape']
-
 tfb = tfp.bijectors
 
 

@@ -8,8 +8,6 @@ import sys
 
 from absl import app
 
-__all__ = ['UserError', 'program']
-
 
 class UserError(Exception):
   """An error that a user can mend; its text says what is wrong and what to do.

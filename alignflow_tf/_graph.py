@@ -11,8 +11,6 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-__all__ = ['call', 'clear_cache', 'not_inlined', 'unshared']
-
 # 'inlined', 'not inlined' or 'unshared'.
 _mode = contextvars.ContextVar('mode', default='inlined')
 

@@ -21,9 +21,6 @@ import tempfile
 import time
 from typing import Any
 
-__all__ = ['dump', 'first_line', 'temporary_folder', 'whole_folder',
-           'write_aside']
-
 _LOCK = 'lock'
 _FILES = 'files'
 # Attempts to remove a folder, and the seconds between two of them.

@@ -11,8 +11,6 @@ import importlib
 import types
 from typing import Any, TYPE_CHECKING
 
-__all__ = ['attach', 'tensorflow']
-
 
 class _LazyModule(types.ModuleType):
   """Stands for a module until one of its names is asked for."""

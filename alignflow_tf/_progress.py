@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 import time
 
-__all__ = ['Progress', 'bar', 'duration']
-
 _WIDTH = 20
 # Seconds between two updates of a terminal, and between two plain lines.
 _LIVE, _PLAIN = 0.1, 10.

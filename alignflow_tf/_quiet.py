@@ -25,8 +25,6 @@ import tempfile
 import types
 from typing import Any
 
-__all__ = ['install']
-
 _NOISE = rb'WARNING: All log messages before absl::InitializeLog|[IW]\d{4} '
 # Of a GPU that is not there.
 _NO_GPU = rb'E\d{4} .*(cuda|cuInit|CUDA)'

@@ -15,11 +15,6 @@ import tensorflow as tf
 
 from alignflow_tf import images as images_lib
 
-__all__ = [
-    'adam', 'apply', 'cross_entropy', 'draw', 'fold_in', 'on_cpu', 'predict',
-    'run', 'train', 'view'
-]
-
 # Updates between returns to Python, and images of a prediction.
 _CHUNK = 50
 _BATCH = 500

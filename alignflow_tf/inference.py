@@ -15,8 +15,6 @@ from alignflow_tf import images as images_lib
 from alignflow_tf import model as model_lib
 from alignflow_tf import protocols
 
-__all__ = ['Evaluator', 'RoundTrip']
-
 # Largest number of batches that run at a time; each holds its own activations.
 _CONCURRENT = 4
 

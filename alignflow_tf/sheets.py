@@ -13,11 +13,6 @@ import tensorflow as tf
 from alignflow_tf import _io
 from alignflow_tf import inference
 
-__all__ = [
-    'animation', 'grid', 'interpolation', 'joint_samples', 'round_trip_errors',
-    'translations', 'worst_round_trips', 'write_all', 'write_png'
-]
-
 # Number of images among which the worst round trips are searched.
 _SEARCHED = 1000
 # Number of frames of an animation, one way.

@@ -7,8 +7,6 @@ from collections.abc import Callable
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-__all__ = ['random_affine']
-
 
 def random_affine(
     images: tf.Tensor, seed: tf.Tensor, scale: float = 0.1, shift: float = 0.1,

@@ -10,11 +10,6 @@ from alignflow_tf import data
 from alignflow_tf.train import config as train_config
 from alignflow_tf.train import settings as settings_lib
 
-__all__ = [
-    'PAPER', 'PRESETS', 'SHOT', 'TASKS', 'AdaptError', 'Settings', 'check',
-    'resolve'
-]
-
 TASKS = ('mnist_usps', 'usps_mnist', 'svhn_mnist')
 # Accuracy on the target's test images, percent, and its spread in the paper:
 # table 2 of https://arxiv.org/abs/1905.12892.

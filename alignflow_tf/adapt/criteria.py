@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ['agreement', 'unsupervised']
-
 
 def unsupervised(probabilities: np.ndarray) -> dict[str, float]:
   """Figures of a classifier's predictions on unlabelled images.

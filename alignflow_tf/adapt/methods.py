@@ -16,8 +16,6 @@ from alignflow_tf.adapt import stages
 from alignflow_tf.adapt import translator
 from alignflow_tf.adapt import work as work_lib
 
-__all__ = ['METHODS', 'SKIPPABLE', 'Stage', 'State', 'check_call']
-
 
 class State(NamedTuple):
   """The state that a stage hands to the next one.

@@ -18,8 +18,6 @@ from alignflow_tf.adapt import savedmodel
 from alignflow_tf.adapt import work as work_lib
 from alignflow_tf.train import runs
 
-__all__ = ['adapt']
-
 
 def adapt(
     domains: data.DomainSet,

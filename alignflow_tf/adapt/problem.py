@@ -10,8 +10,6 @@ from alignflow_tf import data
 from alignflow_tf.adapt import config as config_lib
 from alignflow_tf.adapt.stages import Labelled
 
-__all__ = ['Problem', 'Scorer', 'make']
-
 
 @dataclasses.dataclass(frozen=True)
 class Problem:

@@ -10,8 +10,6 @@ import numpy as np
 from alignflow_tf.adapt import config as config_lib
 from alignflow_tf.adapt import methods
 
-__all__ = ['table']
-
 
 def table(results: Mapping[str, Sequence[dict[str, Any]]], task: str,
           published: bool = True) -> str:

@@ -9,8 +9,6 @@ import tensorflow as tf
 
 from alignflow_tf import networks
 
-__all__ = ['public', 'save']
-
 
 def public(model: keras.Model) -> keras.Model:
   """A classifier of images in [0, 1], as everywhere outside of training.

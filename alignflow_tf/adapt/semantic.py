@@ -12,8 +12,6 @@ from alignflow_tf.adapt import augment
 from alignflow_tf.adapt import config as config_lib
 from alignflow_tf.train import optimizer
 
-__all__ = ['SemanticLoss']
-
 # Adam's rate, and the smallest probability of a prediction that is used.
 _RATE = 1e-3
 _CONFIDENCE = 0.9

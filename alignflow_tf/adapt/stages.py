@@ -15,10 +15,6 @@ from alignflow_tf import networks
 from alignflow_tf.adapt import augment
 from alignflow_tf.adapt import config as config_lib
 
-__all__ = [
-    'Labelled', 'adapt_features', 'adapt_to_target', 'build', 'train_classifier'
-]
-
 
 class Labelled(NamedTuple):
   """Images `[N, H, W, C]`, uint8, and their classes `[N]`."""

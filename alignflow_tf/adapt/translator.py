@@ -24,8 +24,6 @@ from alignflow_tf.train import config as train_config
 from alignflow_tf.train import loop
 from alignflow_tf.train import runs
 
-__all__ = ['configuration', 'read', 'translate']
-
 # Images that are translated at a time.
 _BATCH = 500
 

@@ -23,8 +23,6 @@ from alignflow_tf.adapt import config as config_lib
 from alignflow_tf.adapt import criteria
 from alignflow_tf.adapt import problem as problem_lib
 
-__all__ = ['Finished', 'Work', 'difference', 'filled']
-
 # The fact that depends on the names and sizes of the data's files.
 _FILES = 'files'
 

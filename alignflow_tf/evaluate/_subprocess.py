@@ -11,8 +11,6 @@ import time
 from types import FrameType
 from typing import Any
 
-__all__ = ['Stopped', 'call']
-
 # `timeout` sends its signal twice at once; the two count as one.
 _ONCE_SECONDS = 1.
 

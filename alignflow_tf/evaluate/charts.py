@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 import html
 import math
 
-__all__ = ['lines', 'scatter']
-
 _COLOURS = ('#0b6bcb', '#c8511b', '#2a8a4a', '#8a3fa0', '#a08000', '#555555')
 _WIDTH, _HEIGHT = 360, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 30

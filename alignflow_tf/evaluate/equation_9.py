@@ -11,8 +11,6 @@ import numpy as np
 from alignflow_tf import images as images_lib
 from alignflow_tf import inference
 
-__all__ = ['agreement', 'equation_9', 'probability']
-
 # Losses whose best critic is a probability, and how to read it off a logit.
 _LOGISTIC = ('cross_entropy', 'non_saturating')
 _DIRECT = ('least_squares',)

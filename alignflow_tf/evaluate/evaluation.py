@@ -28,8 +28,6 @@ from alignflow_tf.evaluate import translations
 from alignflow_tf.train import inputs
 from alignflow_tf.train import runs
 
-__all__ = ['SPLITS', 'evaluate', 'images_of', 'table']
-
 # Images for the spread over noise and for the agreement of critics.
 _COMPARED = 1000
 _NOISES = 3

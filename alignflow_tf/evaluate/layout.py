@@ -8,8 +8,6 @@ import html
 import os
 from typing import NamedTuple
 
-__all__ = ['PAGE', 'Table', 'picture']
-
 _TYPES = {'.png': 'image/png', '.gif': 'image/gif'}
 
 # Colours suit light and dark backgrounds. Tables and sheets that are wider than

@@ -15,8 +15,6 @@ from alignflow_tf.data import decoding
 from alignflow_tf.data import pictures
 from alignflow_tf.train import runs
 
-__all__ = ['Images', 'read']
-
 Images = dict[str, dict[str, np.ndarray]]
 _THREADS = min(8, os.cpu_count() or 4)
 

@@ -10,11 +10,6 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-__all__ = [
-    'correlation', 'demeaned_mse', 'l1', 'mse', 'palette_agreement',
-    'retrieval', 'ssim'
-]
-
 # Number of values for which colours and distances are computed at a time.
 _CHUNK = 2**24
 

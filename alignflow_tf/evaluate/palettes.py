@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ['of']
-
 # Colours of the CMP Facade Database's label pictures: background, facade,
 # window, door, cornice, sill, balcony, blind, deco, molding, pillar, shop.
 _FACADES = (

@@ -11,8 +11,6 @@ from alignflow_tf import classification
 from alignflow_tf import inference
 from alignflow_tf import networks
 
-__all__ = ['MAX_IMAGES', 'accuracy', 'label_transfer', 'train_classifier']
-
 # The number of images that the updates of a classifier take by default.
 MAX_IMAGES = 800 * 64
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ['frechet_distance', 'kernel_distance', 'within']
-
 # Number of values of a kernel that are held at a time: 32 MB.
 _BLOCK = 2**22
 

@@ -22,8 +22,6 @@ from alignflow_tf import images as images_lib
 from alignflow_tf import networks
 from alignflow_tf.evaluate import probes
 
-__all__ = ['References', 'default_directory', 'inception_features', 'place']
-
 # Updates, images an update, and updates between looks at validation pairs.
 STEPS = 1500
 BATCH = 16

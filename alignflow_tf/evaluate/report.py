@@ -14,8 +14,6 @@ from alignflow_tf.evaluate import charts
 from alignflow_tf.evaluate import layout
 from alignflow_tf.evaluate import translations
 
-__all__ = ['figures', 'write']
-
 # Curves: title, unit, and the beginnings of the names in metrics.jsonl.
 _CURVES = (
     ('Loss', '', ('loss',)),

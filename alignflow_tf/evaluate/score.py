@@ -28,8 +28,6 @@ from alignflow_tf.evaluate import translations
 from alignflow_tf.train import flags as flags_lib
 from alignflow_tf.train import inputs
 
-__all__ = ['score']
-
 
 def score(
     domains: data.DomainSet,

@@ -18,8 +18,6 @@ from alignflow_tf.evaluate import tables
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import settings as settings_lib
 
-__all__ = ['define', 'main', 'settings']
-
 
 def define() -> None:
   """Defines the flags that the programs of both tables share."""

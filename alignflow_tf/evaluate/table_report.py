@@ -24,8 +24,6 @@ from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import inputs
 from alignflow_tf.train import runs
 
-__all__ = ['load', 'make', 'sheets', 'text', 'write_report']
-
 # Number of images among which the worst round trips are searched.
 _SEARCHED = 1000
 # Figures of the printed table; the JSON has all.

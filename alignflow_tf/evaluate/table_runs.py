@@ -20,8 +20,6 @@ from alignflow_tf.evaluate import translations
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import runs
 
-__all__ = ['order', 'place', 'run', 'summarise']
-
 # The parts of an evaluation that a table needs; `seconds` is written last.
 _NEEDED = ('images', 'translation', 'chance', 'features', 'round_trip',
            'seconds')

@@ -15,11 +15,6 @@ from typing import Any
 from alignflow_tf import _errors
 from alignflow_tf.train import config as config_lib
 
-__all__ = [
-    'BUDGETS', 'PAPER_SIZES', 'Method', 'Settings', 'TableError',
-    'configuration', 'paper_lambda', 'table1', 'table3'
-]
-
 
 class TableError(_errors.UserError, RuntimeError):
   """A table that cannot be made; says why."""

@@ -16,8 +16,6 @@ from alignflow_tf.evaluate import probes
 from alignflow_tf.evaluate import realism
 from alignflow_tf.evaluate import reference_networks
 
-__all__ = ['FIGURES', 'ROWS', 'Figure', 'Judge']
-
 
 class Figure(NamedTuple):
   """Title and format of a figure.

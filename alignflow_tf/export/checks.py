@@ -12,11 +12,6 @@ from typing import Any
 
 import tensorflow as tf
 
-__all__ = [
-    'HIGH', 'LOW', 'MAX_LATENT', 'batch', 'finite', 'images', 'latents',
-    'same_rows', 'values'
-]
-
 # Translated images lie a little outside [0, 1] and are not clipped for the way
 # back; levels of 0 to 255 lie far outside.
 LOW, HIGH = -0.5, 1.5

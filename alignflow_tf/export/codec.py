@@ -9,8 +9,6 @@ from alignflow_tf.data import decoding
 from alignflow_tf.data.preparation import Preparation
 from alignflow_tf.export import orientation as orientation_lib
 
-__all__ = ['MAX_PIXELS', 'Preparation', 'decode', 'encode']
-
 # The limit of training. A request's pictures are decoded one by one, so it
 # bounds the memory of a request of any length: 0.65 GB, measured, for an
 # upright PNG of this size with transparency.

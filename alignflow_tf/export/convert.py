@@ -20,8 +20,6 @@ from alignflow_tf import _io
 from alignflow_tf import model as model_lib
 from alignflow_tf import networks
 
-__all__ = ['RUNTIMES', 'ConvertError', 'convert']
-
 # Largest difference from the model, in units of [0, 1].
 TOLERANCE = 1e-4
 _OPSET = 17

@@ -24,8 +24,6 @@ from alignflow_tf.export import kit
 from alignflow_tf.export import servables as servables_lib
 from alignflow_tf.train import runs
 
-__all__ = ['ExportError', 'export_model', 'export_run']
-
 
 class ExportError(_errors.UserError, ValueError):
   """An export that cannot be made; names the argument and the reason."""

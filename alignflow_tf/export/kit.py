@@ -12,8 +12,6 @@ import tensorflow as tf
 from alignflow_tf import _io
 from alignflow_tf.export import servables as servables_lib
 
-__all__ = ['servables', 'versions', 'write', 'write_facts', 'write_warmup']
-
 # A server pads a batch to the next of these sizes; each has a slow first call.
 _BATCH_SIZES = (1, 8, 32, 64)
 _BATCHING = """\

@@ -13,8 +13,6 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-__all__ = ['read']
-
 # Blocks of metadata before the pixels; real pictures have a dozen.
 _MOST_BLOCKS = 1000
 # Length of a JPEG's block of metadata, which says it in 16 bits.

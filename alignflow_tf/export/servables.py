@@ -23,8 +23,6 @@ from alignflow_tf.export import checks
 from alignflow_tf.export import codec
 from alignflow_tf.networks import tracked
 
-__all__ = ['Factory', 'MAX_BATCH', 'Options', 'Servable']
-
 # Small requests can cause much work: a PNG of one pixel becomes a whole image,
 # and a seed a whole sample.
 MAX_BATCH = 256

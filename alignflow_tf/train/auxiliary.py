@@ -7,8 +7,6 @@ from typing import Protocol
 
 import tensorflow as tf
 
-__all__ = ['Auxiliary']
-
 
 class Auxiliary(Protocol):
   """An additional objective with variables and an update of its own.

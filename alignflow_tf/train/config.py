@@ -15,8 +15,6 @@ from alignflow_tf import objectives
 from alignflow_tf.train import presets
 from alignflow_tf.train import settings
 
-__all__ = ['Config', 'ConfigError', 'PRESETS', 'resolve']
-
 PRESETS = presets.PRESETS
 ConfigError = settings.ConfigError
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import glob
 import os
 
-__all__ = ['configure_threads']
-
 # The two flows, and a convolution's two kinds of gradients, do not wait for
 # each other: about four things can run at once.
 _INDEPENDENT = 4

@@ -11,8 +11,6 @@ import tensorflow as tf
 
 from alignflow_tf.train import config as config_lib
 
-__all__ = ['NotFinite', 'Skips', 'Watch']
-
 # Steps between two checks, each of which waits for the GPU.
 _CHECK_EVERY = 10
 # Trained models stay below 1e-4 in float32 and below 7: docs/training.md.

@@ -18,9 +18,6 @@ from alignflow_tf import _io
 from alignflow_tf import data
 from alignflow_tf.train import checkpoints as checkpoints_lib
 
-__all__ = ['computing', 'is_gpu_fault', 'is_out_of_memory', 'reading',
-           'writing']
-
 RunError = checkpoints_lib.RunError
 
 # Errors that TensorFlow raises when a file cannot be written.

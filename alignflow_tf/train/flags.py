@@ -14,8 +14,6 @@ from alignflow_tf import train as train_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import settings
 
-__all__ = ['define', 'define_fields', 'resolve']
-
 
 def define_fields(cls: type) -> None:
   """Defines a flag for each attribute of a dataclass, with None as default.

@@ -7,8 +7,6 @@ from typing import Any
 from alignflow_tf import data
 from alignflow_tf.train import config as config_lib
 
-__all__ = ['check', 'load']
-
 
 def load(config: config_lib.Config, **kwargs: Any) -> data.DomainSet:
   """Loads the domains of a configuration.

@@ -31,8 +31,6 @@ from alignflow_tf.train import trainer as trainer_lib
 from alignflow_tf.train import validation
 from alignflow_tf.train import warm_start
 
-__all__ = ['Stopped', 'train']
-
 # Images of each domain for the initialisation.
 _INITIALIZE = 256
 

@@ -15,8 +15,6 @@ import tensorflow as tf
 
 from alignflow_tf.train import replicas
 
-__all__ = ['Adam', 'squared_norm']
-
 Variables = Sequence[tf.Variable]
 
 _EPSILON = 1e-8

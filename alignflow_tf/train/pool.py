@@ -6,8 +6,6 @@ import tensorflow as tf
 
 from alignflow_tf.train import replicas
 
-__all__ = ['ImagePool']
-
 
 class ImagePool(tf.Module):
   """Keeps past translations, so that critics do not forget.

@@ -10,8 +10,6 @@ from typing import Any
 
 from alignflow_tf import baselines
 
-__all__ = ['PRESETS', 'default']
-
 # For two cores and half an hour to an hour, at about 32x32 in colour.
 _PICTURES: dict[str, Any] = {
     'num_scales': 3, 'width': 16, 'num_blocks': 1, 'batch_size': 16,

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-__all__ = ['Recent']
-
 
 class Recent:
   """Scalars of steps, of which a line has the means.

@@ -14,8 +14,6 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-__all__ = ['assign', 'count', 'fold_in', 'gather', 'mean', 'own', 'part']
-
 # Gradients travel in packs, so that the first ones are on their way while the
 # last are computed.
 _PACK = 2**25

@@ -24,8 +24,6 @@ from alignflow_tf.train import checkpoints as checkpoints_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import critics as critics_lib
 
-__all__ = ['Run', 'RunError', 'find', 'load', 'load_critics', 'lock']
-
 RunError = checkpoints_lib.RunError
 # Settings that a run may change as it goes on.
 FREE = frozenset({

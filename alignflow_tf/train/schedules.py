@@ -7,8 +7,6 @@ import tensorflow as tf
 from alignflow_tf import objectives
 from alignflow_tf.train import config as config_lib
 
-__all__ = ['average_rate', 'learning_rate', 'trunk_rate']
-
 
 def learning_rate(config: config_lib.Config, rate: float,
                   step: tf.Tensor) -> tf.Tensor:

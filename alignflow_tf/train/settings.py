@@ -10,11 +10,6 @@ from typing import Any
 
 from alignflow_tf import _errors
 
-__all__ = [
-    'ConfigError', 'check', 'check_fields', 'field', 'key_of', 'one_of',
-    'parse', 'parse_size'
-]
-
 
 class ConfigError(_errors.UserError, ValueError):
   """A configuration that cannot be trained; says which argument and why."""

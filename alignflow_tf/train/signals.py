@@ -7,8 +7,6 @@ import signal
 from types import FrameType
 from typing import Any
 
-__all__ = ['Signals', 'Stopped']
-
 
 class Stopped(Exception):
   """A run was stopped by a signal, after its checkpoint was written."""

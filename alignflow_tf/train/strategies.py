@@ -21,8 +21,6 @@ from alignflow_tf import data
 from alignflow_tf._lazy import tensorflow as tf
 from alignflow_tf.train import config as config_lib
 
-__all__ = ['Lost', 'Team', 'check', 'check_data', 'check_flags', 'make']
-
 # Settings of one process, in which the processes of a run may differ.
 _LOCAL = frozenset({
     'data_dir', 'cache', 'cache_dir', 'data_service', 'download',

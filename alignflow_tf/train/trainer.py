@@ -23,8 +23,6 @@ from alignflow_tf.train import optimizer
 from alignflow_tf.train import replicas
 from alignflow_tf.train import schedules
 
-__all__ = ['Trainer', 'build_model']
-
 Images = dict[str, tf.Tensor]
 Translations = dict[tuple[str, str], tf.Tensor]
 Step = Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]

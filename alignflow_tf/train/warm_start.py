@@ -12,8 +12,6 @@ from alignflow_tf import bijectors
 from alignflow_tf.train import runs
 from alignflow_tf.train import trainer as trainer_lib
 
-__all__ = ['start_from']
-
 Named = dict[tuple[str, ...], tf.Variable]
 _LISTED = 10
 

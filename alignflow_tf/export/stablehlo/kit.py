@@ -36,8 +36,6 @@ from alignflow_tf.export.stablehlo import lower
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import trainer as trainer_lib
 
-__all__ = ['FORMAT', 'KitError', 'PRECISIONS', 'write']
-
 FORMAT = 1
 # Names, and the configuration's precision and whether TF32 is on.
 PRECISIONS: Mapping[str, tuple[str, bool]] = {

@@ -11,8 +11,6 @@ from jax.extend import mlir as portable
 from jax.interpreters import mlir
 import tensorflow as tf
 
-__all__ = ['Program', 'lower', 'serialize']
-
 # Any reader of StableHLO 1.0 or later takes these artifacts.
 _VERSION = '1.0.0'
 _HIGHEST = '#stablehlo<precision HIGHEST>'
