@@ -81,17 +81,24 @@ class Team:
     """Waits until all processes are here; see `total`."""
     self.total(0)
 
-  def differing(self, facts: Mapping[str, Any]) -> list[str]:
-    """Names of facts that are not the same in all processes; see `total`.
+  def agree(self, facts: Mapping[str, Any], things: str, advice: str,
+            error: type[Exception]) -> None:
+    """Compares facts in all processes; see `total`.
 
     Args:
-      facts: JSON values by name; all processes have the same names.
+      facts: JSON values by name, equally many in all processes.
+      things: The facts in one word, for the message.
+      advice: Last sentences of the message.
+      error: Raised, in all processes, where some facts differ.
     """
     hashes = self._gather([
         zlib.crc32(json.dumps(value, sort_keys=True).encode())
         for value in facts.values()])
-    return [name for name, column in zip(facts, hashes.T, strict=True)
-            if len(set(column)) > 1]
+    names = [name for name, column in zip(facts, hashes.T, strict=True)
+             if len(set(column)) > 1]
+    if names:
+      raise error(f'the processes of a run must have the same {things}, got '
+                  f'others for {", ".join(names)}. {advice}')
 
   def _gather(self, values: list[int]) -> np.ndarray:
     """The values of all processes, as `[workers, N]`; `N` is one for all."""
@@ -141,11 +148,9 @@ class Team:
   def _other(self, text: str) -> str:
     """The first process but this one that an error names."""
     here = getattr(self.strategy, 'cluster_resolver', None)
-    names = re.findall(r'/job:(\w+)/replica:0/task:(\d+)', text)
-    for job, task in names:
-      if here is None or (job, int(task)) != (here.task_type, here.task_id):
-        return f'/job:{job}/replica:0/task:{task}'
-    return 'unknown which'
+    own = here and f'/job:{here.task_type}/replica:0/task:{here.task_id}'
+    names = re.findall(r'/job:\w+/replica:0/task:\d+', text)
+    return next((name for name in names if name != own), 'unknown which')
 
 
 def check(config: config_lib.Config) -> None:
@@ -173,14 +178,11 @@ def check_flags(config: config_lib.Config, team: Team) -> None:
     ConfigError: If they differ, in all of them.
     Lost: If another process cannot be reached.
   """
-  values = {name: value for name, value in config.to_json().items()
-            if name not in _LOCAL}
-  names = team.differing(values)
-  if names:
-    raise config_lib.ConfigError(
-        'the processes of a run must have the same flags, got others for '
-        + ', '.join(f'`{name}` (here {values[name]!r})' for name in names)
-        + '. Start all of them again, with the same ones.')
+  team.agree(
+      {f'`{name}` (here {value!r})': value
+       for name, value in config.to_json().items() if name not in _LOCAL},
+      'flags', 'Start all of them again, with the same ones.',
+      config_lib.ConfigError)
 
 
 def check_data(domains: data.DomainSet, team: Team) -> None:
@@ -191,17 +193,14 @@ def check_data(domains: data.DomainSet, team: Team) -> None:
     Lost: If another process cannot be reached.
   """
   facts = domains.describe()['domains'].values()
-  names = team.differing({
+  team.agree({
       'the domains': domains.domains,
       'the image shape': domains.event_shape,
       'the numbers of images': [f['sizes'] for f in facts],
       'the names and sizes of files': [f.get('files') for f in facts],
-      'the number of channels': [f['grey_copied'] for f in facts]})
-  if names:
-    raise data.DataError(
-        'the processes of a run must have the same data, got others for '
-        f'{", ".join(names)}. Bring the same to all of them, and start them '
-        'again.')
+      'the number of channels': [f['grey_copied'] for f in facts]},
+             'data', 'Bring the same to all of them, and start them again.',
+             data.DataError)
 
 
 def _check_batch(config: config_lib.Config, number: int, kind: str) -> None:

@@ -364,9 +364,11 @@ def test_what_differs_between_processes_is_named():
     team._sum = total
     assert team.total(worker + 1) == 6
     assert team.tell(7 + worker) == 7
-    return tuple(team.differing(facts[worker]))
+    with pytest.raises(KeyError) as e:
+      team.agree(facts[worker], 'facts', 'Mend them.', KeyError)
+    return e.value.args[0]
 
   with concurrent.futures.ThreadPoolExecutor(3) as threads:
-    found = set(threads.map(run, range(3)))
-  assert found == {('name', 'other')}
-  assert strategies.Team().differing(facts[0]) == []
+    found, = set(threads.map(run, range(3)))
+  assert found.endswith('same facts, got others for name, other. Mend them.')
+  strategies.Team().agree(facts[0], 'facts', '', KeyError)
