@@ -71,8 +71,8 @@ def first_line(error: BaseException, limit: int = 300) -> str:
 def whole_folder(path: str) -> Iterator[str]:
   """An empty folder that is renamed to `path` once the block has ended well.
 
-  What an earlier, killed call left under the temporary name is removed first;
-  hold a lock where two processes may write one path.
+  Leftovers of a killed call under the temporary name are removed first; hold a
+  lock where two processes may write one path.
 
   Yields:
     The temporary folder.

@@ -58,7 +58,7 @@ class AdaptError(_errors.UserError, ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """Settings of an adaptation, besides the data, the method and the seed.
+  """Settings of an adaptation, other than the data, the method and the seed.
 
   `python -m alignflow_tf.adapt --help` prints each field with its meaning.
   """

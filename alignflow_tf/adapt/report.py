@@ -34,10 +34,10 @@ def table(results: Mapping[str, Sequence[dict[str, Any]]], task: str,
       continue
     spread = f'{np.std(values, ddof=1):8.2f}' if len(values) > 1 else ' ' * 8
     left_out = set(runs[0]['skip']) & {s.name for s in methods.METHODS[method]}
-    beside = _published(task, method) if published and not left_out else ''
+    paper = _published(task, method) if published and not left_out else ''
     name = ' '.join([method, *(f'-{s}' for s in runs[0]['skip'])])
     lines.append(
-        f'{name:<24}{np.mean(values):8.2f}{spread}{beside:>14}  '
+        f'{name:<24}{np.mean(values):8.2f}{spread}{paper:>14}  '
         + ' '.join(f'{r["seed"]}: {100. * r["accuracy"]:.2f}' for r in scored))
   if len(lines) == 2:
     lines = []

@@ -67,7 +67,7 @@ def translate(work: work_lib.Work, name: str, kind: str,
     work: The adaptation.
     name: Start of the names of the run directory and of the stage.
     kind: 'alignflow' or 'cyclegan'.
-    settings: Settings that the stage depends on, besides the translator's.
+    settings: Settings that the stage depends on, other than the translator's.
     semantic_settings: Those of the semantic term; None without one.
 
   Returns:
@@ -166,7 +166,7 @@ def _train(config: train_config.Config, run_dir: str, domains: data.DomainSet,
 
   Returns:
     The seconds that earlier calls trained it before they were stopped. They are
-    kept beside the run; those of a call that was killed are lost.
+    kept next to the run; those of a call that was killed are lost.
   """
   record = f'{run_dir}.seconds.json'
   before = 0.

@@ -45,7 +45,7 @@ class Finished:
         os.path.join(self.path, 'model.keras'), compile=False, safe_mode=True)
 
   def record(self) -> dict[str, Any]:
-    """What was written with it: `facts`, `seconds` and, of most, `criteria`."""
+    """Its record: `facts`, `seconds` and, of most, `criteria`."""
     with open(os.path.join(self.path, 'stage.json'), encoding='utf-8') as f:
       return json.load(f)
 
@@ -83,7 +83,7 @@ class Work:
 
     Args:
       name: Its name, and that of its directory.
-      facts: What it depends on, besides the data and the seed.
+      facts: Its settings, other than the data and the seed.
       make: Writes the result into a directory. It returns facts to be kept with
         the result, and as `before` the seconds that earlier calls spent on it.
 
@@ -118,7 +118,7 @@ class Work:
     Args:
       name: Its name, and that of its directory.
       rate: The setting to lower if training diverges.
-      facts: What it depends on, besides the data and the seed.
+      facts: Its settings, other than the data and the seed.
       train: Trains the classifier.
 
     Raises:

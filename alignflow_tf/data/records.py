@@ -119,7 +119,7 @@ def ensure(
 def _prepare(builder: Any, data_dir: str) -> None:
   """Downloads into a folder of this call's own, and prepares the records.
 
-  TFDS prepares aside, but keeps half a file beside the whole ones, and takes a
+  TFDS prepares aside, but keeps half a file with the whole ones, and takes a
   file that was downloaded once, be it an error page, for good. Whatever fails,
   the folder is removed with all that is in it (after a kill, by the next call),
   and with nothing else: another process may be downloading to the same

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import html
 import math
 
@@ -13,8 +13,10 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 30
 _MOST = 400
 
 
-def lines(series: Mapping[str, Sequence[tuple[float, float]]], title: str,
-          unit: str = '') -> str:
+Points = Sequence[tuple[float, float]]
+
+
+def lines(series: Mapping[str, Points], title: str, unit: str = '') -> str:
   """A line chart.
 
   Args:
@@ -26,46 +28,40 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], title: str,
   Returns:
     An SVG element with its caption, or '' where there is nothing to draw.
   """
+
+  def draw(frame: _Frame, colour: str, points: Points) -> list[str]:
+    path = ' '.join(f'{frame.x(x):.1f},{frame.y(y):.1f}' for x, y in points)
+    dots = _dots(frame, colour, points, 3) if len(points) == 1 else []
+    return [*dots, f'<polyline points="{path}" fill="none" stroke="{colour}" '
+            'stroke-width="1.5"/>']
+
+  return _chart(series, title, unit, draw)
+
+
+def scatter(series: Mapping[str, Points], title: str,
+            line: tuple[tuple[float, float], ...] = ()) -> str:
+  """A scatter plot, with the ends of a line that the points should lie on.
+
+  See `lines`.
+  """
+
+  def draw(frame: _Frame, colour: str, points: Points) -> list[str]:
+    return _dots(frame, colour, points, 2, ' fill-opacity="0.5"')
+
+  return _chart(series, title, '', draw, line)
+
+
+def _chart(series: Mapping[str, Points], title: str, unit: str,
+           draw: Callable[[_Frame, str, Points], list[str]],
+           line: tuple[tuple[float, float], ...] = ()) -> str:
   kept = {}
   for name, points in series.items():
     finite = [p for p in points if all(map(math.isfinite, p))]
-    finite = finite[::max(1, len(finite) // _MOST)]
     if finite:
-      kept[name] = finite
+      kept[name] = finite[::max(1, len(finite) // _MOST)]
   if not kept:
     return ''
-  frame = _Frame([p for points in kept.values() for p in points])
-  parts = [frame.axes()]
-  for colour, points in zip(_cycle(), kept.values(), strict=False):
-    if len(points) == 1:
-      x, y = points[0]
-      parts.append(f'<circle cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="3" '
-                   f'fill="{colour}"/>')
-    path = ' '.join(f'{frame.x(x):.1f},{frame.y(y):.1f}' for x, y in points)
-    parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" '
-                 'stroke-width="1.5"/>')
-  return _figure(parts, title, unit, kept)
-
-
-def scatter(series: Mapping[str, Sequence[tuple[float, float]]], title: str,
-            line: tuple[tuple[float, float], tuple[float, float]] | None = None
-           ) -> str:
-  """A scatter plot.
-
-  Args:
-    series: Points (x, y) by name; those that are not finite are left out.
-    title: Title of the chart.
-    line: Ends of a line that the points should lie on.
-
-  Returns:
-    An SVG element with its caption, or '' where there is nothing to draw.
-  """
-  series = {name: [p for p in found if all(map(math.isfinite, p))]
-            for name, found in series.items()}
-  points = [p for s in series.values() for p in s] + list(line or ())
-  if not points:
-    return ''
-  frame = _Frame(points)
+  frame = _Frame([*(p for points in kept.values() for p in points), *line])
   parts = [frame.axes()]
   if line:
     (x0, y0), (x1, y1) = line
@@ -73,12 +69,15 @@ def scatter(series: Mapping[str, Sequence[tuple[float, float]]], title: str,
         f'<line x1="{frame.x(x0):.1f}" y1="{frame.y(y0):.1f}" '
         f'x2="{frame.x(x1):.1f}" y2="{frame.y(y1):.1f}" stroke="#888" '
         'stroke-dasharray="4 3"/>')
-  for colour, found in zip(_cycle(), series.values(), strict=False):
-    step = max(1, len(found) // _MOST)
-    parts += [
-        f'<circle cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="2" '
-        f'fill="{colour}" fill-opacity="0.5"/>' for x, y in found[::step]]
-  return _figure(parts, title, '', series)
+  for colour, points in zip(_cycle(), kept.values(), strict=False):
+    parts += draw(frame, colour, points)
+  return _figure(parts, title, unit, kept)
+
+
+def _dots(frame: _Frame, colour: str, points: Points, radius: int,
+          style: str = '') -> list[str]:
+  return [f'<circle cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="{radius}" '
+          f'fill="{colour}"{style}/>' for x, y in points]
 
 
 def _cycle() -> list[str]:

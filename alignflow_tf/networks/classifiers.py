@@ -129,7 +129,7 @@ def strided_classifier(
 ) -> keras.Model:
   """Three 3x3 convolutions of stride 2 and a dense layer, for many small steps.
 
-  After the classifier that CyCADA's published code trains beside its
+  After the classifier that CyCADA's published code trains together with its
   translator (four convolutions from 64 channels, batch normalisation); without
   dropout and without statistics of batches, so that a translator gets the same
   gradient for an image in any batch.

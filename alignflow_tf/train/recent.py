@@ -36,13 +36,13 @@ class Recent:
     return means
 
   def state(self) -> list[dict[str, float]]:
-    """What a checkpoint holds."""
+    """The scalars, for a checkpoint."""
     self._steps = [{k: float(v) for k, v in values.items()}
                    for values in self._steps]
     return self._steps
 
   def restore(self, state: list[dict[str, float | None]]) -> None:
-    """Goes on from what a checkpoint holds, with None for NaN."""
+    """Restores the scalars of a checkpoint, with None for NaN."""
     self._steps = [
         {k: float('nan') if v is None else v for k, v in values.items()}
         for values in state]

@@ -156,7 +156,7 @@ def _domain(name: str, reading: Reading, channels: int) -> Domain:
     folder = records.ensure(
         source.tfds_name, data_dir, reading.download, source.url,
         lambda root: _make_builder(name, root),
-        also=(' (or usps.bz2 and usps.t.bz2, in it or in usps/ beside it)'
+        also=(' (or usps.bz2 and usps.t.bz2, in it or in usps/ next to it)'
               if name == 'usps' else ''))
     found = records.Records(folder)
     counts = found.counts

@@ -149,7 +149,7 @@ def _from_records(
       f'{URL}{name}.tar.gz',
       lambda root: _make_builder(name, root),
       also=(f' (or side-by-side pictures in pix2pix/{name}/train and '
-            f'pix2pix/{name}/val or test, in it or beside it)'))
+            f'pix2pix/{name}/val or test, in it or next to it)'))
   records.refuse_streaming(reading.cache, folder)
   found = records.Records(folder)
   # The sizes need no names, which TensorFlow would have to read.
