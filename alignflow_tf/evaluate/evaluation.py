@@ -279,8 +279,6 @@ def table(result: dict[str, Any]) -> str:
            ', '.join(f'{d} {n}' for d, n in result['images'].items())]
   for heading, tables in report.figures(result).items():
     lines += ['', heading, *(f'\n{table.text()}' for table in tables)]
-  lines += [f'KID and FID, {direction}: {features}'
-            for direction, features in result['features'].items() if features]
   if result['critics']:
     noise = result['critics']['noise']
     lines += ['', 'Critics at both ends of a translation: |C + C - 1| '

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 import html
 import os
+import textwrap
 from typing import NamedTuple
 
 _TYPES = {'.png': 'image/png', '.gif': 'image/gif'}
@@ -79,15 +80,15 @@ class Table(NamedTuple):
   own: Sequence[int] = ()
 
   def text(self) -> str:
-    """The table for a terminal, without its note."""
+    """The table and its note for a terminal."""
     rows = [[_one_line(cell) for cell in row]
             for row in ([self.title or self.head[0], *self.head[1:]],
                         *self.rows)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return '\n'.join(
-        '  '.join([row[0].ljust(widths[0]), *(
-            cell.rjust(width) for cell, width in zip(
-                row[1:], widths[1:], strict=True))]) for row in rows)
+    lines = ['  '.join([row[0].ljust(widths[0]), *(
+        cell.rjust(width) for cell, width in zip(
+            row[1:], widths[1:], strict=True))]).rstrip() for row in rows]
+    return '\n'.join([*lines, *textwrap.wrap(self.note, 80)])
 
   def markdown(self) -> list[str]:
     """Lines of Markdown, without title and note."""

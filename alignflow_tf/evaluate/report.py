@@ -101,9 +101,9 @@ def _translations(result: Mapping[str, Any]) -> list[layout.Table]:
       continue
     features = result['features'].get(direction)
     tables.append(layout.Table(
-        ['', *columns], lines, _title(direction), features and (
-            f'KID and FID: {features}. They compare rows of this table, not '
-            'other papers.')))
+        ['', *columns], lines, _title(direction),
+        f'KID and FID: {features}. They compare rows of this table, not other '
+        'papers.' if features else ''))
   if tables and result['paired']:
     tables[-1] = tables[-1]._replace(note=' '.join(filter(None, (
         tables[-1].note, 'A constant or a blur can win in MSE where the source '

@@ -155,7 +155,7 @@ def _figures(content: Mapping[str, Any]) -> layout.Table:
       for n in names if n != 'mse'])
   features = content['features']
   return layout.Table(
-      head, rows, note=features and f'KID: {features}.', own=[
+      head, rows, note=f'KID: {features}.' if features else '', own=[
           i for i, row in enumerate(content['rows'].values())
           if row['paper'] is not None])
 
