@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 import dataclasses
 import functools
@@ -221,16 +221,17 @@ def _unreadable(what: str, bad: Sequence[str], total: int) -> str:
 
 
 @functools.lru_cache(8)
-def _function(recipe: Recipe) -> Any:
+def _function(prepare: Callable[[tf.Tensor], tf.Tensor]) -> Any:
   return tf.function(
-      recipe.apply, autograph=False,
+      prepare, autograph=False,
       input_signature=[tf.TensorSpec([None, None, None], tf.uint8)])
 
 
-def _read_batches(
-    pictures: Sequence[Picture], recipe: Recipe, what: str
+def read_batches(
+    pictures: Sequence[Picture], apply: Callable[[tf.Tensor], tf.Tensor],
+    what: str,
 ) -> caching.Batches:
-  """Decodes pictures in parallel, in order.
+  """Decodes pictures in parallel, in order, and applies a graph function.
 
   Yields:
     (uint8 [b, H, W, C], labels [b] or None).
@@ -238,7 +239,7 @@ def _read_batches(
   Raises:
     DataError: Naming all pictures that cannot be decoded.
   """
-  prepare = _function(recipe)
+  prepare = _function(apply)
 
   def read(picture: Picture) -> np.ndarray | str:
     try:
@@ -318,8 +319,8 @@ def domain(
     if cache == 'none':
       return PathStore(pictures, recipe)
     cached = caching.read(
-        lambda: _read_batches(pictures, recipe, what), len(pictures), shape,
-        cache, cache_dir,
+        lambda: read_batches(pictures, recipe.apply, what), len(pictures),
+        shape, cache, cache_dir,
         [_READER, dataclasses.asdict(recipe),
          [[os.path.abspath(p.path), os.path.getsize(p.path),
            os.stat(p.path).st_mtime_ns, p.label] for p in pictures]],

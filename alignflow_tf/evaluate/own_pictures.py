@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent import futures
 import os
 
 import numpy as np
@@ -11,12 +10,10 @@ import tensorflow as tf
 
 from alignflow_tf import data
 from alignflow_tf import images as images_lib
-from alignflow_tf.data import decoding
 from alignflow_tf.data import pictures
 from alignflow_tf.train import runs
 
 Images = dict[str, dict[str, np.ndarray]]
-_THREADS = min(8, os.cpu_count() or 4)
 
 
 def read(run: runs.Run, inputs: Sequence[str], limit: int | None = None
@@ -75,16 +72,7 @@ def _levels(run: runs.Run, domain: str, folder: str, limit: int | None
   if not scanned:
     raise data.DataError(f'`input` {folder!r} has no picture that can be read.')
   preparation = run.preparations()[domain]
-  prepare = tf.function(
-      lambda x: preparation.apply(x, None, run.event_shape), autograph=False,
-      input_signature=[tf.TensorSpec([None, None, None], tf.uint8)])
-
-  def level(picture: pictures.Picture) -> np.ndarray:
-    try:
-      with tf.device('/CPU:0'):
-        return prepare(decoding.decode(picture.path)).numpy()
-    except decoding.UnreadableError as error:
-      raise data.DataError(f'`input`: {picture.path}: {error}.') from error
-
-  with futures.ThreadPoolExecutor(_THREADS) as pool:
-    return [p.key for p in scanned], np.stack(list(pool.map(level, scanned)))
+  batches = pictures.read_batches(
+      scanned, lambda x: preparation.apply(x, None, run.event_shape),
+      f'`input` {folder!r}')
+  return [p.key for p in scanned], np.concatenate([x for x, _ in batches])

@@ -230,7 +230,7 @@ def test_bad_pictures_are_named_or_skipped(two, name, monkeypatch):
   spoil(two['b'])
   with monkeypatch.context() as patch:
     if name != 'gif':  # All others show before anything is decoded.
-      patch.setattr(pictures, '_read_batches', _decoded)
+      patch.setattr(pictures, 'read_batches', _decoded)
     with pytest.raises(data.DataError, match=message) as caught:
       _load(two)
   assert '--skip_unreadable' in str(caught.value)
@@ -315,7 +315,7 @@ def test_errors(case, two, tmp_path, monkeypatch):
     with pytest.raises(data.DataError, match=r"'b' has only 11 training"):
       found.train_batches(12)
     return
-  monkeypatch.setattr(pictures, '_read_batches', _decoded)
+  monkeypatch.setattr(pictures, 'read_batches', _decoded)
   with pytest.raises(data.DataError, match=message):
     _load(dirs, **more)
 
