@@ -5,8 +5,8 @@
 Data are the embedded MNIST digits, 16x16x1. A flow is trained in a process and
 on a thread of its own for `--seconds` of that process's time on the processor,
 so that other programs matter little: Adam, batches of 32, a rate of 1e-3 that
-falls linearly to 0. The first step, which traces, is not counted. Prints a row a
-flow: bits/dim of dequantised validation and test images, the largest error of
+falls linearly to 0. The first step, which traces, is not counted. Prints a row
+a flow: bits/dim of dequantised validation and test images, the largest error of
 test images taken to the latent and back (TFP's cache broken), seconds a step.
 """
 
@@ -22,7 +22,8 @@ import _common
 # Sizes are those of the preset `cpu`, and of the trunk of `cpu_trunk`.
 _NVP = {'num_scales': 2, 'channels': 16, 'num_blocks': 1}
 _FLOWS: dict[str, dict[str, Any]] = {
-    'real_nvp': _NVP, 'glow': {'num_scales': 3, 'channels': 32, 'num_blocks': 1},
+    'real_nvp': _NVP,
+    'glow': {'num_scales': 3, 'channels': 32, 'num_blocks': 1},
     'spline': _NVP, 'flowpp': _NVP}
 _BATCH, _RATE = 32, 1e-3
 
