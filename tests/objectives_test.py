@@ -161,6 +161,12 @@ def test_out_of_range():
   images = tf.constant([-0.5, 0., 0.3, 1., 3.])
   np.testing.assert_allclose(
       objectives.out_of_range(images), (0.25 + 4.) / 5.)
+  with tf.GradientTape() as tape:
+    tape.watch(images)
+    distance = objectives.out_of_range(images, absolute=True)
+  np.testing.assert_allclose(distance, (0.5 + 2.) / 5.)
+  np.testing.assert_allclose(
+      tape.gradient(distance, images), [-0.2, 0., 0., 0., 0.2], atol=1e-7)
 
 
 def test_total_needs_a_term():

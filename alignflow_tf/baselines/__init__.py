@@ -51,7 +51,7 @@ MODELS: dict[str, System] = {
         ('flow', 'framing', 'share', 'trunk', 'trunk_scales', 'trunk_width',
          'trunk_steps', 'trunk_learning_rate', 'trunk_later', 'hub',
          'eight_bit_weight', 'memory', 'objective', 'lambda_a', 'lambda_b',
-         'lambda_until', 'range_weight', 'magnitude_l2'),
+         'lambda_until', 'range_weight', 'range_l1_weight', 'magnitude_l2'),
         'cpu', 'cpu_pictures',
         ('paper', 'paper_facades', 'cpu', 'cpu_trunk', 'cpu_pictures',
          'cpu_glow')),

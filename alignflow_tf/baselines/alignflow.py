@@ -75,10 +75,12 @@ def terms(config: Any, model: model_lib.AlignFlow) -> list[objectives.Term]:
   else:
     found += objectives.adversarial_terms(model.domains)
     weights = config.likelihood_weights(model.domains)
-    if config.range_weight:
-      found.append(objectives.Term(
-          'range_loss', config.range_weight, lambda state: tf.add_n(
-              [objectives.out_of_range(x) for x in state.fakes.values()])))
+    found += [
+        objectives.Term(name, weight, functools.partial(
+            _out_of_range, absolute=absolute))
+        for name, weight, absolute in (
+            ('range_loss', config.range_weight, False),
+            ('range_l1_loss', config.range_l1_weight, True)) if weight]
   if config.lambda_until:
     factor = functools.partial(
         objectives.linear_decay, start=0.,
@@ -112,6 +114,11 @@ def _likelihood(model: model_lib.AlignFlow, domain: str,
       lambda state: objectives.negative_log_likelihood(
           model[domain].log_prob(state.real[domain])),
       lambda nll: images_lib.bits_per_dim(-nll, model.event_size))
+
+
+def _out_of_range(state: objectives.State, absolute: bool) -> tf.Tensor:
+  return tf.add_n([objectives.out_of_range(x, absolute)
+                   for x in state.fakes.values()])
 
 
 def _eight_bit_loss(model: model_lib.AlignFlow,

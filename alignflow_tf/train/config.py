@@ -166,6 +166,9 @@ class Config:
   range_weight: float = _field(
       10., 'Weight of the mean squared distance of translated pixels from '
       '[0, 1].', _WEIGHT, unused=0.)
+  range_l1_weight: float = _field(
+      0., 'Weight of their mean absolute distance, which pulls on pixels just '
+      'outside as well.', _WEIGHT, unused=0.)
   steps: int = _field(14_000, 'Number of generator updates.', _POSITIVE)
   batch_size: int = _field(16, 'Images of each domain in a batch.', _POSITIVE)
   learning_rate: float = _field(2e-4, "Adam's rate for the generators.", _RATE)

@@ -152,7 +152,7 @@ def _magnitudes(trainer):
 
 
 def test_loss_is_equation_7_and_the_penalty():
-  trainer = _trainer(lambda_a=1e-3, lambda_b=1e-2)
+  trainer = _trainer(lambda_a=1e-3, lambda_b=1e-2, range_l1_weight=3.)
   magnitudes = _magnitudes(trainer)
   half = sum(float(tf.reduce_sum(tf.square(g))) / 2. for g in magnitudes)
   metrics = {k: float(v) for k, v in trainer.train_step(_batch()).items()}
@@ -163,7 +163,8 @@ def test_loss_is_equation_7_and_the_penalty():
   want = (metrics['adversarial_loss/a_to_b']
           + metrics['adversarial_loss/b_to_a'] + 1e-3 * nats['a']
           + 1e-2 * nats['b'] + 5e-5 * half
-          + 10. * metrics['range_loss'])
+          + 10. * metrics['range_loss'] + 3. * metrics['range_l1_loss'])
+  assert metrics['range_l1_loss'] > metrics['range_loss'] > 0.
   np.testing.assert_allclose(metrics['loss'], want, rtol=1e-4)
   assert len(magnitudes) == 2 * 4  # flows, networks
 
