@@ -259,7 +259,7 @@ class _Loop:
     if self._due:
       self._save(start, self._validate(start))
     batches = self._batches(start)
-    stop = False
+    stop, of_trunk = False, 0.
     for step in range(start + 1, config.steps + 1):
       last = step == config.steps
       with self._saved_on_bad_data(step - 1):
@@ -269,9 +269,9 @@ class _Loop:
           self._trainer.train_step, batch)
       self._recent.add(values)
       if step == config.trunk_steps:
-        seconds = time.monotonic() - begin
-        monitor.say(f'The trunk took {seconds:.0f} s for {step - start} steps; '
-                    'the adapters follow.')
+        of_trunk = time.monotonic() - begin
+        monitor.say(f'The trunk took {of_trunk:.0f} s for {step - start} '
+                    'steps; the adapters follow.')
       if step == start + 1:
         monitor.say(f'First step after {time.monotonic() - begin:.1f} s.')
         monitor.start(step)
@@ -292,6 +292,9 @@ class _Loop:
       if stop:
         break
     monitor.done()
+    if of_trunk and not stop:
+      monitor.say('The trunk took '
+                  f'{of_trunk / (time.monotonic() - begin):.0%} of the time.')
     return stop
 
   def _batches(self, start: int) -> Iterator[dict[str, tf.Tensor]]:
