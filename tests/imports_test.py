@@ -7,7 +7,7 @@ _ROOT = pathlib.Path(__file__).parent.parent / 'alignflow_tf'
 # A module may import from its own level and from those above it here.
 _LEVELS = (
     ('bijectors', 'networks', 'images', 'data', 'objectives', 'protocols',
-     'pretrained'),
+     'pretrained', 'realism'),
     ('flows',),
     ('model', 'baselines'),
     ('inference', 'sheets', 'classification'),

@@ -9,7 +9,7 @@ import numpy as np
 
 from alignflow_tf import classification
 from alignflow_tf import inference
-from alignflow_tf.evaluate import realism
+from alignflow_tf import realism
 from alignflow_tf.evaluate import reference_networks
 
 __all__ = ['score']

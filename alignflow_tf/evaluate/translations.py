@@ -10,10 +10,10 @@ import numpy as np
 
 from alignflow_tf import data
 from alignflow_tf import images as images_lib
+from alignflow_tf import realism
 from alignflow_tf.evaluate import pairs
 from alignflow_tf.evaluate import palettes
 from alignflow_tf.evaluate import probes
-from alignflow_tf.evaluate import realism
 from alignflow_tf.evaluate import reference_networks
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from alignflow_tf.train import config as config_lib
+from alignflow_tf.train import unpaired
 
 # Steps between two checks, each of which waits for the GPU.
 _CHECK_EVERY = 10
@@ -88,6 +89,7 @@ class Watch:
     # A translator with an inverse is expected to find the way back.
     self._exact = hasattr(model.translator(*model.domains[:2]), 'inverse')
     self._likelihood = config.keeps_likelihood
+    self._translates = config.objective != 'mle'
     self._scales = [
         v for v in model.trainable_variables if 'log_scale' in v.name]
     self._lowest: dict[str, float] = {}
@@ -125,4 +127,16 @@ class Watch:
               'getting worse.')
         if value < lowest:
           self._lowest[name] = value
-    return [text + ' A lower --learning_rate may help.' for text in found]
+    found = [text + ' A lower --learning_rate may help.' for text in found]
+    for name in values if self._translates else ():
+      if '/dependence/' in name:
+        direction = name.rsplit('/', 1)[1]
+        text = unpaired.collapse(**{
+            sign: values[name.replace('dependence', sign)]
+            for sign in ('dependence', 'spread', 'distance')})
+        if text:
+          found.append(
+              f'{direction} has collapsed: {text}. Use an earlier checkpoint '
+              '(--checkpoint=best), or start again with a lower '
+              '--critic_learning_rate or another --seed.')
+    return found

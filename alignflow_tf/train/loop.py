@@ -28,6 +28,7 @@ from alignflow_tf.train import runs
 from alignflow_tf.train import signals as signals_lib
 from alignflow_tf.train import strategies
 from alignflow_tf.train import trainer as trainer_lib
+from alignflow_tf.train import unpaired
 from alignflow_tf.train import validation
 from alignflow_tf.train import warm_start
 
@@ -341,7 +342,7 @@ class _Loop:
       with faults.writing(self._run_dir):
         self._monitor.scalars(step, values)
       self._monitor.start(step)
-      found = _figure(self._config, values)
+      found = _figure(self._config, step, values)
     self._due = False
     return found
 
@@ -369,14 +370,16 @@ class _Loop:
       self._checkpoints.save(step, state, figure)
 
 
-def _figure(config: config_lib.Config,
+def _figure(config: config_lib.Config, step: int,
             values: dict[str, float]) -> float | None:
-  """Mean bits/dim on validation images, by which checkpoints are compared.
+  """The figure by which checkpoints are compared, on validation images.
 
-  None where the likelihood is not trained to the end, as it says nothing there.
+  It is `unpaired.FIGURE`; with `objective=mle`, where translations are not
+  trained, mean bits/dim. None before they are
+  trained, and where it is not finite.
   """
-  bits = [v for k, v in values.items() if '/bits_per_dim/' in k]
-  if not config.keeps_likelihood or not bits:
+  if step <= config.trunk_steps:
     return None
-  mean = float(np.mean(bits))
-  return mean if np.isfinite(mean) else None
+  figure = float(np.mean([v for k, v in values.items() if '/bits_per_dim' in k])
+                 ) if config.objective == 'mle' else values[unpaired.FIGURE]
+  return figure if np.isfinite(figure) else None

@@ -243,8 +243,8 @@ class Run:
     """Path of a checkpoint.
 
     Args:
-      which: 'newest'; 'best', the lowest mean bits/dim on validation data; or
-        the number of its step.
+      which: 'newest'; 'best', whose figure on validation data is the lowest
+        (docs/training.md); or the number of its step.
 
     Raises:
       RunError: If there is none of that name.

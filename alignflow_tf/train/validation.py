@@ -15,6 +15,7 @@ from alignflow_tf.train import divergence
 from alignflow_tf.train import faults
 from alignflow_tf.train import monitor as monitor_lib
 from alignflow_tf.train import trainer as trainer_lib
+from alignflow_tf.train import unpaired
 
 __all__ = ['Validation']
 
@@ -58,7 +59,8 @@ class Validation:
     self.read()
     images = {d: images_lib.from_uint8(x).numpy()
               for d, x in self._levels.items()}
-    values = {}
+    values: dict[str, float] = {}
+    figures = []
     densities = names if self._evaluator.has_densities else ()
     for d in densities:
       values[f'validation/bits_per_dim/{d}'] = float(
@@ -70,6 +72,16 @@ class Validation:
       trip = self._evaluator.round_trip(images[s], s, t)
       values[f'validation/round_trip_max/{s}_to_{t}'] = trip['max']
       values[f'validation/outside/{s}_to_{t}'] = trip['outside']
+      translated = self._evaluator.translate(images[s], s, t)
+      kernel = unpaired.kernel_distance(translated, images[t])
+      hidden = self._evaluator.round_trip(
+          images[s], s, t, as_picture=True)['mean']
+      values[f'validation/kernel_distance/{s}_to_{t}'] = kernel
+      values[f'validation/round_trip_8_bits/{s}_to_{t}'] = hidden
+      figures.append(kernel + unpaired.HIDDEN * hidden)
+      signs = unpaired.signs(images[s], translated, images[t])
+      values |= {f'validation/{name}/{s}_to_{t}': value
+                 for name, value in signs.items()}
       sheet = sheets.translations(self._evaluator, images[s][:16], s, t)
       with faults.writing(self._run_dir):
         monitor.picture(step, f'{s}_to_{t}', sheet)
@@ -77,12 +89,14 @@ class Validation:
         os.makedirs(folder, exist_ok=True)
         sheets.write_png(
             os.path.join(folder, f'{step:07d}_{s}_to_{t}.png'), sheet)
+    values[unpaired.FIGURE] = float(np.mean(figures))
     values['validation/log_scale_max'] = self._watch.log_scale()
     bits = ' '.join(f'{d} {values[f"validation/bits_per_dim/{d}"]:.3f}'
                     for d in densities)
-    trips = max(v for k, v in values.items() if 'round_trip' in k)
+    trips = max(v for k, v in values.items() if 'round_trip_max' in k)
     monitor.say(f'step {step}  validation: ' +
                 (f'bits/dim {bits}, ' if bits else '') +
+                f'figure {values[unpaired.FIGURE]:.4f}, '
                 f'round trip at most {trips:.1e}')
     for text in self._watch.warnings(values):
       monitor.say(f'Warning, step {step}: {text}')

@@ -168,6 +168,15 @@ def test_without_the_data_the_rest_works(play):
     play.draw('ink', 0)
 
 
+def test_the_limit_of_pixels_is_the_users(exported):
+  play = playground.Playground(exported.run.directory, max_pixels=100)
+  with pytest.raises(playground.PlaygroundError, match='--max_pixels'):
+    play.prepare(_pixels(20, 20, 1), 'ink')
+  with pytest.raises(playground.PlaygroundError, match='from 1 to 100 are'):
+    play.prepare(_encoded(_pixels(20, 20, 3)), 'ink')
+  assert play.prepare(_pixels(10, 10, 1), 'ink').shape == SHAPE
+
+
 def test_a_bad_run_says_so(tmp_path):
   with pytest.raises(train.RunError, match='config.json'):
     playground.Playground(str(tmp_path))
@@ -177,6 +186,23 @@ def test_gradio_missing_says_how_to_get_it(monkeypatch):
   monkeypatch.setitem(sys.modules, 'gradio', None)
   with pytest.raises(page.PageError, match=r"'alignflow_tf\[page\]'"):
     page.load_gradio()
+
+
+def test_the_page_opens_with_a_picture_there_and_back(exported):
+  pytest.importorskip('gradio')
+  code = f"""
+from alignflow_tf.demo import page, playground
+play = playground.Playground({exported.run.directory!r})
+for part in page.build(play).get_config_file()['components']:
+  print(part['props'].get('elem_id'), part['props'].get('value'))
+"""
+  # A process of its own: Gradio leaves an event loop open.
+  shown = subprocess.run(
+      [sys.executable, '-c', code], capture_output=True, text=True, check=True,
+      timeout=300, env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'}).stdout
+  for name in ('seen', 'translated', 'back'):
+    assert f"\n{name} {{'path'" in shown
+  assert 'figures Largest error' in shown
 
 
 def _free_port():
@@ -269,6 +295,8 @@ def test_page_in_a_browser(url, browser, tmp_path):
     find(f'{css} input[type=file]').send_keys(str(file))
 
   browser.get(url)
+  opened = picture('#translated')
+  assert 'Largest error' in find('#figures').text
   wait(lambda: has('#sketch canvas'))
   time.sleep(2.)  # The canvas is there before it listens.
   line = ActionChains(browser).move_to_element_with_offset(
@@ -276,7 +304,7 @@ def test_page_in_a_browser(url, browser, tmp_path):
   for _ in range(4):
     line.move_by_offset(20, 25)
   line.release().perform()
-  wait(lambda: 'Largest error' in find('#figures').text)
+  wait(lambda: picture('#translated') != opened)
   drawn = picture('#translated')
   assert has('#back img')
 

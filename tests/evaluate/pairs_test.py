@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from alignflow_tf import realism
 from alignflow_tf.evaluate import pairs
 from alignflow_tf.evaluate import palettes
-from alignflow_tf.evaluate import realism
 
 
 def _images(num=20, seed=0, size=12):

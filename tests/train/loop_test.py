@@ -299,7 +299,20 @@ def test_likelihoods_that_are_let_go_are_not_judged_by(overrides, judged):
   name = 'validation/bits_per_dim/a'
   watch.warnings({name: 4.})
   assert bool(watch.warnings({name: 5.5})) == judged
-  assert loop._figure(config, {name: 4.}) == (4. if judged else None)
+
+
+def test_the_figure_of_checkpoints():
+  values = {'validation/bits_per_dim/a': 4., 'validation/figure': 0.2}
+  assert loop._figure(_config(objective='mle'), 5, values) == 4.
+  for objective in ('hybrid', 'adversarial'):
+    config = _config(objective=objective)
+    assert loop._figure(config, 5, values) == 0.2
+    assert loop._figure(config, 5, {
+        'validation/figure': float('nan')}) is None
+  # A trunk's steps train no translation.
+  config = _config(trunk='glow', trunk_steps=2)
+  assert loop._figure(config, 2, values) is None
+  assert loop._figure(config, 3, values) == 0.2
 
 
 def test_other_images_than_when_the_run_began(run_dir, tmp_path):
