@@ -58,14 +58,6 @@ def random_features(channels):
   return lambda x: fn(tf.constant(x, tf.float32)).numpy()
 
 
-def gaps(x):
-  """Distances of all pairs of different rows."""
-  x = x.reshape(len(x), -1).astype(np.float64)
-  squares = np.square(x).sum(1)
-  found = squares[:, None] + squares - 2. * x @ x.T
-  return np.sqrt(np.maximum(found[np.triu_indices(len(x), 1)], 0.))
-
-
 def figures(model, evaluator, levels, images, labels, classifiers, features,
             paired):
   """Figures of each direction, and the true error."""
@@ -85,12 +77,12 @@ def figures(model, evaluator, levels, images, labels, classifiers, features,
     found['kernel'] = realism.kernel_distance(
         (got - real.mean(0)) / deviation, (real - real.mean(0)) / deviation)
     found['kernel, pixels'] = unpaired.kernel_distance(y, images[t])
-    found['structure'] = 1. - np.corrcoef(gaps(images[s]), gaps(seen))[0, 1]
-    found['structure, features'] = 1. - np.corrcoef(
-        gaps(features(images[s])), gaps(got))[0, 1]
     found['back from 8 bits'] = evaluator.round_trip(
         images[s], s, t, as_picture=True)['mean']
-    found['outside'] = float(((y < 0) | (y > 1)).mean())
+    signs = unpaired.signs(images[s], y, images[t])
+    found |= {name: signs[name] for name in ('spread', 'distance')}
+    found['1 - dependence'] = 1. - signs['dependence']
+    found['collapsed'] = float(bool(unpaired.collapse(**signs)))
     if paired:
       found['TRUE'] = pairs.mse(seen, images[t])
       found['TRUE, without means'] = pairs.demeaned_mse(seen, images[t])
@@ -146,6 +138,7 @@ def table(result):
   print(f'{"figure":<26}' + ''.join(f'{d:>20}' for d in directions)
         + f'{"mean":>8}{"worst":>8}')
   truth = values['TRUE']
+  print('collapsed:', int(values.pop('collapsed').sum()))
   for name, x in values.items():
     def rank(a, b):
       return stats.spearmanr(a, b).statistic
