@@ -18,6 +18,8 @@ applied.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+import contextlib
 import dataclasses
 import functools
 import os
@@ -109,7 +111,7 @@ def inspect(path: str, max_pixels: int = MAX_PIXELS) -> Header:
   Raises:
     UnreadableError: If it is not a supported picture, cut short, or too large.
   """
-  with _Opened(path) as (file, image):
+  with _opened(path) as (file, image):
     width, height = image.size
     if width * height > max_pixels:
       raise UnreadableError(
@@ -152,7 +154,7 @@ def decode(path: str) -> np.ndarray:
   Raises:
     UnreadableError: If it cannot be decoded.
   """
-  with _Opened(path) as (_, image):
+  with _opened(path) as (_, image):
     raw = _raw_mode(image)
     try:
       image.load()
@@ -176,47 +178,42 @@ def decode(path: str) -> np.ndarray:
           f'it cannot be decoded ({_io.first_line(error)})') from error
 
 
-class _Opened:
-  """Opens a picture file; Pillow's errors become `UnreadableError`."""
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[tuple[BinaryIO, Any]]:
+  """A picture file, open, and Pillow's image of its header.
 
-  def __init__(self, path: str):
-    self._path = path
+  Raises:
+    UnreadableError: If it cannot be opened, or its header is no picture's.
+  """
+  try:
+    file = open(path, 'rb')  # pylint: disable=consider-using-with
+  except OSError as error:
+    raise UnreadableError(f'{error.strerror or error}') from error
+  with file:
+    yield file, _identified(file)
 
-  def __enter__(self) -> tuple[BinaryIO, Any]:
-    try:
-      self._file = open(self._path, 'rb')  # pylint: disable=consider-using-with
-    except OSError as error:
-      raise UnreadableError(f'{error.strerror or error}') from error
-    try:
-      return self._file, self._open()
-    except BaseException:
-      self._file.close()
-      raise
 
-  def __exit__(self, *args: object) -> None:
-    self._file.close()
-
-  def _open(self) -> Any:
-    start = self._file.read(12)
-    if not start:
-      raise UnreadableError('it is empty (0 bytes)')
-    self._file.seek(0)
-    try:
-      return Image.open(self._file, formats=formats())
-    except (Image.DecompressionBombError,
-            Image.DecompressionBombWarning) as error:
-      found = re.search(r'\((\d+) pixels\)', str(error))
-      count = f'{int(found[1]):,}' if found else 'too many'
-      raise UnreadableError(
-          f'it has {count} pixels, more than `max_pixels` and than Pillow '
-          'reads (twice PIL.Image.MAX_IMAGE_PIXELS)') from error
-    except Image.UnidentifiedImageError as error:
-      raise UnreadableError(
-          f'its content is not {", ".join(formats())}, or its header is '
-          f'damaged (it begins with {start!r})') from error
-    except Exception as error:
-      raise UnreadableError(
-          f'its header is damaged ({_io.first_line(error)})') from error
+def _identified(file: BinaryIO) -> Any:
+  start = file.read(12)
+  if not start:
+    raise UnreadableError('it is empty (0 bytes)')
+  file.seek(0)
+  try:
+    return Image.open(file, formats=formats())
+  except (Image.DecompressionBombError,
+          Image.DecompressionBombWarning) as error:
+    found = re.search(r'\((\d+) pixels\)', str(error))
+    count = f'{int(found[1]):,}' if found else 'too many'
+    raise UnreadableError(
+        f'it has {count} pixels, more than `max_pixels` and than Pillow '
+        'reads (twice PIL.Image.MAX_IMAGE_PIXELS)') from error
+  except Image.UnidentifiedImageError as error:
+    raise UnreadableError(
+        f'its content is not {", ".join(formats())}, or its header is '
+        f'damaged (it begins with {start!r})') from error
+  except Exception as error:
+    raise UnreadableError(
+        f'its header is damaged ({_io.first_line(error)})') from error
 
 
 def _orientation(image: Any) -> int:

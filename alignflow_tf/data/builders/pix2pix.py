@@ -11,7 +11,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+from PIL import Image
 import tensorflow_datasets as tfds
 
 URL = 'http://efrosgans.eecs.berkeley.edu/pix2pix/datasets/'
@@ -110,10 +110,9 @@ def halves(path: Any) -> tuple[np.ndarray, np.ndarray]:
     ValueError: If it cannot be decoded, or its width is odd.
   """
   try:
-    image = tf.io.decode_image(
-        tf.io.read_file(str(path)), channels=3, expand_animations=False
-    ).numpy()
-  except tf.errors.OpError as error:
+    with Image.open(path) as picture:
+      image = np.asarray(picture.convert('RGB'))
+  except OSError as error:
     raise ValueError(f'{path} cannot be decoded: {error}') from error
   width = image.shape[1]
   if width % 2:

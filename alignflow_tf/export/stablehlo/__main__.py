@@ -8,7 +8,6 @@ checkpoint. See docs/stablehlo.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-import functools
 import os
 
 from absl import app
@@ -17,11 +16,9 @@ from absl import flags
 from alignflow_tf import _errors
 from alignflow_tf.export import stablehlo
 from alignflow_tf.export.stablehlo import kit
-from alignflow_tf.train import checkpoints
 from alignflow_tf.train import flags as flags_lib
 from alignflow_tf.train import inputs
 from alignflow_tf.train import runs
-from alignflow_tf.train import trainer as trainer_lib
 
 flags_lib.define()
 flags.adopt_module_key_flags(flags_lib)
@@ -36,22 +33,18 @@ _COMPACT = flags.DEFINE_bool(
     'Store large random tensors of the initial state as distributions.')
 
 
-def _restore(path: str, trainer: trainer_lib.Trainer) -> None:
-  checkpoints.restore(trainer.checkpoint(), path, whole=False)
-
-
 def main(argv: Sequence[str]) -> None:
   """Writes a kit."""
   with _errors.program('alignflow_tf.export.stablehlo', argv):
     config, run_dir = flags_lib.resolve(flags.FLAGS)
-    restore = None
+    checkpoint = None
     if os.path.exists(os.path.join(run_dir, 'config.json')):
-      restore = functools.partial(_restore, runs.Run(run_dir).latest())
+      checkpoint = runs.Run(run_dir).latest()
     domains = inputs.load(config, batch_size=config.batch_size)
     inputs.check(config, domains)
     output = stablehlo.write(
         config, domains, _OUTPUT.value, _PRECISIONS.value, _COMPACT.value,
-        restore)
+        checkpoint)
   size = sum(os.path.getsize(os.path.join(root, name))
              for root, _, names in os.walk(output) for name in names)
   print(f'{output}: {size / 1e6:.1f} MB. Run it where JAX is:\n'

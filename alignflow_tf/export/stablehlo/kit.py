@@ -33,6 +33,7 @@ from alignflow_tf import _errors
 from alignflow_tf import data
 from alignflow_tf import model as model_lib
 from alignflow_tf.export.stablehlo import lower
+from alignflow_tf.train import checkpoints
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import trainer as trainer_lib
 
@@ -66,7 +67,7 @@ def write(
     output: str,
     precisions: Sequence[str] = ('float32',),
     compact: bool = True,
-    restore: Callable[[trainer_lib.Trainer], None] | None = None,
+    checkpoint: str | None = None,
 ) -> str:
   """Writes a kit.
 
@@ -79,8 +80,8 @@ def write(
     compact: Whether a large tensor that was drawn from a normal distribution is
       stored as that distribution. A run from such a kit starts from other draws
       than TensorFlow's.
-    restore: Sets the trainer to a state to go on from, for example that of a
-      checkpoint; None for the initial weights.
+    checkpoint: Path of a run's checkpoint to go on from; None for the initial
+      weights.
 
   Raises:
     KitError: If a precision is unknown, the directory is there, or the steps
@@ -92,7 +93,7 @@ def write(
     raise KitError(
         f'`precisions` must be of {tuple(PRECISIONS)}, got '
         f'{tuple(precisions)}.')
-  if config.trunk_steps and restore is None:
+  if config.trunk_steps and checkpoint is None:
     raise KitError(
         '`trunk_steps` must be 0, since a kit has one kind of step, got '
         f'{config.trunk_steps}: train the trunk first, and write the kit of '
@@ -106,7 +107,7 @@ def write(
   os.makedirs(os.path.join(partial, 'programs'))
   manifest: dict[str, Any] = {}
   for network in dict.fromkeys(PRECISIONS[p][0] for p in precisions):
-    trainer = _trainer(config, domains, network, restore)
+    trainer = _trainer(config, domains, network, checkpoint)
     with _tf32_off():
       programs = _programs(trainer, config, domains)
     interface, captures = _interface(programs)
@@ -158,15 +159,15 @@ def _save(path: str, arrays: dict[str, Any]) -> None:
 
 def _trainer(
     config: config_lib.Config, domains: data.DomainSet, network: str,
-    restore: Callable[[trainer_lib.Trainer], None] | None,
+    checkpoint: str | None,
 ) -> trainer_lib.Trainer:
   """A trainer in its initial state, or in the one to go on from."""
   config = dataclasses.replace(
       config, xla=True, precision=network, strategy='default')
   trainer = trainer_lib.Trainer(
       config, domains.domains, domains.event_shape, domains.grey_copied)
-  if restore is not None:
-    restore(trainer)
+  if checkpoint is not None:
+    checkpoints.restore(trainer.checkpoint(), checkpoint, whole=False)
     return trainer
   first = next(iter(domains.train_batches(
       min(_INITIALIZE, *(s['train'] for s in domains.sizes.values())),
