@@ -134,7 +134,7 @@ def test_a_run(run_dir):
   with open(os.path.join(run_dir, 'metrics.jsonl')) as f:
     lines = [json.loads(line) for line in f]
   assert lines[-1]['validation/round_trip_max/optical_to_mnist'] > 1e-3
-  assert not [k for k in lines[-1] if 'bits' in k]
+  assert not [k for k in lines[-1] if 'bits_per_dim' in k]
   assert isinstance(af.load(run_dir), baselines.CycleGAN)
 
 
