@@ -29,7 +29,8 @@ _LONGEST = (
     'bijectors/invariants_test', 'train/strategies_test', 'train/loop_test',
     'train/trainer_test', 'evaluate/evaluation_test', 'adapt/pipeline_test',
     'export/loading_test', 'stablehlo/kit_test', 'demo/demo_test',
-    'bijectors/coupling_test', 'model_test',
+    'bijectors/coupling_test', 'model_test', 'baselines/unit_test',
+    'train/trunk_test', 'pretrained_test', 'train/xla_test',
 )
 
 

@@ -102,7 +102,7 @@ def test_trunk_rate_falls_to_what_it_keeps():
 def test_a_run_goes_on_within_and_after_the_trunk(tmp_path, capsys):
   whole, parts = tmp_path / 'whole', tmp_path / 'parts'
   config = _config(trunk_later=0.5, steps=4, trunk_steps=2, checkpoint_every=1,
-                   hub=False, critic_shift=1, keep_checkpoints=9, log_every=1,
+                   critic_shift=1, keep_checkpoints=9, log_every=1,
                    eval_every=4,
                    image_size=8, deterministic=True)
   loop.train(config, str(whole))
