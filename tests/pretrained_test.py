@@ -47,17 +47,21 @@ def test_the_page_opens_with_a_picture_where_the_data_are_not(monkeypatch):
   assert play.translate(image, 'optical', 'mnist').error < 1e-4
 
 
-def test_programs_take_it(tmp_path):
+def test_programs_take_it():
   assert models.domains_of(pretrained.directory(_RUN)) == ('optical', 'mnist')
   opened = models.open_model(pretrained.directory(_RUN))
   assert opened.model.event_shape == (16, 16, 1)
   assert runs.load_critics(_RUN) == {}
   assert pretrained.outputs(_RUN) == os.path.join('runs', 'pretrained_digits')
-  assert len(export.export_run(_RUN, str(tmp_path))) == 4
   with pytest.raises(train.RunError, match='--init_from'):
     train.train(runs.Run(_RUN).config, _RUN)
   with pytest.raises(train.RunError, match="got 'pretrained:zebras'"):
     af.load('pretrained:zebras')
+
+
+@pytest.mark.slow
+def test_it_is_exported(tmp_path):
+  assert len(export.export_run(_RUN, str(tmp_path))) == 4
 
 
 def _files(folder):
