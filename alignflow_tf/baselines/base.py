@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import math
+from typing import Any
 
 import tensorflow as tf
 
 from alignflow_tf import images as images_lib
 from alignflow_tf import protocols
 
-__all__ = ['Baseline']
+__all__ = ['Baseline', 'build']
 
 
 class Baseline(tf.Module):
@@ -79,3 +80,29 @@ class Baseline(tf.Module):
     for domain in self._domains:
       images_lib.validate(images[domain], self._event_shape,
                           f'images[{domain!r}]')
+
+
+def build(system: Any, config: Any, domains: tuple[str, ...],
+          event_shape: tuple[int, int, int]) -> Any:
+  """Builds a system of residual networks that halve the images.
+
+  Args:
+    system: The class, with the arguments of `CycleGAN`.
+    config: The configuration.
+    domains: Names of the domains.
+    event_shape: `(height, width, channels)` of the images.
+
+  Returns:
+    The model, with initial weights.
+
+  Raises:
+    ValueError: If the architecture does not fit the images.
+  """
+  try:
+    return system(
+        domains, event_shape, filters=config.width,
+        num_blocks=config.num_blocks, num_halvings=config.num_scales - 1,
+        seed=config.seed, network_dtype=config.precision)
+  except ValueError as e:
+    raise ValueError(
+        f'`num_scales` (one more than the halvings), `image_size`: {e}') from e

@@ -117,14 +117,7 @@ def build(config: Any, domains: tuple[str, ...],
   Raises:
     ValueError: If the architecture does not fit the images.
   """
-  try:
-    return CycleGAN(
-        domains, event_shape, filters=config.width,
-        num_blocks=config.num_blocks, num_halvings=config.num_scales - 1,
-        seed=config.seed, network_dtype=config.precision)
-  except ValueError as e:
-    raise ValueError(
-        f'`num_scales` (one more than the halvings), `image_size`: {e}') from e
+  return base.build(CycleGAN, config, domains, event_shape)
 
 
 def terms(config: Any, model: CycleGAN) -> list[objectives.Term]:
