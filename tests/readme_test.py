@@ -18,9 +18,35 @@ def test_the_example_runs(repo_root):
   assert names['frames']['mnist'].shape == (2, 5, 32, 32, 3)
 
 
+def _text(page):
+  """A page without its blocks of code."""
+  return re.sub(r'```.*?```', '', page.read_text(), flags=re.DOTALL)
+
+
+def _slugs(page):
+  """Anchors that GitHub gives to the headings of a page."""
+  for title in re.findall(r'^#+ (.*)$', _text(page), re.MULTILINE):
+    yield re.sub(r'[^\w\- ]', '', title.lower()).replace(' ', '-')
+
+
 def test_links_lead_somewhere(repo_root):
-  for name in ('README.md', 'BUILD.md', 'CONTRIBUTING.md'):
-    text = (repo_root / name).read_text()
-    for target in re.findall(r'\]\(([^)#]+)\)', text):
-      if '://' not in target:
-        assert (repo_root / target).exists(), f'{name}: {target}'
+  pages = [*repo_root.glob('*.md'), *repo_root.glob('docs/**/*.md'),
+           *repo_root.glob('examples/*.md')]
+  assert len(pages) > 20
+  wrong = set()
+  for page in pages:
+    for target in re.findall(r'\]\(([^)\s]+)\)', _text(page)):
+      if '://' in target:
+        continue
+      name, _, anchor = target.partition('#')
+      path = page.parent / name if name else page
+      if not path.exists() or anchor and anchor not in _slugs(path):
+        wrong.add((page.name, target))
+  assert not wrong
+
+
+def test_every_picture_is_shown(repo_root):
+  text = ''.join(p.read_text() for p in (
+      repo_root / 'README.md', *repo_root.glob('docs/**/*.md')))
+  kept = {p.name for p in (repo_root / 'docs' / 'images').iterdir()}
+  assert kept == {name for name in kept if f'images/{name})' in text}
