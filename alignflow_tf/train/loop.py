@@ -152,7 +152,7 @@ def _create(config: config_lib.Config, run_dir: str,
 def _without_graph_optimizer() -> Iterator[None]:
   """Turns grappler off: it costs seconds at the first step and gains nothing.
 
-  Measured: see docs/performance.md.
+  Measured: see docs/results/performance_log.md.
   """
   before = tf.config.optimizer.get_experimental_options()
   tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': True})
