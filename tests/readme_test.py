@@ -50,3 +50,9 @@ def test_every_picture_is_shown(repo_root):
       repo_root / 'README.md', *repo_root.glob('docs/**/*.md')))
   kept = {p.name for p in (repo_root / 'docs' / 'images').iterdir()}
   assert kept == {name for name in kept if f'images/{name})' in text}
+
+
+def test_citation_is_of_this_version(repo_root):
+  version, = re.findall(
+      r"^_VERSION = '(.*)'", (repo_root / 'setup.py').read_text(), re.MULTILINE)
+  assert f'\nversion: {version}\n' in (repo_root / 'CITATION.cff').read_text()
