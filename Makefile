@@ -5,6 +5,7 @@
 #   make lint    ruff                            (make fix mends what it can)
 #   make types   mypy
 #   make bench   the benchmarks
+#   make docs    the site, in site/
 #   make pretrained
 #                train the model that comes with the package once more
 #   make wheel   a wheel and a source archive, in dist/
@@ -30,7 +31,8 @@ BENCHMARKS = $(sort $(filter-out benchmarks/_% benchmarks/choose_settings.py, \
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint fix types bench pretrained wheel clean same-python
+.PHONY: help demo test lint fix types bench docs pretrained wheel clean \
+  same-python
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -90,6 +92,9 @@ bench: $(VENV)/.installed-demo
 	  echo "== $$file"; $(VENV_PYTHON) $$file; \
 	done
 
+docs: $(VENV)/.installed-docs
+	$(VENV)/bin/mkdocs build --strict --quiet
+
 pretrained: $(VENV)/.installed-demo
 	$(VENV_PYTHON) -m alignflow_tf.train --preset=cpu_trunk --noexport \
 	  --run_dir=runs/pretrained_digits
@@ -100,7 +105,7 @@ wheel: $(VENV)/.installed-dev
 	$(VENV_PYTHON) -m build
 
 clean:
-	rm -rf build dist alignflow_tf.egg-info
+	rm -rf build dist site alignflow_tf.egg-info
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find . -name .venv -prune -o -name __pycache__ -type d -prune \
 	  -exec rm -rf {} +

@@ -32,6 +32,10 @@ _ONNX = [
     'onnxruntime>=1.20,<2',
     'tf2onnx>=1.17,<2',
 ]
+_DOCS = [
+    'mkdocs-material>=9.6,<10',
+    'mkdocstrings[python]>=0.29,<2',
+]
 _HEIF = ['pillow-heif>=1.0,<2']
 _PAGE = ['gradio>=6.31,<7']
 _STABLEHLO = ['jax>=0.10,<0.12']
@@ -105,6 +109,7 @@ setuptools.setup(
     extras_require={
         'gpu': _GPU,
         'demo': _DEMO,
+        'docs': _DOCS,
         'heif': _HEIF,
         'onnx': _ONNX,
         'page': _PAGE,

@@ -29,12 +29,12 @@ class DomainSet:
   Pixels are uint8; the trainer converts them to float and dequantises them. A
   split is read when it is first used, so training never opens the test split.
 
-  For example:
-
-    digits = data.load('digits')
-    for batch in digits.train_batches(32, seed=0).take(1):
-      batch['mnist']['image']  # uint8 [32, 16, 16, 1]
-    digits.arrays('mnist', 'test', limit=100)['label']  # int64 [100]
+  ```python
+  digits = data.load('digits')
+  for batch in digits.train_batches(32, seed=0).take(1):
+    batch['mnist']['image']  # uint8 [32, 16, 16, 1]
+  digits.arrays('mnist', 'test', limit=100)['label']  # int64 [100]
+  ```
 
   Attributes:
     name: Name of the set, such as 'svhn_mnist'.
@@ -260,9 +260,11 @@ class DomainSet:
 
     For example, ten random training images:
 
-      random = np.random.RandomState(0)
-      count = digits.sizes['mnist']['train']
-      digits.rows('mnist', 'train', random.randint(0, count, 10))['image']
+    ```python
+    random = np.random.RandomState(0)
+    count = digits.sizes['mnist']['train']
+    digits.rows('mnist', 'train', random.randint(0, count, 10))['image']
+    ```
 
     Args:
       domain: Name of the domain.

@@ -105,25 +105,27 @@ class Source(Protocol):
 
   For example, two domains of noise:
 
-    class Noise:
-      info = data.DatasetInfo(
-          'noise', ('dark', 'light'), image_size=8, channels=1,
-          sizes='100 each', source='made here', licence='CC0', kind='mine')
+  ```python
+  class Noise:
+    info = data.DatasetInfo(
+        'noise', ('dark', 'light'), image_size=8, channels=1,
+        sizes='100 each', source='made here', licence='CC0', kind='mine')
 
-      def open(self, reading: data.Reading) -> data.Opened:
-        def domain(name, low):
-          images = np.random.RandomState(low).randint(
-              low, low + 100, (100, *reading.size, reading.channels))
-          store = data.ArrayStore(
-              images.astype(np.uint8), None, [str(i) for i in range(100)])
-          return data.Domain(
-              name, dict.fromkeys(('train', 'validation', 'test'), 100),
-              lambda split: store, labelled=False, grey_copied=False, info={})
-        return data.Opened(
-            [domain('dark', 0), domain('light', 100)], reading.channels)
+    def open(self, reading: data.Reading) -> data.Opened:
+      def domain(name, low):
+        images = np.random.RandomState(low).randint(
+            low, low + 100, (100, *reading.size, reading.channels))
+        store = data.ArrayStore(
+            images.astype(np.uint8), None, [str(i) for i in range(100)])
+        return data.Domain(
+            name, dict.fromkeys(('train', 'validation', 'test'), 100),
+            lambda split: store, labelled=False, grey_copied=False, info={})
+      return data.Opened(
+          [domain('dark', 0), domain('light', 100)], reading.channels)
 
-    data.SOURCES['noise'] = Noise()
-    data.load('noise')
+  data.SOURCES['noise'] = Noise()
+  data.load('noise')
+  ```
   """
 
   @property
