@@ -166,7 +166,7 @@ class Evaluator:
     """The number of batches to run at a time.
 
     A flow is one long chain of operations, none of which uses several threads
-    (`train.devices`), so one batch keeps one core busy.
+    (`_threads`), so one batch keeps one core busy.
     """
     if tf.config.list_logical_devices('GPU') or any(
         isinstance(v, tf.distribute.DistributedValues)

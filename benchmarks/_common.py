@@ -239,10 +239,10 @@ def step_batch(shape: tuple[int, int, int], batch: int,
 @contextlib.contextmanager
 def training() -> Iterator[None]:
   """Threads and graph optimizer as `alignflow_tf.train` sets them."""
-  from alignflow_tf.train import devices
+  from alignflow_tf import _threads
   from alignflow_tf.train import loop
 
   if os.environ.get('ALIGNFLOW_THREADS') != 'default':
-    devices.configure_threads()
+    _threads.configure()
   with loop._without_graph_optimizer():
     yield

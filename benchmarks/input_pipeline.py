@@ -17,9 +17,9 @@ import time
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
+from alignflow_tf import _threads
 from alignflow_tf import data
 from alignflow_tf.train import config as config_lib
-from alignflow_tf.train import devices
 from alignflow_tf.train import trainer as trainer_lib
 
 _SETS = (
@@ -84,7 +84,7 @@ def main() -> None:
   print(f'{"set":12} {"cache":7} {"shape":>11} {"open s":>7} {"first s":>7} '
         f'{"images/s":>10} {"ms/batch":>8}'
         + (f' {"step eats":>12} {"times":>8}' if arguments.step else ''))
-  devices.configure_threads()
+  _threads.configure()
   with tempfile.TemporaryDirectory() as folder:
     arguments.cache_dir = folder
     for name in arguments.datasets.split(','):

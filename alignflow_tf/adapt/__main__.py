@@ -19,13 +19,13 @@ from absl import logging
 from alignflow_tf import _errors
 from alignflow_tf import _io
 from alignflow_tf import _quiet as _quiet
+from alignflow_tf import _threads
 from alignflow_tf import data
 from alignflow_tf._lazy import tensorflow as tf
 from alignflow_tf.adapt import config as config_lib
 from alignflow_tf.adapt import methods
 from alignflow_tf.adapt import pipeline
 from alignflow_tf.adapt import report
-from alignflow_tf.train import devices
 from alignflow_tf.train import flags as flags_lib
 from alignflow_tf.train import loop
 
@@ -115,7 +115,7 @@ def _run() -> None:
 def main(argv: Sequence[str]) -> None:
   """Adapts, scores and prints."""
   logging.set_verbosity(logging.WARNING)
-  devices.configure_threads()
+  _threads.configure()
   try:
     with _errors.program('alignflow_tf.adapt', argv):
       _run()

@@ -17,10 +17,10 @@ from absl import logging
 
 from alignflow_tf import _errors
 from alignflow_tf import _quiet as _quiet
+from alignflow_tf import _threads
 from alignflow_tf.demo import page
 from alignflow_tf.demo import playground
 from alignflow_tf.export import codec
-from alignflow_tf.train import devices
 
 _RUN = flags.DEFINE_string(
     'run', 'pretrained:digits',
@@ -38,7 +38,7 @@ _AVERAGE = flags.DEFINE_bool(
 def main(argv: Sequence[str]) -> None:
   """Serves the page until interrupted."""
   logging.set_verbosity(logging.WARNING)
-  devices.configure_threads()
+  _threads.configure()
   with _errors.program('alignflow_tf.demo', argv):
     page.load_gradio()
     play = playground.Playground(

@@ -12,9 +12,9 @@ from absl import logging
 from alignflow_tf import _errors
 from alignflow_tf import _io
 from alignflow_tf import _quiet as _quiet
+from alignflow_tf import _threads
 from alignflow_tf._lazy import tensorflow as tf
 from alignflow_tf.evaluate import evaluation
-from alignflow_tf.train import devices
 
 _RUN = flags.DEFINE_string('run', None, 'The run directory.', required=True)
 _OUTPUT = flags.DEFINE_string(
@@ -59,7 +59,7 @@ _INCEPTION = flags.DEFINE_string(
 def main(argv: Sequence[str]) -> None:
   """Evaluates and prints."""
   logging.set_verbosity(logging.WARNING)
-  devices.configure_threads()
+  _threads.configure()
   try:
     with _errors.program('alignflow_tf.evaluate', argv):
       result = evaluation.evaluate(

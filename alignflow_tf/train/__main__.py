@@ -21,9 +21,9 @@ from absl import logging
 from alignflow_tf import _errors
 from alignflow_tf import _io
 from alignflow_tf import _quiet as _quiet
+from alignflow_tf import _threads
 from alignflow_tf import data
 from alignflow_tf import train as train_lib
-from alignflow_tf.train import devices
 from alignflow_tf.train import flags as flags_lib
 from alignflow_tf.train import inputs
 from alignflow_tf.train import signals
@@ -59,7 +59,6 @@ def _train() -> None:
   config, run_dir = flags_lib.resolve(flags.FLAGS)
   # Mistakes in flags and data are answered before TensorFlow is loaded, so its
   # users are loaded by name, at their first use, below.
-  strategies.check(config)
   # Several processes must find each other before TensorFlow does anything.
   team = strategies.make(config) if config.strategy != 'default' else None
   domains = inputs.load(config, batch_size=config.batch_size)
@@ -78,7 +77,7 @@ def main(argv: Sequence[str]) -> None:
   """Trains, then exports."""
   # TensorFlow reports every checkpoint otherwise.
   logging.set_verbosity(logging.WARNING)
-  devices.configure_threads()
+  _threads.configure()
   try:
     with _errors.program('alignflow_tf.train', argv):
       _train()

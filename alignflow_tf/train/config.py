@@ -17,6 +17,12 @@ from alignflow_tf.train import settings
 
 PRESETS = presets.PRESETS
 ConfigError = settings.ConfigError
+# Settings that a run may change as it goes on, and in which the processes of a
+# run may differ.
+FREE = frozenset({
+    'data_dir', 'cache', 'cache_dir', 'data_service', 'download', 'max_pixels',
+    'skip_unreadable', 'memory', 'strategy',
+    'log_every', 'eval_every', 'checkpoint_every', 'keep_checkpoints'})
 
 _check, _field, _one_of = settings.check, settings.field, settings.one_of
 _COUNT, _DECAY, _DOMAINS = settings.COUNT, settings.DECAY, settings.DOMAINS

@@ -177,7 +177,8 @@ class _Loop:
     self._checkpoints = checkpoints_lib.Checkpoints(
         os.path.join(run_dir, 'checkpoints'), trainer.checkpoint(),
         config.keep_checkpoints, config.to_json(),
-        runs.FREE | {'steps'})  # `Run.check_config` has checked the steps.
+        # `Run.check_config` has checked the steps.
+        config_lib.FREE | {'steps'})
     self._watch = divergence.Watch(config, trainer.model)
     self._validation = validation.Validation(
         domains, trainer, run_dir, self._watch)
@@ -224,7 +225,7 @@ class _Loop:
     """Restores the first process's newest checkpoint, in all processes."""
     team, checkpoints = self._team, self._checkpoints
     state = checkpoints.restore(print) if team.chief else None
-    found = team.tell(
+    found = team.total(
         0 if state is None else 1 + int(self._trainer.step.numpy()))
     if found and not team.chief:
       state = checkpoints.restore_step(found - 1)

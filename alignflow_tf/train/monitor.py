@@ -146,26 +146,11 @@ class Silent(Monitor):
   def __exit__(self, *unused: object) -> None:
     pass
 
-  def reopen(self, step: int) -> None:
-    pass
-
-  def flush(self) -> None:
-    pass
-
   def say(self, text: str) -> None:
     pass
 
   def start(self, step: int) -> None:
     pass
-
-  def scalars(self, step: int, values: dict[str, float]) -> None:
-    pass
-
-  def picture(self, step: int, name: str, picture: np.ndarray) -> None:
-    pass
-
-  def progress(self, step: int, values: dict[str, float]) -> dict[str, float]:
-    return {}
 
   def done(self) -> None:
     pass

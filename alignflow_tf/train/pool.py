@@ -85,4 +85,5 @@ class ImagePool(tf.Module):
         updates=tf.where(store, candidates, stored))
     replicas.assign(
         self._count, tf.where(where, tf.minimum(kept + used, self._size), kept))
-    return replicas.own(tf.concat([out, everything[self._size:]], axis=0))
+    return replicas.part(
+        tf.concat([out, everything[self._size:]], axis=0), replicas.count())

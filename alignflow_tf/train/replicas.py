@@ -4,49 +4,40 @@ A replica is a device's share of a step. It computes gradients from its part of
 the batch with noise of its own, all replicas take the mean of the gradients,
 and each updates its own copy of every variable with it.
 
-All functions are to be called within `tf.distribute.Strategy.run`. Elsewhere
-there is one replica, and they return their arguments.
+Without a `tf.distribute.Strategy` there is one replica.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 
-# Gradients travel in packs, so that the first ones are on their way while the
-# last are computed.
-_PACK = 2**25
+
+def _context() -> Any:
+  return tf.distribute.get_replica_context()
 
 
 def count() -> int:
   """Number of replicas."""
-  context = tf.distribute.get_replica_context()
-  return 1 if context is None else context.num_replicas_in_sync
-
-
-def _index() -> tf.Tensor:
-  return tf.distribute.get_replica_context().replica_id_in_sync_group
+  return 1 if _context() is None else _context().num_replicas_in_sync
 
 
 def fold_in(seed: tf.Tensor) -> tf.Tensor:
   """This replica's stateless seed, from one that all have."""
-  if count() == 1:
-    return seed
-  return tf.random.experimental.stateless_fold_in(seed, _index())
+  return seed if count() == 1 else tf.random.experimental.stateless_fold_in(
+      seed, _context().replica_id_in_sync_group)
 
 
 def part(values: tf.Tensor, number: int) -> tf.Tensor:
-  """This replica's part `[B, ...]` of its process's `[number * B, ...]`."""
+  """This replica's part `[B, ...]` of the `[number * B, ...]` of `number`."""
+  if number == 1:
+    return values
   size = values.shape[0] // number
-  start = _index() % number * size
+  start = _context().replica_id_in_sync_group % number * size
   return tf.ensure_shape(
       values[start:start + size], [size, *values.shape[1:]])
-
-
-def own(values: tf.Tensor) -> tf.Tensor:
-  """This replica's part of the values of all replicas, as of `gather`."""
-  return values if count() == 1 else part(values, count())
 
 
 def gather(values: tf.Tensor) -> tf.Tensor:
@@ -54,8 +45,8 @@ def gather(values: tf.Tensor) -> tf.Tensor:
   if count() == 1:
     return values
   size, *shape = values.shape
-  gathered = tf.distribute.get_replica_context().all_gather(values, axis=0)
-  return tf.ensure_shape(gathered, [count() * size, *shape])
+  return tf.ensure_shape(
+      _context().all_gather(values, axis=0), [count() * size, *shape])
 
 
 def mean(
@@ -64,11 +55,8 @@ def mean(
   """Means over replicas of gradients and of scalars, equal on all of them."""
   if count() == 1:
     return list(gradients), dict(scalars)
-  *means, values = tf.distribute.get_replica_context().all_reduce(
-      tf.distribute.ReduceOp.MEAN,
-      [*gradients, tf.stack(list(scalars.values()))],
-      options=tf.distribute.experimental.CommunicationOptions(
-          bytes_per_pack=_PACK))
+  *means, values = _context().all_reduce(
+      'MEAN', [*gradients, tf.stack(list(scalars.values()))])
   return means, dict(zip(scalars, tf.unstack(values), strict=True))
 
 

@@ -25,11 +25,6 @@ from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import critics as critics_lib
 
 RunError = checkpoints_lib.RunError
-# Settings that a run may change as it goes on.
-FREE = frozenset({
-    'data_dir', 'cache', 'cache_dir', 'data_service', 'download', 'max_pixels',
-    'skip_unreadable', 'memory', 'strategy',
-    'log_every', 'eval_every', 'checkpoint_every', 'keep_checkpoints'})
 
 
 class Run:
@@ -169,7 +164,7 @@ class Run:
     """Settings that differ and would make it another run, (saved, given)."""
     saved, given = self.config.to_json(), config.to_json()
     return {name: (saved[name], given[name]) for name in (
-        checkpoints_lib.differences(saved, given, FREE))}
+        checkpoints_lib.differences(saved, given, config_lib.FREE))}
 
   def check_config(self, config: config_lib.Config) -> None:
     """Refuses a configuration that would make it another run.

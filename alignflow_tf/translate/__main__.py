@@ -22,10 +22,10 @@ from absl import logging
 
 from alignflow_tf import _errors
 from alignflow_tf import _quiet as _quiet
+from alignflow_tf import _threads
 from alignflow_tf import pretrained
 from alignflow_tf.data import decoding
 from alignflow_tf.data import recipe
-from alignflow_tf.train import devices
 from alignflow_tf.translate import files
 from alignflow_tf.translate import models
 
@@ -165,7 +165,7 @@ def _run(values: flags.FlagValues, items: list[files.Item], ignored: str
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
   """Translates."""
   logging.set_verbosity(logging.WARNING)
-  devices.configure_threads()
+  _threads.configure()
   run: Any = pretrained.directory(values.run)
   values.run = run
   values.output = os.path.expanduser(values.output)

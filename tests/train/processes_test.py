@@ -281,8 +281,8 @@ def test_processes_that_do_not_fit_together_are_told_why(tmp_path):
     # A name differs in the one, and a picture is more in the other.
     assert found['data'] == (
         'DataError: the processes of a run must have the same data, got others '
-        'for the numbers of images, the names and sizes of files. Bring the '
-        'same to all of them, and start them again.')
+        'for the numbers of images, the names and sizes of files. Start all '
+        'of them again, with the same ones.')
     assert found['record'].startswith('RunError: `run_dir`')
     assert "the data have changed under the run: images of 'a'" in (
         found['record'])

@@ -211,7 +211,8 @@ def test_what_replicas_gather_is_divided_again(mirrored):
   def divide():
     def run():
       mine = replicas.part(x, 2)
-      return mine, replicas.gather(mine), replicas.own(replicas.gather(mine))
+      everything = replicas.gather(mine)
+      return mine, everything, replicas.part(everything, 2)
 
     return mirrored.strategy.run(run)
 
@@ -296,43 +297,21 @@ def test_contradictions_are_refused(mirrored):
         auxiliary=Auxiliary(), strategy=mirrored.strategy)
 
 
-@pytest.mark.parametrize(('text', 'message'), [
-    (None, 'needs the environment variable TF_CONFIG'),
-    ('{', 'must be JSON'),
-    ('[1]', 'must be JSON'),
-    ('{"cluster": {"worker": 3}, "task": {}}', 'must be JSON'),
-    (_cluster('a:1', 'b:2', index=2), 'must have a "task"'),
-    (_cluster('a:1', 'b:2', index='2'), 'must have a "task"'),
-    (_cluster('a:1', 'b:2', index='one'), 'must have a "task"'),
-    (_cluster('a:1', 'b:2', task='chief'), 'must have a "task"'),
-    (_cluster('a:1', 'b:2', job='ps', task='ps'), 'alone, not'),
-    (_cluster('a:1', 'b:2', job='chief', task='chief'), 'one "chief"'),
-    (_cluster('a:1', 'b'), 'host:port'),
-    (_cluster('a:1', 'a:1'), 'an address of its own'),
-    (_cluster('a:1', 'a:2', 'a:3'), '`batch_size`.* 3 processes.*got 4'),
+@pytest.mark.parametrize('text', [
+    None, '{', '[1]', '{"cluster": {"worker": 3}, "task": {}}', '{}',
+    _cluster('a:1', 'b:2', index=2), _cluster('a:1', 'b:2', index='2'),
+    _cluster('a:1', 'b:2', index='one'), _cluster('a:1', 'b:2', task='chief'),
+    _cluster('a:1', 'b:2', job='ps', task='ps'), _cluster('a:1', 'b'),
+    _cluster('a:1', 'b:2', job='chief', task='chief'), _cluster('a:1', 'a:1'),
 ])
-def test_tf_config_is_checked(text, message, monkeypatch):
+def test_tf_config_is_checked(text, monkeypatch):
   monkeypatch.delenv('TF_CONFIG', raising=False)
   if text is not None:
     monkeypatch.setenv('TF_CONFIG', text)
-  with pytest.raises(config_lib.ConfigError, match=message):
-    strategies.check(_config(strategy='multi_worker'))
-
-
-def test_tf_config_of_others_is_left_alone(monkeypatch):
-  said = []
-  monkeypatch.setenv('TF_CONFIG', _cluster('a:1', 'b:2', index=1))
-  strategies.check(_config())
-  assert strategies.make(_config(), said.append).workers == 1
-  line, = said
-  assert 'names 2 processes' in line
-  assert '--strategy=default' in line
-  # Some services name a single process; what is not used need not be good.
-  for text in (_cluster('a:1'), '{', _cluster('a:1', 'b:2', index=2)):
-    monkeypatch.setenv('TF_CONFIG', text)
-    strategies.check(_config())
-    strategies.make(_config(), said.append)
-  assert len(said) == 1
+  with pytest.raises(config_lib.ConfigError) as e:
+    strategies.make(_config(strategy='multi_worker'))
+  assert 'TF_CONFIG' in str(e.value)
+  assert repr(text or '') in str(e.value)
 
 
 @pytest.mark.parametrize('number', [int, str])
@@ -363,12 +342,11 @@ def test_what_differs_between_processes_is_named():
     team = strategies.Team(None, 3, worker)
     team._sum = total
     assert team.total(worker + 1) == 6
-    assert team.tell(7 + worker) == 7
     with pytest.raises(KeyError) as e:
-      team.agree(facts[worker], 'facts', 'Mend them.', KeyError)
+      team.agree(facts[worker], 'facts', KeyError)
     return e.value.args[0]
 
   with concurrent.futures.ThreadPoolExecutor(3) as threads:
     found, = set(threads.map(run, range(3)))
-  assert found.endswith('same facts, got others for name, other. Mend them.')
-  strategies.Team().agree(facts[0], 'facts', '', KeyError)
+  assert 'the same facts, got others for name, other. Start' in found
+  strategies.Team().agree(facts[0], 'facts', KeyError)
