@@ -17,12 +17,14 @@ class UserError(Exception):
 
 
 @contextlib.contextmanager
-def program(name: str, argv: Sequence[str]) -> Iterator[None]:
-  """A program's work; it ends with the text of a `UserError`.
+def program(name: str, argv: Sequence[str],
+            output: str | None = None) -> Iterator[None]:
+  """A program's work; its ends that a user can mend are a line each.
 
   Args:
     name: Name of the program, for the text.
     argv: The command line without flags.
+    output: Folder that the program writes to, if errors of files are its.
 
   Raises:
     app.UsageError: If there are arguments that are no flags.
@@ -33,3 +35,14 @@ def program(name: str, argv: Sequence[str]) -> Iterator[None]:
     yield
   except UserError as e:
     sys.exit(f'{name}: {e}')
+  except OSError as e:
+    if output is None:
+      raise
+    sys.exit(
+        f'{name}: `output` {output!r} cannot be written to '
+        f'({type(e).__name__}: {e}). Make room, or make it writable; the same '
+        'command then goes on.')
+  except KeyboardInterrupt:
+    print(f'{name}: stopped; the same command goes on or begins again.',
+          file=sys.stderr)
+    sys.exit(130)

@@ -74,8 +74,7 @@ CONFIG = [(name, value) for name in POSITIVE for value in COUNTS] + [
     (name, value) for name in ('flip', 'xla', 'deterministic', 'download',
                                'label_by_folder', 'skip_unreadable')
     for value in (1, 'yes', None)] + [
-    (name, value) for name in ('dataset', 'data_dir', 'cache_dir',
-                               'data_service')
+    (name, value) for name in ('dataset', 'data_dir', 'cache_dir')
     for value in (3, b'x')]
 
 
@@ -135,8 +134,8 @@ FLAGS = [
     ('preset', _Shown("'quick'"), ['--preset=quick']),
     ('steps', _Shown('0'), ['--steps=0']),
     ('learning_rate', _Shown('nan'), ['--learning_rate=nan']),
-    ('domain_b', _Shown("{'domain_a': 'x'}"), ['--domain_a=x']),
-    ('domain', _Shown("{'domain_a': 'x'}"), ['--domain=a:x', '--domain_a=x']),
+    ('domain', _Shown('got a.'), ['--domain_a=x']),
+    ('domain', _Shown('got a, a.'), ['--domain=a:x', '--domain_a=x']),
     ('domain', _Shown('got a.'), ['--domain=a:x']),
     ('domain', _Shown('got a, a.'), ['--domain=a:x', '--domain=a:y']),
     ('domain', _Shown("'digits'"),
@@ -424,7 +423,6 @@ DATA = [
     ('flip', True, {'flip': True}),
     ('load_size', 32, {'load_size': 32}),
     ('label_by_folder', _Shown("'digits'"), {'label_by_folder': True}),
-    ('data_service', 'nowhere', {'data_service': 'nowhere'}),
     ('data_dir', '/etc/hostname', {'data_dir': '/etc/hostname'}),
     ('domain_dirs', _Shown("'digits'"), {'domain_dirs': {'a': 'x'}}),
     ('domain_dirs', {}, {'name': 'folders'}),

@@ -7,7 +7,6 @@ of the target. The same command goes on where it was stopped.
 from __future__ import annotations
 
 from collections.abc import Sequence
-import dataclasses
 import os
 import sys
 from typing import Any
@@ -17,15 +16,14 @@ from absl import flags
 from absl import logging
 
 from alignflow_tf import _errors
-from alignflow_tf import _io
 from alignflow_tf import _quiet as _quiet
 from alignflow_tf import _threads
 from alignflow_tf import data
-from alignflow_tf._lazy import tensorflow as tf
 from alignflow_tf.adapt import config as config_lib
 from alignflow_tf.adapt import methods
 from alignflow_tf.adapt import pipeline
 from alignflow_tf.adapt import report
+from alignflow_tf.train import faults
 from alignflow_tf.train import flags as flags_lib
 from alignflow_tf.train import loop
 
@@ -77,13 +75,9 @@ def _load(settings: config_lib.Settings) -> data.DomainSet:
 
 
 def _run() -> None:
-  given: dict[str, Any] = {
-      field.name: flags.FLAGS[field.name].value
-      for field in dataclasses.fields(config_lib.Settings)}
+  given = flags_lib.given(config_lib.Settings, flags.FLAGS)
   settings = config_lib.resolve(
-      given.pop('preset'), _TASK.value or _DATASET.value, **{
-          name: tuple(value) if isinstance(value, list) else value
-          for name, value in given.items()})
+      given.pop('preset', None), _TASK.value or _DATASET.value, **given)
   try:
     seeds = [int(seed) for seed in _SEEDS.value]
   except ValueError:
@@ -117,27 +111,13 @@ def main(argv: Sequence[str]) -> None:
   logging.set_verbosity(logging.WARNING)
   _threads.configure()
   try:
-    with _errors.program('alignflow_tf.adapt', argv):
-      _run()
-  except tf.errors.OpError as e:
-    if 'IteratorGetNext' not in str(e):
-      raise
-    sys.exit('alignflow_tf.adapt: images cannot be read any more: '
-             f'{_io.first_line(e)}. Bring the data back, or leave such '
-             'pictures out by --skip_unreadable; the same command then goes '
-             'on.')
-  except OSError as e:
-    sys.exit(
-        f'alignflow_tf.adapt: `output` {_OUTPUT.value!r} cannot be used '
-        f'({type(e).__name__}: {e}). Make room, or make it writable; the same '
-        'command then goes on.')
+    with _errors.program('alignflow_tf.adapt', argv, _OUTPUT.value):
+      with faults.reading():
+        _run()
   except loop.Stopped as e:
     # `alignflow_tf.train`, which its text names, knows no semantic term.
     print('Stopped; what is done is saved. The same command goes on.')
     sys.exit(128 + e.signum)
-  except KeyboardInterrupt:
-    print('Stopped; finished stages are saved. The same command goes on.')
-    sys.exit(130)
 
 
 if __name__ == '__main__':

@@ -41,15 +41,15 @@ _READING = ('fit', 'load_size', 'flip', 'skip_unreadable', 'max_pixels')
 # Settings of a translator's training that follow from the adaptation's, or that
 # have no use since the images are read already.
 _OWN = frozenset({
-    'cache', 'cache_dir', 'channels', 'data_dir', 'data_service', 'dataset',
-    'domain', 'download', 'image_size', 'label_by_folder', 'model', 'seed',
+    'cache', 'cache_dir', 'channels', 'data_dir', 'dataset', 'domain',
+    'download', 'image_size', 'label_by_folder', 'model', 'seed',
     *_READING})
 
 
 _field = settings_lib.field
 _DECAY, _POSITIVE, _RATE = (
     settings_lib.DECAY, settings_lib.POSITIVE, settings_lib.RATE)
-_SIZE, _WEIGHT = settings_lib.SIZE, settings_lib.WEIGHT
+_WEIGHT = settings_lib.WEIGHT
 
 
 class AdaptError(_errors.UserError, ValueError):
@@ -57,35 +57,13 @@ class AdaptError(_errors.UserError, ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(settings_lib.Reading):
   """Settings of an adaptation, other than the data, the method and the seed.
 
   `python -m alignflow_tf.adapt --help` prints each field with its meaning.
   """
   preset: str = _field(
       'cpu', 'Starting point, whose settings other flags replace.')
-  image_size: int | None = _field(
-      None, "Height and width of all images; the data set's own by default.",
-      _SIZE)
-  channels: int | None = _field(
-      None, "1 (grey) or 3 (colour); the data set's own by default.",
-      (lambda value: value in (1, 3), '1 or 3'))
-  fit: str | None = _field(
-      None, "How a picture is brought to the image size: 'crop' (the largest "
-      "middle part), 'stretch' or 'pad'; the data set's own by default. "
-      'Pictures only.', settings_lib.one_of('crop', 'stretch', 'pad'))
-  load_size: int | None = _field(
-      None, 'Size to resize to before a crop of `image_size`, random where a '
-      'translator is trained, the middle elsewhere; no crop by default. '
-      'Pictures only.', _SIZE)
-  flip: bool = _field(
-      False, 'Whether the images a translator is trained on are mirrored at '
-      'random. Pictures only.')
-  skip_unreadable: bool = _field(
-      False, 'Whether unreadable pictures are counted and left out.')
-  max_pixels: int = _field(
-      train_config.Config.max_pixels,
-      'Largest width times height of a picture that is read.', _POSITIVE)
   network: str = _field(
       'lenet', "Classifier: 'lenet', 'dtn', or 'strided' for any size.",
       settings_lib.one_of('lenet', 'dtn', 'strided'))

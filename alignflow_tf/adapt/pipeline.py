@@ -114,7 +114,7 @@ def _score(work: work_lib.Work, last: work_lib.Finished, result: dict[str, Any]
   if os.path.exists(record):
     with open(record, encoding='utf-8') as f:
       saved = json.load(f)
-    if work_lib.filled(saved['facts'], last.facts) == last.facts:
+    if saved['facts'] == last.facts:
       return saved
     raise config_lib.AdaptError(
         f'`output`: {path} was made with other settings. Use another '

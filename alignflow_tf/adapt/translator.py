@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
-import time
 from typing import Any
 
 import numpy as np
@@ -88,7 +86,7 @@ def translate(work: work_lib.Work, name: str, kind: str,
           problem.source, problem.target, problem.domains.event_shape,
           problem.num_classes, work.settings, work.seed)
       _same_semantic_settings(run_dir, semantic_settings)
-    before = _train(_of_run(config, run_dir), run_dir, problem.domains, term)
+    loop.train(config, run_dir, problem.domains, term)
     evaluator = inference.Evaluator(runs.load(run_dir), batch_size=_BATCH)
 
     def translated(levels: np.ndarray) -> np.ndarray:
@@ -106,7 +104,7 @@ def translate(work: work_lib.Work, name: str, kind: str,
     sheets.write_png(
         os.path.join(path, 'translated.png'),
         _by_class(problem.train, train, problem.num_classes))
-    return {'before': before}
+    return {}
 
   return work.stage(f'{name}_translated', facts, make)
 
@@ -129,7 +127,7 @@ def _same_semantic_settings(run_dir: str, settings: dict[str, Any]) -> None:
   if os.path.exists(record) and os.path.exists(
       os.path.join(run_dir, 'config.json')):
     with open(record, encoding='utf-8') as f:
-      saved = work_lib.filled(json.load(f), settings)
+      saved = json.load(f)
     if saved != settings:
       raise config_lib.AdaptError(
           f'`output`: {run_dir} was begun with other settings: '
@@ -147,40 +145,6 @@ def _folders(domains: data.DomainSet) -> tuple[str, ...]:
   return tuple(
       f'{name}:{found.get("place") or os.path.abspath(found["read_from"])}'
       for name, found in domains.describe()['domains'].items())
-
-
-def _of_run(config: train_config.Config, run_dir: str) -> train_config.Config:
-  """The configuration, with the folders that a run there began with.
-
-  Folders may be moved; the loop checks that the files are the same.
-  """
-  if not config.domain or not os.path.exists(
-      os.path.join(run_dir, 'config.json')):
-    return config
-  return dataclasses.replace(config, domain=runs.Run(run_dir).config.domain)
-
-
-def _train(config: train_config.Config, run_dir: str, domains: data.DomainSet,
-           auxiliary: semantic.SemanticLoss | None) -> float:
-  """Trains a translator.
-
-  Returns:
-    The seconds that earlier calls trained it before they were stopped. They are
-    kept next to the run; those of a call that was killed are lost.
-  """
-  record = f'{run_dir}.seconds.json'
-  before = 0.
-  if os.path.exists(record) and os.path.exists(run_dir):
-    with open(record, encoding='utf-8') as f:
-      before = float(json.load(f)['seconds'])
-  begin = time.monotonic()
-  try:
-    loop.train(config, run_dir, domains, auxiliary)
-  finally:
-    if os.path.exists(run_dir):
-      _io.dump(
-          record, {'seconds': round(before + time.monotonic() - begin, 1)})
-  return before
 
 
 def _by_class(original: stages.Labelled, translated: np.ndarray,

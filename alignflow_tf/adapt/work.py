@@ -23,9 +23,6 @@ from alignflow_tf.adapt import config as config_lib
 from alignflow_tf.adapt import criteria
 from alignflow_tf.adapt import problem as problem_lib
 
-# The fact that depends on the names and sizes of the data's files.
-_FILES = 'files'
-
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
@@ -84,8 +81,8 @@ class Work:
     Args:
       name: Its name, and that of its directory.
       facts: Its settings, other than the data and the seed.
-      make: Writes the result into a directory. It returns facts to be kept with
-        the result, and as `before` the seconds that earlier calls spent on it.
+      make: Writes the result into a directory, and returns facts to be kept
+        with it.
 
     Raises:
       AdaptError: If it is there with other facts.
@@ -94,7 +91,7 @@ class Work:
         facts | {'data': self._data_facts(), 'seed': self.seed}))
     stage = Finished(os.path.join(self.output, name), facts)
     if os.path.exists(os.path.join(stage.path, 'stage.json')):
-      saved = filled(stage.record()['facts'], facts)
+      saved = stage.record()['facts']
       if saved != facts:
         raise config_lib.AdaptError(
             f'`output`: {stage.path} was made with other settings: '
@@ -105,9 +102,9 @@ class Work:
       begin = time.monotonic()
       with _io.whole_folder(stage.path) as partial:
         made = make(partial)
-        seconds = made.pop('before', 0.) + time.monotonic() - begin
         _io.dump(os.path.join(partial, 'stage.json'), {
-            'facts': facts, 'seconds': round(seconds, 1), **made})
+            'facts': facts, 'seconds': round(time.monotonic() - begin, 1),
+            **made})
     self.finished.append(stage)
     return stage
 
@@ -159,27 +156,11 @@ class Work:
   def _data_facts(self) -> dict[str, Any]:
     """The data, and how they are read."""
     known, settings = self.problem.domains, self.settings
-    facts: dict[str, Any] = {
+    return {
         'name': known.name, 'shape': known.event_shape, 'sizes': known.sizes,
-        'fit': settings.fit, 'load_size': settings.load_size}
-    files = {name: found['files']
-             for name, found in known.describe()['domains'].items()
-             if 'files' in found}
-    return facts | ({_FILES: files} if files else {})
-
-
-def filled(saved: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-  """Saved facts, with the defaults of settings that were added later."""
-  defaults = config_lib.Settings().to_json()
-  result = dict(saved)
-  for key, value in given.items():
-    if key not in saved and key in defaults:
-      result[key] = defaults[key]
-    elif key not in saved and key == _FILES:
-      result[key] = value  # Not known then: there is nothing to compare.
-    elif isinstance(value, dict) and isinstance(saved.get(key), dict):
-      result[key] = filled(saved[key], value)
-  return result
+        'fit': settings.fit, 'load_size': settings.load_size,
+        'files': {name: found.get('files')
+                  for name, found in known.describe()['domains'].items()}}
 
 
 def difference(saved: dict[str, Any], given: dict[str, Any]) -> str:

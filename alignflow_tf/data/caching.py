@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 import contextlib
 import dataclasses
-import errno
 import functools
 import hashlib
 import json
@@ -103,7 +102,11 @@ def read(
   if cache == 'memory':
     check_memory(count, shape, what)
     images = stores.empty((count, *shape))
-    return Cached(_fill(images, batches, what), images=images)
+
+    def keep(row: int, part: np.ndarray) -> None:
+      images[row:row + len(part)] = part
+
+    return Cached(_take(batches, count, keep, what), images=images)
   digest = hashlib.sha256(
       json.dumps([identity, count, shape], sort_keys=True).encode('utf-8')
   ).hexdigest()[:24]
@@ -123,13 +126,13 @@ def read(
             f'({_io.first_line(error)}). Name a folder that can be written to.'
         ) from error
       try:
-        images_path = os.path.join(aside, 'images.npy')
-        file = np.lib.format.open_memmap(
-            images_path, 'w+', np.uint8, (count, *shape))
-        _take_room(images_path)
-        labels = _fill(file, batches, what)
-        file.flush()
-        del file
+        # Not a mapped file: on a full disk that would kill the process.
+        with open(os.path.join(aside, 'images.npy'), 'wb') as file:
+          np.lib.format.write_array_header_1_0(file, {
+              'descr': '|u1', 'fortran_order': False,
+              'shape': (count, *shape)})
+          labels = _take(
+              batches, count, lambda _, part: file.write(part.tobytes()), what)
         if labels is not None:
           np.save(
               os.path.join(aside, 'labels.npy'), labels, allow_pickle=False)
@@ -159,40 +162,28 @@ def read(
   return Cached(labels, path=path)
 
 
-def _take_room(path: str) -> None:
-  """Gives a mapped file all its blocks, so that it never runs out of them.
-
-  A full disk would kill the process (SIGBUS) where a mapped page finds no room.
+def _take(
+    batches: Callable[[], Batches], count: int,
+    keep: Callable[[int, np.ndarray], object], what: str,
+) -> np.ndarray | None:
+  """Hands batches of images to `keep`, with their places; returns labels.
 
   Raises:
-    OSError: If there is no room. Not if the file system cannot tell.
+    DataError: If there are not `count` images.
   """
-  if not hasattr(os, 'posix_fallocate'):  # macOS.
-    return
-  with open(path, 'r+b') as file:
-    try:
-      os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
-    except OSError as error:
-      if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-        raise
-
-
-def _fill(
-    images: np.ndarray, batches: Callable[[], Batches], what: str
-) -> np.ndarray | None:
   labels: list[np.ndarray] = []
   row = 0
   for part, part_labels in batches():
-    if row + len(part) > len(images):
-      row += len(part)
-      break
-    images[row:row + len(part)] = part
+    if row + len(part) <= count:
+      keep(row, part)
     row += len(part)
+    if row > count:
+      break
     if part_labels is not None:
       labels.append(np.asarray(part_labels, np.int64))
-  if row != len(images):
+  if row != count:
     raise DataError(
-        f'{what} should hold {len(images)} images, but {row} were read: it is '
+        f'{what} should hold {count} images, but {row} were read: it is '
         'incomplete or was changed. Remove it and fetch it again.'
     )
   return np.concatenate(labels) if labels else None

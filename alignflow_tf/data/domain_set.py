@@ -59,7 +59,6 @@ class DomainSet:
       seed: int = 0,
       load_shape: tuple[int, int] | None = None,
       flip: bool = False,
-      data_service: str | None = None,
       info: Mapping[str, Any] | None = None,
   ):
     """Builds a set; `data.load` is the usual way to one.
@@ -74,7 +73,6 @@ class DomainSet:
       load_shape: (h, w) of the stored images where they are larger than the
         event: training takes a random crop, evaluation the middle.
       flip: Whether to mirror training images left to right half of the time.
-      data_service: Address of a tf.data service, or None.
       info: JSON-able facts about the set as a whole.
     """
     self.name = name
@@ -89,7 +87,6 @@ class DomainSet:
     self._seed = int(seed)
     size = (self.event_shape[0], self.event_shape[1])
     self._augmentation = Augmentation(load_shape or size, size, flip)
-    self._data_service = data_service
     self._info = dict(info or {})
 
   def __repr__(self) -> str:
@@ -199,14 +196,6 @@ class DomainSet:
     dataset = steps.map(
         make_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    if self._data_service:
-      dataset = dataset.apply(
-          tf.data.experimental.service.distribute(
-              processing_mode=tf.data.experimental.service.ShardingPolicy
-              .DYNAMIC,
-              service=self._data_service,
-          )
-      )
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(
         streams.options())
 

@@ -58,8 +58,8 @@ def reachable(url: str, timeout: float = 2.0) -> bool:
   return bool(outcome and outcome[0])
 
 
-def default_data_dir() -> str:
-  """Where TFDS keeps its data: TFDS_DATA_DIR or ~/tensorflow_datasets."""
+def data_dir(given: str | None) -> str:
+  """The folder of the data: that given, TFDS_DATA_DIR, or TFDS's default."""
   return os.path.expanduser(
-      os.environ.get('TFDS_DATA_DIR')
+      given or os.environ.get('TFDS_DATA_DIR')
       or os.path.join('~', 'tensorflow_datasets'))

@@ -10,7 +10,6 @@ import glob
 import json
 import os
 import re
-import shutil
 from typing import Any
 
 from alignflow_tf import _io
@@ -28,19 +27,20 @@ from alignflow_tf.data.stores import Store
 _BATCH = 256
 
 
-def find(data_dir: str, tfds_name: str) -> str | None:
+def find(data_dir: str | None, tfds_name: str) -> str | None:
   """The folder of prepared records of a set, or None.
 
   Args:
-    data_dir: A TFDS data folder.
+    data_dir: A TFDS data folder, or None for TFDS's default.
     tfds_name: 'mnist', or 'cycle_gan/horse2zebra'.
 
   Returns:
-    `data_dir/tfds_name/VERSION`, of the highest version that is complete.
+    Its `tfds_name/VERSION`, of the highest version that is complete.
   """
   found = []
-  pattern = os.path.join(glob.escape(data_dir), *tfds_name.split('/'), '*',
-                         'dataset_info.json')
+  pattern = os.path.join(
+      glob.escape(network.data_dir(data_dir)), *tfds_name.split('/'), '*',
+      'dataset_info.json')
   for path in glob.glob(pattern):
     folder = os.path.dirname(path)
     version = os.path.basename(folder)
@@ -75,8 +75,7 @@ def ensure(
     DataError: If there are no records and they cannot be downloaded; without
       a network within 3 s.
   """
-  root = os.path.expanduser(data_dir) if data_dir else (
-      network.default_data_dir())
+  root = network.data_dir(data_dir)
   folder = find(root, tfds_name)
   if folder:
     return folder
@@ -120,45 +119,18 @@ def _prepare(builder: Any, data_dir: str) -> None:
   """Downloads into a folder of this call's own, and prepares the records.
 
   TFDS prepares aside, but keeps half a file with the whole ones, and takes a
-  file that was downloaded once, be it an error page, for good. Whatever fails,
-  the folder is removed with all that is in it (after a kill, by the next call),
-  and with nothing else: another process may be downloading to the same
-  `data_dir`. Only files that TFDS has compared with checksums are taken from
-  and left in `data_dir/downloads`, and need not be downloaded again.
+  file that was downloaded once, be it an error page, for good. So the folder is
+  removed with all that is in it (after a kill, by the next call), and with
+  nothing else: another process may be downloading to the same `data_dir`.
   """
   import tensorflow_datasets as tfds  # pylint: disable=import-outside-toplevel
   downloads = os.path.join(data_dir, 'downloads')
   os.makedirs(downloads, exist_ok=True)
   with _io.temporary_folder(downloads, '.alignflow_tf.') as own:
-    if builder.url_infos:
-      _pass_on(downloads, own, builder.name, _link)
-    try:
-      builder.download_and_prepare(
-          download_dir=own,
-          download_config=tfds.download.DownloadConfig(
-              manual_dir=os.path.join(downloads, 'manual')))
-    finally:
-      if builder.url_infos:
-        _pass_on(own, downloads, builder.name, os.replace)
-
-
-def _pass_on(source: str, target: str, name: str,
-             place: Callable[[str, str], None]) -> None:
-  """Places a set's whole files of one folder of downloads in another."""
-  whole = [path for path in glob.glob(
-      os.path.join(glob.escape(source), name, '*'))
-           if os.path.isfile(path) and '.tmp.' not in os.path.basename(path)]
-  if whole:
-    os.makedirs(os.path.join(target, name), exist_ok=True)
-  for path in whole:
-    place(path, os.path.join(target, name, os.path.basename(path)))
-
-
-def _link(source: str, target: str) -> None:
-  try:
-    os.link(source, target)
-  except OSError:  # A file system without links.
-    shutil.copyfile(source, target)
+    builder.download_and_prepare(
+        download_dir=own,
+        download_config=tfds.download.DownloadConfig(
+            manual_dir=os.path.join(downloads, 'manual')))
 
 
 @contextlib.contextmanager

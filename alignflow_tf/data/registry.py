@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 import difflib
 import os
-import re
 from typing import Any
 
 from alignflow_tf.data import caching
@@ -85,7 +84,6 @@ def load(
     load_size: int | tuple[int, int] | None = None,
     flip: bool = False,
     label_by_folder: bool | str = False,
-    data_service: str | None = None,
     batch_size: int = 1,
 ) -> DomainSet:
   """Opens a set of domains.
@@ -116,8 +114,6 @@ def load(
     label_by_folder: For 'folders': the first sub-folder is the class. With the
       name of a domain, that one must have classes so, and others have labels
       only where each of their pictures lies in a folder of its classes.
-    data_service: Address of a tf.data service, as 'grpc://host:port', that
-      makes the training batches.
     batch_size: Images of a domain that a batch will have. Too few training
       images are refused before one of them is decoded.
 
@@ -144,15 +140,13 @@ def load(
       batch_size=batch_size)
   _check(info, reading)
   _check_augmentation(info, size, loaded, fit, flip, load_size)
-  _check_service(data_service, cache)
   opened = source.open(reading)
   for d in opened.domains:
     check_batch(d.name, d.sizes['train'], batch_size)
   return DomainSet(
       name, opened.domains, (*size, opened.channels),
       num_classes=opened.num_classes, paired=info.paired, seed=seed,
-      load_shape=loaded, flip=flip, data_service=data_service,
-      info=opened.facts)
+      load_shape=loaded, flip=flip, info=opened.facts)
 
 
 def _source(name: str) -> Source:
@@ -217,16 +211,3 @@ def _check_augmentation(
     raise DataError(
         f'`load_size` is {loaded}, smaller than `image_size` {size}; a crop '
         'is cut from a larger image.')
-
-
-def _check_service(data_service: str | None, cache: str) -> None:
-  if data_service is None:
-    return
-  if not re.fullmatch(r'grpc(\+local)?://[^\s/]+', str(data_service)):
-    raise DataError(
-        f'`data_service` is {data_service!r}; it must be the address of a '
-        "tf.data service's dispatcher, as 'grpc://host:port'.")
-  if cache != 'memory':
-    raise DataError(
-        f'`data_service` cannot use `cache={cache!r}`, whose reader stays in '
-        "this process. Give `cache='memory'`.")

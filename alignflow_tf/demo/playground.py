@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 import dataclasses
 import itertools
-import json
 import logging
 import os
 from typing import Any
@@ -96,10 +95,7 @@ class Playground:
           f'{self.event_shape[2]}.')
     self._max_pixels = max_pixels
     self.directions = list(itertools.permutations(self.domains, 2))
-    facts = _read_facts(run)
-    self._preparations = {
-        d: codec.Preparation.of(facts, d, run.config.load_size)
-        for d in self.domains}
+    self._preparations = run.preparations()
     model = runs.load(run_dir, average)
     if not isinstance(model, model_lib.HasLatents):
       raise PlaygroundError(
@@ -125,7 +121,7 @@ class Playground:
     """Brings a picture of any size to the model's, as in training.
 
     Args:
-      picture: The bytes of a PNG or JPEG, or uint8 `[h, w]` or `[h, w, c]`, c
+      picture: The bytes of a PNG or JPEG, or a drawing, uint8 `[h, w, c]`, c
         from 1 to 4.
       domain: The domain that it is taken to be of.
 
@@ -135,39 +131,18 @@ class Playground:
     Raises:
       PlaygroundError: If it is no such picture; says why.
     """
-    rule = self._preparations[self._known(domain)]
     if picture is None:
       raise PlaygroundError('There is no picture yet: draw or upload one.')
     if isinstance(picture, bytes):
       with _Refusals():
         image = self._decoders[domain](tf.constant([picture]))
       return image[0].numpy()
-    picture = np.asarray(picture)
-    if picture.ndim == 2:
-      picture = picture[..., np.newaxis]
-    if (picture.dtype != np.uint8 or picture.ndim != 3 or not picture.size or
-        picture.shape[2] > 4):
-      raise PlaygroundError(
-          '`picture` must be uint8 [h, w, c] with c from 1 to 4, got '
-          f'{picture.dtype} {list(picture.shape)}.')
-    if picture.shape[0] * picture.shape[1] > self._max_pixels:
-      raise PlaygroundError(
-          f'`picture` is {picture.shape[1]} by {picture.shape[0]} pixels; at '
-          f'most {self._max_pixels} are taken (--max_pixels).')
-    return rule.apply(
-        tf.constant(picture), tf.constant(1), self.event_shape).numpy()
+    return self._preparations[domain].apply(
+        tf.constant(picture), None, self.event_shape).numpy()
 
   def draw(self, domain: str, number: int) -> np.ndarray:
-    """A held picture, uint8 `[H, W, C]`; `number` is taken modulo their count.
-
-    Raises:
-      PlaygroundError: If there are none.
-    """
-    if not self.held:
-      raise PlaygroundError(
-          f'The data of this run are not here ({self.missing}): draw or upload '
-          'a picture instead.')
-    images = self.held[self._known(domain)]
+    """A held picture, uint8 `[H, W, C]`; `number` counts modulo theirs."""
+    images = self.held[domain]
     return images[number % len(images)]
 
   def example(self, domain: str) -> np.ndarray:
@@ -180,7 +155,7 @@ class Playground:
     """Whether the domain's pictures have a dark ground, by their borders."""
     if not self.held:
       return False
-    x = self.held[self._known(domain)]
+    x = self.held[domain]
     border = np.concatenate(
         [x[:, 0], x[:, -1], x[:, :, 0], x[:, :, -1]], axis=1)
     return bool(np.median(border) < 128)
@@ -202,7 +177,7 @@ class Playground:
     """
     x = self._batch(image)
     with _Refusals():
-      out = self._signatures(source, target)['round_trip'](x)
+      out = self._translators[source, target]['round_trip'](x)
     translated = out['translated'][0].numpy()
     error = float(out['error'][0])
     low, high = float(translated.min()), float(translated.max())
@@ -234,7 +209,7 @@ class Playground:
       PlaygroundError: If the model refuses them.
     """
     with _Refusals():
-      out = self._signatures(source, target)['interpolate'](
+      out = self._translators[source, target]['interpolate'](
           self._batch(first), self._batch(last),
           tf.constant(np.reshape(fractions, [1, -1]), tf.float32))
     return out['source'][0].numpy(), out['target'][0].numpy()
@@ -309,25 +284,7 @@ class Playground:
   def _zoom(self, side: int) -> int:
     return max(1, -(-side // min(self.event_shape[:2])))
 
-  def _known(self, domain: str) -> str:
-    if domain not in self.domains:
-      raise PlaygroundError(
-          f'`domain` must be one of {self.domains}, got {domain!r}.')
-    return domain
-
-  def _signatures(self, source: str, target: str) -> dict[str, Any]:
-    if (source, target) not in self._translators:
-      raise PlaygroundError(
-          f'`source` and `target` must be one of {self.directions}, got '
-          f'{(source, target)}.')
-    return self._translators[source, target]
-
   def _batch(self, image: np.ndarray) -> tf.Tensor:
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or image.shape != tuple(self.event_shape):
-      raise PlaygroundError(
-          f'`image` must be uint8 {list(self.event_shape)}, got {image.dtype} '
-          f'{list(image.shape)}.')
     return images_lib.from_uint8(tf.constant(image[np.newaxis]))
 
 
@@ -358,17 +315,6 @@ def _reason(text: str) -> str:
 def _is_integer(value: Any) -> bool:
   return (isinstance(value, (int, float, np.integer)) and
           not isinstance(value, bool) and value == value // 1)
-
-
-def _read_facts(run: runs.Run) -> dict[str, Any]:
-  path = os.path.join(run.directory, 'data.json')
-  if not os.path.exists(path):
-    return {}
-  try:
-    with open(path, encoding='utf-8') as f:
-      return json.load(f)
-  except ValueError as e:
-    raise runs.RunError(f'`run`: {path} is damaged: {e}') from e
 
 
 def _held(run: runs.Run) -> tuple[str, dict[str, np.ndarray]]:

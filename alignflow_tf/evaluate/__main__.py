@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-import sys
 
 from absl import app
 from absl import flags
 from absl import logging
 
 from alignflow_tf import _errors
-from alignflow_tf import _io
 from alignflow_tf import _quiet as _quiet
 from alignflow_tf import _threads
-from alignflow_tf._lazy import tensorflow as tf
 from alignflow_tf.evaluate import evaluation
+from alignflow_tf.train import faults
 
 _RUN = flags.DEFINE_string('run', None, 'The run directory.', required=True)
 _OUTPUT = flags.DEFINE_string(
@@ -60,28 +58,14 @@ def main(argv: Sequence[str]) -> None:
   """Evaluates and prints."""
   logging.set_verbosity(logging.WARNING)
   _threads.configure()
-  try:
-    with _errors.program('alignflow_tf.evaluate', argv):
+  with _errors.program(
+      'alignflow_tf.evaluate', argv, _OUTPUT.value or _RUN.value):
+    with faults.reading():
       result = evaluation.evaluate(
           _RUN.value, _OUTPUT.value, _LIMIT.value, _CLASSIFY.value, _SEED.value,
           _DATA_DIR.value, _SPLIT.value, _CHECKPOINT.value, _REFERENCES.value,
           _SUPERVISED.value, _INCEPTION.value, _DOMAIN.value,
           _INPUT.value)
-  except KeyboardInterrupt:
-    print('alignflow_tf.evaluate: stopped before all figures were there; '
-          'evaluate again.', file=sys.stderr)
-    sys.exit(130)
-  except tf.errors.OpError as e:
-    if 'IteratorGetNext' not in str(e):
-      raise
-    sys.exit('alignflow_tf.evaluate: images cannot be read any more: '
-             f'{_io.first_line(e)}. Bring the data back, and evaluate again.')
-  except OSError as e:
-    where = _OUTPUT.value or _RUN.value
-    sys.exit(
-        f'alignflow_tf.evaluate: `output` {where!r} cannot be written to '
-        f'({type(e).__name__}: {e}). Make room, make it writable, or name '
-        'another --output, and evaluate again.')
   print(evaluation.table(result))
 
 

@@ -28,9 +28,8 @@ from alignflow_tf.evaluate import translations
 from alignflow_tf.train import inputs
 from alignflow_tf.train import runs
 
-# Images for the spread over noise and for the agreement of critics.
+# Images for the agreement of critics.
 _COMPARED = 1000
-_NOISES = 3
 SPLITS = ('test', 'validation')
 
 
@@ -140,7 +139,7 @@ def evaluate(
       'images': {d: len(test[d]['image']) for d in run.domains},
       'paired': paired,
       'translation': {}, 'chance': {}, 'features': {},
-      'bits_per_dim': {}, 'bits_per_dim_bound': {}, 'dequantisation': {},
+      'bits_per_dim': {}, 'bits_per_dim_bound': {},
       'round_trip': {}, 'round_trip_pictures': {}, 'round_trip_extremes': {},
       'samples': {}, 'accuracy': {}, 'critics': None,
   }
@@ -148,8 +147,6 @@ def evaluate(
   for d in run.domains if evaluator.has_densities else ():
     bits = evaluator.bits_per_dim(test[d]['level'], d, seed)
     result['bits_per_dim'][d] = float(bits.mean())
-    result['dequantisation'][d] = _dequantisation(
-        evaluator, test[d]['level'], d, seed)
   for d in run.domains if evaluator.has_bounds else ():
     bits = evaluator.bits_per_dim(test[d]['level'], d, seed)
     result['bits_per_dim_bound'][d] = float(bits.mean())
@@ -245,17 +242,6 @@ def _as_trained(run: runs.Run, domains: data.DomainSet, split: str
   """
   hidden = run.without_labels() if split == 'validation' else ()
   return domains.without_labels(*hidden) if hidden else domains
-
-
-def _dequantisation(evaluator: inference.Evaluator, levels: np.ndarray,
-                    domain: str, seed: int) -> dict[str, float]:
-  """Spread of the mean bits/dim over seeds of the dequantisation noise."""
-  some = levels[:_COMPARED]
-  means = [
-      float(evaluator.bits_per_dim(some, domain, (seed + i) % 2**32).mean())
-      for i in range(_NOISES)]
-  return {'spread': max(means) - min(means), 'seeds': _NOISES,
-          'images': len(some)}
 
 
 def _as_floats(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -142,15 +142,10 @@ def _densities(result: Mapping[str, Any]) -> list[layout.Table]:
         'be lower.')]
   if not result['bits_per_dim']:
     return []
-  spreads = result['dequantisation']
-  seeds = next(iter(spreads.values()))
   return [layout.Table(
-      ['', 'bits/dim', 'spread over noise'],
-      [[d, f'{value:.3f}', f'{spreads[d]["spread"]:.4f}']
-       for d, value in result['bits_per_dim'].items()],
-      note='Lower is better. Spread: largest less smallest mean over '
-      f'{seeds["seeds"]} seeds of the dequantisation noise, '
-      f'{seeds["images"]} images.')]
+      ['', 'bits/dim'],
+      [[d, f'{value:.3f}'] for d, value in result['bits_per_dim'].items()],
+      note='Lower is better.')]
 
 
 def _samples(result: Mapping[str, Any]) -> list[layout.Table]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 import dataclasses
 import os
-import signal
 import sys
 
 from absl import flags
@@ -60,11 +59,9 @@ def main(argv: Sequence[str], name: str,
     with _errors.program(program, argv):
       found = settings(flags.FLAGS, name)
       table_report.make(methods(found), found)
-  except (_subprocess.Stopped, KeyboardInterrupt) as e:
-    stopped = e if isinstance(e, _subprocess.Stopped) else (
-        _subprocess.Stopped(signal.SIGINT))
-    print(f'{program}: {stopped}', file=sys.stderr)
-    sys.exit(128 + stopped.signum)
+  except _subprocess.Stopped as e:
+    print(f'{program}: {e}', file=sys.stderr)
+    sys.exit(128 + e.signum)
 
 
 def settings(values: flags.FlagValues, name: str) -> tables.Settings:

@@ -69,24 +69,9 @@ class Settings:
   limit: int | None = None
 
   def __post_init__(self) -> None:
-    for name, value, allowed in (
-        ('dataset', self.dataset, tuple(PAPER_SIZES)),
-        ('budget', self.budget, tuple(BUDGETS)),
-        ('split', self.split, ('test', 'validation'))):
-      if value not in allowed:
-        raise TableError(
-            f'`{name}` must be one of {", ".join(allowed)}, got {value!r}.')
     if not self.seeds or len(set(self.seeds)) < len(self.seeds):
       raise TableError(
           f'`seeds` must be one or more different integers, got {self.seeds}.')
-    if self.limit is not None and self.limit < 2:
-      raise TableError(
-          f'`limit` must be 2 or more, for retrieval and KID, got {self.limit}.'
-      )
-    if self.image_size is not None and not 8 <= self.image_size <= 4096:
-      raise TableError(
-          '`image_size` must be between 8 and 4096 pixels, got '
-          f'{self.image_size}.')
     for name in self.overrides:
       if name in _OWN:
         raise TableError(

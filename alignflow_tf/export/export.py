@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 import contextlib
 import dataclasses
 import itertools
-import json
 import os
 import re
 
@@ -64,19 +63,10 @@ def export_run(
     ExportError: As in `export_model`.
   """
   run = runs.Run(run_dir)
-  facts = {}
-  path = os.path.join(run.directory, 'data.json')
-  if os.path.exists(path):
-    try:
-      with open(path, encoding='utf-8') as f:
-        facts = json.load(f)
-    except ValueError as e:
-      raise ExportError(f'`run`: {path} is damaged: {e}') from e
   model = runs.load(run_dir, average, checkpoint)
   return export_model(
-      model, output, version, max_batch, max_pixels,
-      {d: codec.Preparation.of(facts, d, run.config.load_size)
-       for d in run.domains}, runtimes)
+      model, output, version, max_batch, max_pixels, run.preparations(),
+      runtimes)
 
 
 def export_model(

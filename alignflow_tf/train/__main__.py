@@ -81,9 +81,6 @@ def main(argv: Sequence[str]) -> None:
   try:
     with _errors.program('alignflow_tf.train', argv):
       _train()
-  except KeyboardInterrupt:
-    # Before training began: there is nothing to save.
-    sys.exit(130)
   except signals.Stopped as e:
     print(e)
     sys.exit(128 + e.signum)

@@ -25,8 +25,6 @@ __all__ = [
 
 # Format 1, of version 0.1, named variables otherwise.
 FORMAT = 2
-# Stands for a setting that a configuration does not have.
-_MISSING = 'nothing'
 # Errors that reading a damaged file raises.
 _READING = (IndexError, OSError, RuntimeError, ValueError, tf.errors.OpError)
 # Errors that say nothing about the file, which may be read the next time.
@@ -182,10 +180,9 @@ def differences(saved: dict[str, Any], given: dict[str, Any],
     free: Settings that may differ.
   """
   def value(values: dict[str, Any], name: str) -> Any:
-    found = values.get(name, _MISSING)
-    if name == 'domain' and found is not _MISSING:
-      return [d.split(':', 1)[0] for d in found]
-    return found
+    found = values.get(name)
+    return [d.split(':', 1)[0] for d in found or ()] if (
+        name == 'domain') else found
 
   return [name for name in sorted((set(saved) | set(given)) - free)
           if value(saved, name) != value(given, name)]
@@ -195,8 +192,7 @@ def difference(saved: dict[str, Any], given: dict[str, Any],
                free: frozenset[str] = frozenset()) -> str:
   """Lines on what differs between a saved and a given configuration."""
   return '\n'.join(
-      f'  {n}: {saved.get(n, _MISSING)!r} in the checkpoint, '
-      f'{given.get(n, _MISSING)!r} here'
+      f'  {n}: {saved.get(n)!r} in the checkpoint, {given.get(n)!r} here'
       for n in differences(saved, given, free))
 
 

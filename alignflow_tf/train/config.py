@@ -20,14 +20,14 @@ ConfigError = settings.ConfigError
 # Settings that a run may change as it goes on, and in which the processes of a
 # run may differ.
 FREE = frozenset({
-    'data_dir', 'cache', 'cache_dir', 'data_service', 'download', 'max_pixels',
-    'skip_unreadable', 'memory', 'strategy',
-    'log_every', 'eval_every', 'checkpoint_every', 'keep_checkpoints'})
+    'data_dir', 'cache', 'cache_dir', 'download', 'max_pixels',
+    'skip_unreadable', 'memory', 'strategy', 'log_every',
+    'eval_every', 'checkpoint_every', 'keep_checkpoints'})
 
 _check, _field, _one_of = settings.check, settings.field, settings.one_of
 _COUNT, _DECAY, _DOMAINS = settings.COUNT, settings.DECAY, settings.DOMAINS
 _POSITIVE, _RATE, _SEED = settings.POSITIVE, settings.RATE, settings.SEED
-_SHARE, _SIZE, _WEIGHT = settings.SHARE, settings.SIZE, settings.WEIGHT
+_SHARE, _WEIGHT = settings.SHARE, settings.WEIGHT
 
 
 def _is_flow(value: str) -> bool:
@@ -45,7 +45,7 @@ _FLOWS = 'real_nvp, glow, couplings, spline, flowpp'
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(settings.Reading):
   """All settings of a run, checked when made and saved as `config.json`.
 
   `python -m alignflow_tf.train --help` prints each field with its meaning, and
@@ -62,21 +62,6 @@ class Config:
   domain: tuple[str, ...] = _field(
       (), 'name:DIR of one domain of --dataset=folders; repeat the flag.',
       _DOMAINS)
-  image_size: int | tuple[int, int] | None = _field(
-      None, 'Size of the images: a number for squares, or HEIGHTxWIDTH, for '
-      "example 128x256; the data set's own by default.", _SIZE)
-  channels: int | None = _field(
-      None, "1 (grey) or 3 (colour); the data set's own by default.",
-      (lambda value: value in (1, 3), '1 or 3'))
-  fit: str | None = _field(
-      None, "How a picture is brought to the image size: 'crop' (the largest "
-      "middle part), 'stretch' or 'pad'; the data set's own by default. "
-      'Pictures only.', _one_of('crop', 'stretch', 'pad'))
-  load_size: int | None = _field(
-      None, 'Size to which a picture is resized before a crop of image_size, '
-      'which is random in training; no crop by default. Pictures only.', _SIZE)
-  flip: bool = _field(
-      False, 'Whether training images are mirrored at random. Pictures only.')
   label_by_folder: bool = _field(
       False, 'Whether the first sub-folder of a picture of --dataset=folders '
       'is its class.')
@@ -85,15 +70,6 @@ class Config:
                       _one_of('memory', 'file', 'none'))
   cache_dir: str | None = _field(
       None, 'Folder for --cache=file; ~/.cache/alignflow_tf by default.')
-  max_pixels: int = _field(
-      64_000_000, 'Largest width times height of a picture that is read.',
-      _POSITIVE)
-  skip_unreadable: bool = _field(
-      False, 'Whether unreadable pictures are counted and left out, instead of '
-      'ending the run.')
-  data_service: str | None = _field(
-      None, 'Address of a tf.data service that reads the data, for example '
-      'grpc://host:5000.')
   preset: str = _field(
       'cpu', 'Starting point, whose settings other flags replace.',
       settings.key_of(PRESETS))
@@ -306,14 +282,16 @@ class Config:
       ConfigError: If a name is unknown or a value is out of range.
     """
     known = {f.name for f in dataclasses.fields(cls)}
-    unknown = sorted(set(values) - known)
+    # A setting that is gone and was not used does not matter.
+    unknown = sorted(name for name in set(values) - known
+                     if values[name] is not None)
     if unknown:
       raise ConfigError(
           f'`{unknown[0]}` is no setting of this version of alignflow_tf; the '
           'run was made by another one.')
     made: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
-        for name, value in values.items()}
+        for name, value in values.items() if name in known}
     return cls(**made)
 
   def flag_lines(self) -> str:

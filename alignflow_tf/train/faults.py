@@ -113,7 +113,8 @@ def reading() -> Iterator[None]:
   try:
     yield
   except tf.errors.OpError as e:
-    if is_out_of_memory(e) or is_gpu_fault(e):
+    if is_out_of_memory(e) or is_gpu_fault(e) or (
+        'IteratorGetNext' not in str(e)):
       raise
     raise data.DataError(
         f'images cannot be read any more: {_io.first_line(e)}. Bring the data '

@@ -37,6 +37,18 @@ def define_fields(cls: type) -> None:
       flags.DEFINE_string(field.name, None, text)
 
 
+def given(cls: type, values: flags.FlagValues) -> dict[str, Any]:
+  """The attributes of a dataclass whose flags are given, by name."""
+  found: dict[str, Any] = {}
+  for field in dataclasses.fields(cls):
+    value = values[field.name].value
+    if field.name == 'image_size' and value is not None:
+      value = settings.parse_size('image_size', value)
+    if value is not None:
+      found[field.name] = tuple(value) if isinstance(value, list) else value
+  return found
+
+
 def define() -> None:
   """Defines a flag for each attribute of `Config`, and a few more.
 
@@ -70,52 +82,35 @@ def resolve(
     ConfigError: If a flag is out of range or flags contradict each other.
     RunError: If the run directory is damaged.
   """
-  given: dict[str, Any] = {
-      field.name: values[field.name].value
-      for field in dataclasses.fields(config_lib.Config)
-      if values[field.name].value is not None
-  }
-  if 'image_size' in given:
-    given['image_size'] = settings.parse_size('image_size', given['image_size'])
-  folders = {k: values[k].value for k in ('domain_a', 'domain_b')
-             if values[k].value is not None}
-  if folders:
-    if 'domain' in given:
-      raise config_lib.ConfigError(
-          '`domain` and `domain_a`/`domain_b` say the same thing in two ways, '
-          f'got {given["domain"]} and {folders}: use one of them.')
-    if len(folders) == 1:
-      missing = ({'domain_a', 'domain_b'} - set(folders)).pop()
-      raise config_lib.ConfigError(
-          f'`{missing}` is missing, got {folders}.')
-    given['domain'] = [f'{k[-1]}:{v}' for k, v in folders.items()]
-    given.setdefault('dataset', 'folders')
-  if 'domain' in given:
-    given['domain'] = tuple(given['domain'])
-    names = [item.split(':', 1)[0] for item in given['domain']]
+  found = given(config_lib.Config, values)
+  for name in ('domain_a', 'domain_b'):
+    if values[name].value is not None:
+      found['domain'] = (
+          *found.get('domain', ()), f'{name[-1]}:{values[name].value}')
+  if 'domain' in found:
+    names = [item.split(':', 1)[0] for item in found['domain']]
     if len(set(names)) < max(2, len(names)):
       raise config_lib.ConfigError(
           '`domain` must name two or more different domains, got '
           f'{", ".join(names)}.')
-    if given.get('dataset', 'folders') != 'folders':
+    if found.get('dataset', 'folders') != 'folders':
       raise config_lib.ConfigError(
-          f'`domain` goes with `dataset=folders`, got {given["dataset"]!r}.')
-    given.setdefault('dataset', 'folders')
+          f'`domain` goes with `dataset=folders`, got {found["dataset"]!r}.')
+    found.setdefault('dataset', 'folders')
   run_dir = values['run_dir'].value
   if run_dir is None:
-    name = given.get('dataset', config_lib.Config.dataset)
+    name = found.get('dataset', config_lib.Config.dataset)
     run_dir = os.path.join('runs', re.sub(r'[^\w.-]+', '_', name))
   run_dir = os.path.expanduser(run_dir)
   if os.path.exists(os.path.join(run_dir, 'config.json')):
     # This loads TensorFlow, which a new run's flags need not wait for.
     saved = train_lib.Run(run_dir).config
-    return dataclasses.replace(saved, **given), run_dir
-  start = given.get('init_from')
-  if start is not None:
-    given['init_from'] = start = os.path.abspath(
-        pretrained.directory(start))
+    return dataclasses.replace(saved, **found), run_dir
+  if 'init_from' in found:
+    found['init_from'] = start = os.path.abspath(
+        pretrained.directory(found['init_from']))
     if not os.path.isfile(os.path.join(start, 'config.json')):
       raise config_lib.ConfigError(
           f'`init_from` must be a run directory, got {start!r}, which has no '
           'config.json.')
-  return config_lib.resolve(given.pop('preset', None), **given), run_dir
+  return config_lib.resolve(found.pop('preset', None), **found), run_dir

@@ -28,7 +28,7 @@ def load(config: config_lib.Config, **kwargs: Any) -> data.DomainSet:
       label_by_folder=config.label_by_folder, download=config.download,
       cache=config.cache, cache_dir=config.cache_dir,
       max_pixels=config.max_pixels, skip_unreadable=config.skip_unreadable,
-      data_service=config.data_service, **kwargs)
+      **kwargs)
 
 
 def check(config: config_lib.Config, domains: data.DomainSet) -> None:

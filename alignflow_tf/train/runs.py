@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import json
 import os
 from typing import Any
@@ -85,39 +86,38 @@ class Run:
     """Path of the checkpoints."""
     return os.path.join(self.directory, 'checkpoints')
 
-  def sizes(self) -> dict[str, dict[str, int]]:
-    """Images by domain and split when the run began; {} where not known."""
-    return {d: dict(facts['sizes']) for d, facts in self._facts().items()}
+  @functools.cached_property
+  def facts(self) -> dict[str, dict[str, Any]]:
+    """Facts about each domain's data when the run began, where known.
 
-  def files(self) -> dict[str, str]:
-    """A hash of the names and sizes of picture files by domain, where known."""
-    return {d: facts['files'] for d, facts in self._facts().items()
-            if 'files' in facts}
+    See `DomainSet.describe`.
+
+    Raises:
+      RunError: If data.json is damaged.
+    """
+    path = os.path.join(self.directory, 'data.json')
+    try:
+      with open(path, encoding='utf-8') as f:
+        found = json.load(f).get('domains', {})
+      return {d: dict(found[d]) for d in self.domains if d in found}
+    except FileNotFoundError:
+      return {}
+    except (AttributeError, OSError, TypeError, ValueError) as e:
+      raise RunError(f'`run`: {path} is damaged: {e}') from e
 
   def without_labels(self) -> tuple[str, ...]:
     """Domains whose labels the run did not see, nor had a part in its splits.
 
     See `DomainSet.without_labels`. Where data.json is lost: none.
     """
-    return tuple(d for d, facts in self._facts().items()
-                 if facts.get('without_labels'))
+    return tuple(
+        d for d, facts in self.facts.items() if facts.get('without_labels'))
 
   def preparations(self) -> dict[str, preparation.Preparation]:
     """By domain, how a picture of any size becomes an image of the model."""
-    facts = {'domains': self._facts()}
-    return {d: preparation.Preparation.of(facts, d, self.config.load_size)
+    return {d: preparation.Preparation.of(
+        {'domains': self.facts}, d, self.config.load_size)
             for d in self.domains}
-
-  def _facts(self) -> dict[str, dict[str, Any]]:
-    """Facts about the data of each domain when the run began."""
-    try:
-      with open(os.path.join(self.directory, 'data.json'),
-                encoding='utf-8') as f:
-        found = json.load(f)['domains']
-      return {d: {'sizes': dict(found[d]['sizes']), **found[d]}
-              for d in self.domains}
-    except (OSError, ValueError, KeyError, TypeError):
-      return {}
 
   @classmethod
   def create(cls, directory: str, config: config_lib.Config,
@@ -199,13 +199,12 @@ class Run:
         raise RunError(
             f'`run_dir` {self.directory!r}: the data have changed under the '
             f'run, {name} {tuple(saved)} in the run, {tuple(found)} now.')
-    files = self.files()
     facts = domains.describe()['domains']
-    for domain, sizes in self.sizes().items():
-      now = domains.sizes[domain]
+    for domain, before in self.facts.items():
+      sizes, now = before['sizes'], domains.sizes[domain]
       if sizes != now:
         changed = f'images of {domain!r} {sizes} in the run, {now} now'
-      elif domain in files and files[domain] != facts[domain].get('files'):
+      elif 'files' in before and before['files'] != facts[domain].get('files'):
         changed = (f'there are as many files of {domain!r} as before, but with '
                    'other names or sizes')
       else:

@@ -63,6 +63,32 @@ def field(default: Any, text: str, allowed: Range = ANY,
       'help': text, 'range': allowed, 'unused': unused})
 
 
+@dataclasses.dataclass(frozen=True)
+class Reading:
+  """How images are read: settings of training and of adaptation."""
+  image_size: int | tuple[int, int] | None = field(
+      None, 'Size of the images: a number for squares, or HEIGHTxWIDTH, for '
+      "example 128x256; the data set's own by default.", SIZE)
+  channels: int | None = field(
+      None, "1 (grey) or 3 (colour); the data set's own by default.",
+      (lambda value: value in (1, 3), '1 or 3'))
+  fit: str | None = field(
+      None, "How a picture is brought to the image size: 'crop' (the largest "
+      "middle part), 'stretch' or 'pad'; the data set's own by default. "
+      'Pictures only.', one_of('crop', 'stretch', 'pad'))
+  load_size: int | None = field(
+      None, 'Size to which a picture is resized before a crop of image_size, '
+      'which is random in training; no crop by default. Pictures only.', SIZE)
+  flip: bool = field(
+      False, 'Whether training images are mirrored at random. Pictures only.')
+  max_pixels: int = field(
+      64_000_000, 'Largest width times height of a picture that is read.',
+      POSITIVE)
+  skip_unreadable: bool = field(
+      False, 'Whether unreadable pictures are counted and left out, instead of '
+      'ending the run.')
+
+
 def check(good: bool, name: str, value: Any, expected: str) -> None:
   """Raises ConfigError unless a value is good."""
   if not good:

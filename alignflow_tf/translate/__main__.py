@@ -168,18 +168,10 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
   _threads.configure()
   run: Any = pretrained.directory(values.run)
   values.run = run
-  values.output = os.path.expanduser(values.output)
-  try:
-    with _errors.program('alignflow_tf.translate', ()):
-      code = _run(values, *_check(values, [*values.input, *argv[1:]]))
-  except KeyboardInterrupt:
-    print('\nalignflow_tf.translate: stopped; the same command goes on.',
-          file=sys.stderr)
-    sys.exit(130)
-  except OSError as e:
-    sys.exit(
-        f'alignflow_tf.translate: {e}. Make room or make it writable, and '
-        'start again: it goes on where it was stopped.')
+  output: str = os.path.expanduser(values.output)
+  values.output = output
+  with _errors.program('alignflow_tf.translate', (), output):
+    code = _run(values, *_check(values, [*values.input, *argv[1:]]))
   sys.exit(code)
 
 

@@ -1,6 +1,5 @@
 """Tests of settings and presets, and of the translators they configure."""
 
-import dataclasses
 import types
 
 import pytest
@@ -9,7 +8,6 @@ from alignflow_tf.adapt import config as config_lib
 from alignflow_tf.adapt import translator
 from alignflow_tf.adapt import work
 from alignflow_tf.train import config as train_config
-from alignflow_tf.train import runs
 from alignflow_tf.train import settings as settings_lib
 
 
@@ -52,12 +50,6 @@ def test_a_translator_of_folders_knows_them_and_how_they_are_read(
       work.Work(problem, None, 'out', settings, 3), 'alignflow')
   assert config.domain == (f'a:{tmp_path}/x', f'b:{tmp_path}/y')
   assert (config.flip, config.load_size, config.fit) == (True, 40, 'pad')
-  # A run that is there keeps its own, and an earlier version had none.
-  run_dir = str(tmp_path / 'run')
-  assert translator._of_run(config, run_dir) == config
-  runs.Run.create(run_dir, dataclasses.replace(config, domain=()), ('a', 'b'),
-                  (32, 32, 3), {'a': False, 'b': False})
-  assert translator._of_run(config, run_dir).domain == ()
 
 
 @pytest.mark.parametrize(('dataset', 'preset'), [

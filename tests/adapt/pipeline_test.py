@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import json
 import os
-import types
 
 import keras
 import numpy as np
@@ -192,39 +191,6 @@ def test_a_home_directory_is_expanded(domains, tmp_path, monkeypatch):
   assert (tmp_path / 'home' / 'a' / 'source_classifier').is_dir()
 
 
-def test_seconds_before_a_stop_are_counted(tmp_path, monkeypatch):
-  now = [100.]
-  monkeypatch.setattr(
-      translator, 'time', types.SimpleNamespace(monotonic=lambda: now[0]))
-  run_dir = tmp_path / 'run'
-
-  def train(stop):
-    def step(*unused_args):
-      run_dir.mkdir(exist_ok=True)
-      now[0] += 7.
-      if stop:
-        raise loop.Stopped('Stopped', 2)
-
-    monkeypatch.setattr(translator.loop, 'train', step)
-    return translator._train(None, str(run_dir), None, None)
-
-  for _ in range(2):
-    with pytest.raises(loop.Stopped):
-      train(stop=True)
-  assert train(stop=False) == 14.
-  run_dir.rmdir()
-  assert train(stop=False) == 0.
-
-
-def test_a_stage_counts_what_was_spent_on_it_before(domains, tmp_path):
-  problem, _ = problem_lib.make(domains, 'mnist', 'optical')
-  work = work_lib.Work(problem, None, str(tmp_path), small.settings(), 0)
-  stage = work.stage('name', {}, lambda path: {'before': 3600.})
-  record = stage.record()
-  assert 3600. <= record['seconds'] < 3660.
-  assert set(record) == {'facts', 'seconds'}
-
-
 def _of_files(domains, files):
   """The same set with another fingerprint of its files."""
   other = copy.copy(domains)
@@ -241,16 +207,6 @@ def test_other_files_of_equal_names_and_counts_are_noticed(
         known, 'mnist', 'optical', 'adda', str(tmp_path),
         small.settings(classifier_steps=2, feature_steps=2))
 
-  # The first version knew nothing of files, nor of how pictures are read.
-  with monkeypatch.context() as m:
-    m.setattr(work_lib.Work, '_data_facts', lambda self: {
-        'name': domains.name, 'shape': domains.event_shape,
-        'sizes': domains.sizes})
-    first = run(_of_files(domains, 'a'))
-  with monkeypatch.context() as m:
-    m.setattr(stages, 'train_classifier', lambda *args: 1 / 0)
-    m.setattr(stages, 'adapt_features', lambda *args: 1 / 0)
-    assert run(_of_files(domains, 'b')) == first
   fresh = tmp_path / 'fresh'
   call = ('mnist', 'optical', 'source_only', str(fresh),
           small.settings(classifier_steps=2))
@@ -291,33 +247,6 @@ def test_a_translator_goes_on_with_its_own_semantic_settings(
     begin(semantic_noise=0.3)
   with pytest.raises(loop.Stopped):
     begin()
-  # A run of an earlier version has no such file.
-  os.remove(tmp_path / 'alignflow_translator.json')
-  with pytest.raises(loop.Stopped):
-    begin(semantic_noise=0.3)
-
-
-def test_stages_of_an_earlier_version_are_used(
-    domains, tmp_path, monkeypatch):
-  call = (domains, 'mnist', 'optical', 'adda', str(tmp_path),
-          small.settings(classifier_steps=2, feature_steps=2))
-  first = adapt.adapt(*call)
-  # It knew no `classifier_augment`.
-  for name in ('source_classifier/stage.json', 'source_feature/stage.json',
-               'adda/result.json'):
-    with open(tmp_path / name) as f:
-      record = json.load(f)
-    facts = record['facts']
-    del facts.get('after', facts)['classifier_augment']
-    with open(tmp_path / name, 'w') as f:
-      json.dump(record, f)
-  monkeypatch.setattr(stages, 'train_classifier', lambda *args: 1 / 0)
-  assert adapt.adapt(*call)['accuracy'] == first['accuracy']
-  with pytest.raises(config_lib.AdaptError,
-                     match='`output`.*classifier_augment was False and is'):
-    adapt.adapt(*call[:5], small.settings(
-        classifier_steps=2, feature_steps=2, classifier_augment=True))
-
 
 def test_a_method_is_added_as_a_tuple_of_stages(
     domains, tmp_path, monkeypatch):

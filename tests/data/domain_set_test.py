@@ -1,7 +1,6 @@
 """`DomainSet` on the embedded digits, and the checks of `load`."""
 
 import builtins
-import errno
 import json
 import os
 import subprocess
@@ -258,9 +257,6 @@ def test_unlabelled_domain_has_no_labels():
     ({'load_size': 20}, r'`load_size` is 20.*digits'),
     ({'label_by_folder': True}, r'`label_by_folder` goes with'),
     ({'domain_dirs': {'a': '.'}}, r"`domain_dirs`.*dataset='folders'"),
-    ({'data_service': 'here'}, r"`data_service` is 'here'.*grpc://host:port"),
-    ({'data_service': 'grpc://h:1', 'cache': 'file'}, r'`data_service`'),
-    ({'data_service': 'grpc://h:1', 'cache': 'none'}, r'`data_service`'),
     ({'max_pixels': 0}, r'`max_pixels` is 0'),
     ({'data_dir': __file__}, r'`data_dir`.*a file'),
 ])
@@ -337,22 +333,6 @@ def test_splits_in_memory_share_the_images():
   assert (values(one), values(two)) == ([5, 7], [5])
 
 
-def test_data_service_gives_the_same_stream():
-  service = tf.data.experimental.service
-  dispatcher = service.DispatchServer()
-  worker = service.WorkerServer(service.WorkerConfig(
-      dispatcher_address=dispatcher.target.split('//')[1]))
-  here = _stream(_numbered({'a': 30, 'b': 9}).train_batches(
-      5, seed=1, start_step=4), 6)
-  there = _stream(_numbered(
-      {'a': 30, 'b': 9}, data_service=dispatcher.target).train_batches(
-          5, seed=1, start_step=4), 6)
-  for a, b in zip(here, there, strict=True):
-    for domain in 'ab':
-      np.testing.assert_array_equal(a[domain], b[domain])
-  del worker
-
-
 def test_cache_file_is_complete_or_absent(tmp_path):
   def good():
     yield np.full((2, 4, 4, 1), 7, np.uint8), np.array([1, 2])
@@ -378,33 +358,6 @@ def test_cache_file_is_complete_or_absent(tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(data.DataError, match='`cache_dir`'):
     caching.read(good, 3, (4, 4, 1), 'file', str(tmp_path / 'file'), [], 'x')
-
-
-@pytest.mark.parametrize(('number', 'goes_on'), [
-    (errno.ENOSPC, False), (errno.EFBIG, False), (errno.EDQUOT, False),
-    (errno.EOPNOTSUPP, True), (errno.EINVAL, True)])
-def test_room_for_a_cache_file(tmp_path, monkeypatch, number, goes_on):
-  asked = []
-
-  def fallocate(file, start, size):
-    assert os.fstat(file).st_size == start + size
-    asked.append(size)
-    raise OSError(number, os.strerror(number))
-
-  def batches():
-    assert goes_on, 'images were read although there is no room'
-    yield np.zeros((3, 4, 4, 1), np.uint8), None
-
-  monkeypatch.setattr(os, 'posix_fallocate', fallocate, raising=False)
-  arguments = (batches, 3, (4, 4, 1), 'file', str(tmp_path), ['id'], 'x')
-  if goes_on:
-    caching.read(*arguments)
-  else:
-    with pytest.raises(data.DataError, match='`cache_dir`.*Make room'):
-      caching.read(*arguments)
-  assert len(asked) == 1
-  assert asked[0] > 3 * 16
-  assert len(list(tmp_path.iterdir())) == goes_on
 
 
 _SMALL_FILES = """

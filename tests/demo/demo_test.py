@@ -129,10 +129,6 @@ def test_what_is_shown(play):
     (b'', 'empty string'),
     (b'GIF89a and more', 'PNG or JPEG, but this one is something else'),
     (_encoded(_pixels(50, 50, 3))[:400], 'cannot be decoded'),
-    (np.zeros((8, 8, 5), np.uint8), 'c from 1 to 4'),
-    (np.zeros((0, 8, 3), np.uint8), 'c from 1 to 4'),
-    (np.zeros((8, 8, 3), np.float32), 'must be uint8'),
-    (np.zeros((2**13, 2**13, 1), np.uint8), 'at most 64000000'),
 ])
 def test_bad_pictures_say_what_is_wrong(play, picture, words):
   with pytest.raises(playground.PlaygroundError, match=words):
@@ -141,12 +137,6 @@ def test_bad_pictures_say_what_is_wrong(play, picture, words):
 
 def test_bad_arguments_say_what_is_wrong(play):
   image = np.zeros(SHAPE, np.uint8)
-  with pytest.raises(playground.PlaygroundError, match="'paint'"):
-    play.prepare(image, 'paint')
-  with pytest.raises(playground.PlaygroundError, match='`source`'):
-    play.translate(image, 'ink', 'ink')
-  with pytest.raises(playground.PlaygroundError, match='`image` must be uint8'):
-    play.translate(image[:4], 'ink', 'chalk')
   with pytest.raises(playground.PlaygroundError, match='from 0 to 1, got'):
     play.interpolate(image, image, 'ink', 'chalk', [1.5])
   for number in (0, 65, 1.5, 'many'):
@@ -164,14 +154,10 @@ def test_without_the_data_the_rest_works(play):
   assert play.missing
   assert not play.held
   assert not play.is_dark('ink')
-  with pytest.raises(playground.PlaygroundError, match='are not here'):
-    play.draw('ink', 0)
 
 
 def test_the_limit_of_pixels_is_the_users(exported):
   play = playground.Playground(exported.run.directory, max_pixels=100)
-  with pytest.raises(playground.PlaygroundError, match='--max_pixels'):
-    play.prepare(_pixels(20, 20, 1), 'ink')
   with pytest.raises(playground.PlaygroundError, match='from 1 to 100 are'):
     play.prepare(_encoded(_pixels(20, 20, 3)), 'ink')
   assert play.prepare(_pixels(10, 10, 1), 'ink').shape == SHAPE

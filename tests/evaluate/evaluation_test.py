@@ -90,7 +90,6 @@ def test_figures(result):
   path = os.path.join(result['run'], 'evaluation', 'evaluation.json')
   with open(path) as f:
     assert json.load(f) == {k: v for k, v in result.items() if k != 'report'}
-  assert 0. < result['dequantisation']['mnist']['spread'] < 0.1
   assert all(os.path.getsize(p) for p in result['pictures'])
 
 

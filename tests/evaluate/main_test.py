@@ -47,5 +47,5 @@ def test_ends_without_a_traceback(tmp_path, repo_root):
   assert lost.startswith(
       'alignflow_tf.evaluate: images cannot be read any more: '), lost
   assert 'Bring the data back' in lost
-  assert 'stopped before all figures were there' in done.stderr
+  assert 'alignflow_tf.evaluate: stopped; the same command' in done.stderr
   assert ['flag --' in line for line in refused] == [True] * 3, refused

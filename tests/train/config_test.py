@@ -259,11 +259,12 @@ def test_two_folders(tmp_path, monkeypatch):
   config, _ = flags_lib.resolve(_parse(
       '--domain=cat:/x', '--domain=dog:/y', '--domain=cow:/z'))
   assert config.domain == ('cat:/x', 'dog:/y', 'cow:/z')
+  config, _ = flags_lib.resolve(_parse('--domain_a=/x', '--domain=cow:/z'))
+  assert config.domain == ('cow:/z', 'a:/x')
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    (['--domain_a=/x'], '`domain_b` is missing'),
-    (['--domain_a=/x', '--domain_b=/y', '--domain=c:/z'], '`domain`'),
+    (['--domain_a=/x'], 'two or more different domains, got a.'),
     (['--domain=nodir', '--domain=a:/x'], 'name:DIR'),
     (['--domain=my cat:/y', '--domain=a:/x'], "'my cat:/y'"),
     (['--domain=a:/x', '--domain=a:/y'], 'different domains, got a, a'),

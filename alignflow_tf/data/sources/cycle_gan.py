@@ -37,7 +37,7 @@ LICENCE = 'ImageNet, Flickr and WikiArt pictures; research use'
 
 def find(name: str, data_dir: str | None) -> str | None:
   """The folder with trainA, trainB, testA and testB of a set, or None."""
-  root = os.path.expanduser(data_dir or network.default_data_dir())
+  root = network.data_dir(data_dir)
   for folder in (
       os.path.join(root, 'cycle_gan', name),
       os.path.join(root, name),
@@ -79,8 +79,7 @@ def _domains(name: str, reading: Reading, recipe: Recipe) -> list[Domain]:
       'licence': LICENCE,
   }
   folder = find(name, data_dir)
-  root = os.path.expanduser(data_dir or network.default_data_dir())
-  if folder and not records.find(root, f'cycle_gan/{name}'):
+  if folder and not records.find(data_dir, f'cycle_gan/{name}'):
     opened = [_open_folder(d, folder, side, reading)
               for d, side in zip(names, 'AB', strict=True)]
     for f in opened:

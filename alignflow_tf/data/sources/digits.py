@@ -70,7 +70,7 @@ def find_usps_files(data_dir: str | None) -> str | None:
   Looked for in data_dir, data_dir/usps, data_dir/../usps and in TFDS's folder
   for manual downloads, data_dir/downloads/manual (and usps/ in it).
   """
-  root = os.path.expanduser(data_dir or network.default_data_dir())
+  root = network.data_dir(data_dir)
   manual = os.path.join(root, 'downloads', 'manual')
   for folder in (
       root,
@@ -127,8 +127,7 @@ def _domain(name: str, reading: Reading, channels: int) -> Domain:
   source = SOURCES[name]
   data_dir, size = reading.data_dir, reading.size
   files = None
-  root = os.path.expanduser(data_dir or network.default_data_dir())
-  if name == 'usps' and not records.find(root, 'usps'):
+  if name == 'usps' and not records.find(data_dir, 'usps'):
     files = find_usps_files(data_dir)
   if files:
     arrays = {}

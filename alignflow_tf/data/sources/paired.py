@@ -55,8 +55,7 @@ def find(name: str, data_dir: str | None) -> str | None:
   Looked for in data_dir/pix2pix/NAME, data_dir/NAME, data_dir/../pix2pix/NAME
   and data_dir/downloads/manual/NAME.
   """
-  root = os.path.abspath(
-      os.path.expanduser(data_dir or network.default_data_dir()))
+  root = os.path.abspath(network.data_dir(data_dir))
   for folder in (
       os.path.join(root, 'pix2pix', name),
       os.path.join(root, name),
@@ -96,8 +95,7 @@ def _domains(name: str, reading: Reading, recipe: Recipe) -> list[Domain]:
       'published': source.published,
       'licence': source.licence,
   }
-  root = os.path.expanduser(data_dir or network.default_data_dir())
-  folder = None if records.find(root, f'pix2pix/{name}') else (
+  folder = None if records.find(data_dir, f'pix2pix/{name}') else (
       find(name, data_dir))
   if folder is None:
     return _from_records(name, reading, recipe, info)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import os
 import re
 from typing import Any
 
@@ -85,9 +84,10 @@ def open_set(name: str, spec: str, reading: Reading) -> TfdsSet:
     raise DataError(
         f'`domain` gives {spec!r} for domain {name!r}; a TFDS set is named as '
         'tfds:NAME, tfds:NAME/CONFIG or tfds:NAME#FEATURE.')
-  root = os.path.expanduser(reading.data_dir or network.default_data_dir())
-  if not records.find(root, tfds_name):
-    config = getattr(_builder(tfds_name, root), 'builder_config', None)
+  if not records.find(reading.data_dir, tfds_name):
+    config = getattr(
+        _builder(tfds_name, network.data_dir(reading.data_dir)),
+        'builder_config', None)
     if config is not None and '/' not in tfds_name:
       tfds_name = f'{tfds_name}/{config.name}'
   folder = records.ensure(
