@@ -19,47 +19,6 @@ from alignflow_tf import protocols
 _CONCURRENT = 4
 
 
-class RoundTrip:
-  """Running figures of `|G_{t->s}(G_{s->t}(x)) - x|`, in units of [0, 1].
-
-  Attributes:
-    count: Number of images seen.
-    maximum: Largest error of a pixel.
-    total: Sum of the errors of all pixels.
-    pixels: Number of pixels seen.
-    outside: Number of translated pixels outside [0, 1].
-    saturated: Number of translated pixels at 0, at 1 or outside. A squashing
-      function has lost the information of such a pixel.
-  """
-
-  def __init__(self) -> None:
-    self.count = 0
-    self.maximum = 0.
-    self.total = 0.
-    self.pixels = 0
-    self.outside = 0
-    self.saturated = 0
-
-  def add(self, images: np.ndarray, translated: np.ndarray,
-          back: np.ndarray) -> None:
-    """Adds a batch of images, their translations and the way back."""
-    error = np.abs(back.astype(np.float64) - images)
-    # A NaN must not vanish in a maximum.
-    self.maximum = float(np.maximum(self.maximum, error.max()))
-    self.total += float(error.sum())
-    self.pixels += error.size
-    self.count += len(images)
-    self.outside += int(((translated < 0.) | (translated > 1.)).sum())
-    self.saturated += int(((translated <= 0.) | (translated >= 1.)).sum())
-
-  def result(self) -> dict[str, float]:
-    """`max`, `mean`, and the shares of pixels `outside` and `saturated`."""
-    pixels = max(1, self.pixels)
-    return {'max': self.maximum, 'mean': self.total / pixels,
-            'outside': self.outside / pixels,
-            'saturated': self.saturated / pixels}
-
-
 class Evaluator:
   """Compiled evaluation of a model, batch by batch.
 
@@ -285,17 +244,15 @@ class Evaluator:
       `outside` and `saturated`, the shares of translated pixels outside [0, 1],
       and of those not strictly inside.
     """
-    trip = RoundTrip()
-    if not len(images):
-      raise ValueError(
-          f'`images` must hold at least one image, got {list(images.shape)}.')
-    for start in range(0, len(images), self.batch_size):
-      batch = images[start:start + self.batch_size]
-      # Through NumPy and two separate functions: nothing can be cached.
-      translated = self.translate(batch, source, target)
-      handed = translated
-      if as_picture:
-        handed = np.asarray(
-            images_lib.from_uint8(images_lib.to_uint8(tf.constant(handed))))
-      trip.add(batch, translated, self.translate(handed, target, source))
-    return trip.result()
+    # Through NumPy and two separate functions: nothing can be cached.
+    translated = handed = self.translate(images, source, target)
+    if as_picture:
+      handed = np.asarray(
+          images_lib.from_uint8(images_lib.to_uint8(tf.constant(handed))))
+    back = self.translate(handed, target, source)
+    error = np.abs(back - images)
+    return {
+        'max': float(error.max()),
+        'mean': float(error.mean(dtype=np.float64)),
+        'outside': float(((translated < 0.) | (translated > 1.)).mean()),
+        'saturated': float(((translated <= 0.) | (translated >= 1.)).mean())}

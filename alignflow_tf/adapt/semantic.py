@@ -61,7 +61,7 @@ class SemanticLoss(tf.Module):
       target: The domain that has none.
       event_shape: `(height, width, channels)`.
       num_classes: Number of classes.
-      settings: Settings, of which those of `semantic_*` and the warps count.
+      settings: Settings; only `semantic_*` and `augment_*` count.
       seed: Non-negative integer that fixes f's initial weights.
     """
     super().__init__(name='semantic')

@@ -192,9 +192,9 @@ def adapt_to_target(
   is a random affine map. The first two terms are self-ensembling [1] with the
   hard labels of FixMatch [2]; the third is the information maximisation of
   SHOT [3].
-  With `class_priors`, H(mean) is -KL(mean || prior), which is largest at the
-  frequencies that the classifier finds in the target and not at equal ones, and
-  source images are drawn by that prior.
+  With `class_priors`, the prior is the class frequencies that the classifier
+  finds in the target. -KL(mean || prior) then takes the place of H(mean), and
+  source images are drawn by the prior.
 
   Args:
     model: The classifier to begin with; it is left as it is.

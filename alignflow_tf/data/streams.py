@@ -97,7 +97,7 @@ def one_pass(
     element: Graph function from int64 [b] positions in [0, n) to a batch.
 
   Returns:
-    A finite dataset of what `element` returns.
+    A finite dataset of the results of `element`.
   """
   starts = tf.data.Dataset.range(0, count, batch_size)
   return starts.map(

@@ -27,9 +27,9 @@ def read(run: runs.Run, inputs: Sequence[str], limit: int | None = None
 
   Returns:
     For each domain that is named, `level` (uint8 `[N, H, W, C]`) and `image`
-    (float32 in [0, 1]), in the order of file names; and whether all domains are
-    named and have the same file names but for their extensions, so that images
-    of one index are partners.
+    (float32 in [0, 1]), in the order of file names; and whether images of one
+    index are partners. They are if all domains are named and have files of the
+    same names, without their extensions.
 
   Raises:
     DataError: If a name is no domain, a folder has no pictures, or some cannot

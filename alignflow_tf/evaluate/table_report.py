@@ -26,6 +26,8 @@ from alignflow_tf.train import runs
 
 # Number of images among which the worst round trips are searched.
 _SEARCHED = 1000
+# Images on a sheet.
+_SHOWN_IMAGES = 12
 # Figures of the printed table; the JSON has all.
 _SHOWN = ('mse', 'correlation', 'top_1', 'top_5', 'percentile',
           'class_accuracy', 'mean_iou', 'ssim', 'kid', 'not_finite')
@@ -209,7 +211,7 @@ def load(methods: Sequence[tables.Method], settings: tables.Settings
 
 
 def sheets(methods: Sequence[tables.Method], settings: tables.Settings,
-           models: Mapping[str, model_lib.Translates], num: int = 12
+           models: Mapping[str, model_lib.Translates]
           ) -> list[tuple[str, str]]:
   """Pictures of the first seed's runs, side by side.
 
@@ -222,7 +224,6 @@ def sheets(methods: Sequence[tables.Method], settings: tables.Settings,
     methods: The rows.
     settings: The settings that they share.
     models: See `load`.
-    num: Number of images on a sheet.
 
   Returns:
     Captions and paths of the PNGs, in `settings.output`.
@@ -237,7 +238,7 @@ def sheets(methods: Sequence[tables.Method], settings: tables.Settings,
   for s, t in itertools.permutations(images, 2):
     x, y = images[s]['image'], images[t]['image']
     # Spread over the split, not its first few.
-    shown = np.linspace(0, len(x) - 1, min(num, len(x))).astype(int)
+    shown = np.linspace(0, len(x) - 1, min(_SHOWN_IMAGES, len(x))).astype(int)
     rows = [x[shown]] + [
         e.translate(x[shown], s, t) for e in evaluators.values()] + [y[shown]]
     path = os.path.join(settings.output, f'methods_{s}_to_{t}.png')
@@ -248,7 +249,7 @@ def sheets(methods: Sequence[tables.Method], settings: tables.Settings,
     if 'cyclegan' in evaluators and flow:
       path = os.path.join(settings.output, f'round_trips_{s}_to_{t}.png')
       sheets_lib.write_png(path, sheets_lib.worst_round_trips(
-          [evaluators['cyclegan'], evaluators[flow]], x, s, t, num))
+          [evaluators['cyclegan'], evaluators[flow]], x, s, t))
       found.append((
           f'{s} to {t} and back, where CycleGAN does worst (figure 3): image; '
           f'CycleGAN there, and back; AF ({flow}) there, and back', path))

@@ -1,4 +1,4 @@
-"""Figures of translations, and of rows that need no model to compare with."""
+"""Figures of translations, and of rows without a model for comparison."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ class Judge:
     inception: Features of InceptionV3 in place of the references', or None.
     supervised: Whether networks may be trained for rows and features.
     seed: Seed of the random training images.
-    paired: Whether targets are the sources' partners; None for what the domains
-      are.
+    paired: Whether targets are the sources' partners; None for
+      `domains.paired`.
   """
   domains: data.DomainSet
   source: str

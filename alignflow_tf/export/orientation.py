@@ -2,9 +2,9 @@
 
 A server turns a picture as training does, where Pillow reads the orientation
 from Exif or XMP in many places. The graph reads the Exif block wherever it
-stands before the pixels. What it can't read but can see (an Exif block behind
-the pixels of a PNG, compressed metadata, an orientation in XMP alone) makes it
-refuse the picture, so that none comes out unturned without a word.
+stands before the pixels. It cannot read an Exif block behind the pixels of a
+PNG, compressed metadata, or an orientation in XMP alone. It refuses pictures
+with these, so that no picture is left unturned silently.
 """
 
 from __future__ import annotations

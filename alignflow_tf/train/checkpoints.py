@@ -47,8 +47,8 @@ def steps(directory: str) -> list[int]:
     names = os.listdir(directory)
   except (FileNotFoundError, NotADirectoryError):
     return []
-  # TensorFlow renames the index into place last: without it, the rest is what
-  # a killed process left.
+  # TensorFlow renames the index into place last: without it, a killed process
+  # left the rest.
   found = [re.fullmatch(r'ckpt-(\d+)\.index', name) for name in names]
   return sorted(int(match.group(1)) for match in found if match)
 
@@ -190,7 +190,7 @@ def differences(saved: dict[str, Any], given: dict[str, Any],
 
 def difference(saved: dict[str, Any], given: dict[str, Any],
                free: frozenset[str] = frozenset()) -> str:
-  """Lines on what differs between a saved and a given configuration."""
+  """Lines on settings that differ in a saved and a given configuration."""
   return '\n'.join(
       f'  {n}: {saved.get(n)!r} in the checkpoint, {given.get(n)!r} here'
       for n in differences(saved, given, free))
@@ -322,7 +322,7 @@ class Checkpoints:
       os.replace(name, aside + os.path.basename(name))
 
   def _facts(self, path: str) -> dict[str, Any]:
-    """The JSON values beside a checkpoint, checked."""
+    """The JSON values of a checkpoint, checked."""
     facts = _read_json(f'{path}.json')
     check_format(path, facts.get('format', 1))
     # A setting that is new since has its default in an older checkpoint.

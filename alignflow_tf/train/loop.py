@@ -72,10 +72,10 @@ def train(
       of the run have another one.
     DataError: If the data cannot be read, or other processes of the run have
       others.
-    RunError: If the directory holds a run of another configuration, another
-      process trains in it, it cannot be written to, memory does not suffice,
-      the GPU fails, numbers are not finite, again and again, or another process
-      of the run was lost.
+    RunError: If the directory cannot be used (it holds a run of another
+      configuration, another process trains in it, or it cannot be written to),
+      or the run cannot go on (memory does not suffice, the GPU fails, too many
+      steps were not finite, or another process of the run was lost).
     Stopped: If the run was stopped by SIGTERM or Ctrl-C, after a checkpoint.
   """
   run_dir = os.path.expanduser(run_dir)
@@ -104,8 +104,6 @@ def _run(
     config: config_lib.Config, run_dir: str, domains: data.DomainSet | None,
     auxiliary: auxiliary_lib.Auxiliary | None, team: strategies.Team) -> None:
   """Checks the arguments, builds the trainer and opens the run directory."""
-  # A team may have been made with another configuration than this one.
-  strategies.check_flags(config, team)
   with faults.writing(run_dir):
     run = runs.find(run_dir, writes=team.chief)
   if run is not None:

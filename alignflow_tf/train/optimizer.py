@@ -39,7 +39,7 @@ class Adam(tf.Module):
   """
 
   def __init__(self, variables: Variables, beta_1: float, beta_2: float,
-               averages: Variables | None = None, name: str = 'adam'):
+               averages: Variables | None = None):
     """Makes the moments, all zero.
 
     Args:
@@ -47,9 +47,8 @@ class Adam(tf.Module):
       beta_1: Decay of the first moment.
       beta_2: Decay of the second moment.
       averages: The variables' moving averages, if any.
-      name: Name of the module.
     """
-    super().__init__(name=name)
+    super().__init__(name='adam')
     # The model's own places in a checkpoint are enough for these.
     self._variables = self._no_dependency(list(variables))
     self._averages = self._no_dependency(list(averages or ()))

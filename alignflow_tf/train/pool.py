@@ -22,19 +22,17 @@ class ImagePool(tf.Module):
        https://arxiv.org/abs/1612.07828
   """
 
-  def __init__(self, size: int, image_shape: tuple[int, int, int],
-               name: str = 'image_pool'):
+  def __init__(self, size: int, image_shape: tuple[int, int, int]):
     """Makes an empty pool.
 
     Args:
       size: Number of images kept; 0 turns the pool off.
       image_shape: `(height, width, channels)`.
-      name: Name of the module.
 
     Raises:
       ValueError: If `size` is negative.
     """
-    super().__init__(name=name)
+    super().__init__(name='image_pool')
     if not isinstance(size, int) or size < 0:
       raise ValueError(f'`size` must be a non-negative integer, got {size!r}.')
     self._size = size

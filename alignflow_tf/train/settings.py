@@ -100,8 +100,8 @@ def check_fields(config: Any, check: Check = check) -> None:
 
   Args:
     config: A dataclass whose fields were made by `field`.
-    check: Takes whether a value is good, its name, the value and what would do;
-      it raises if it is not good.
+    check: Takes whether a value is good, its name, the value and the expected
+      values in words; it raises if the value is not good.
   """
   for item in dataclasses.fields(config):
     value = getattr(config, item.name)

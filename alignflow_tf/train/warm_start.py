@@ -24,7 +24,7 @@ def start_from(directory: str, trainer: trainer_lib.Trainer) -> str:
   of the run, and of the domain at its place otherwise.
 
   Returns:
-    Lines for a person: what was taken, and what was not.
+    Lines for a person: the weights taken, and those that are new.
 
   Raises:
     RunError: If there is no run or no checkpoint, or no weight fits.
@@ -97,7 +97,7 @@ def _weights(domain: str, critic: Any) -> Named:
 
 def _assign(old: Mapping[tuple[str, ...], Any],
             new: Mapping[tuple[str, ...], Any]) -> tuple[int, list[str]]:
-  """Assigns what fits; returns its number, and lines on what does not."""
+  """Assigns variables that fit; returns their number, lines on the others."""
   taken, left = 0, []
   for place, variable in new.items():
     name, there = '/'.join(place), old.get(place)

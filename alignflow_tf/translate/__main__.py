@@ -63,7 +63,7 @@ def define(values: flags.FlagValues) -> None:
   flags.DEFINE_enum(
       'fit', None, list(recipe.FITS), "How a picture is brought to the model's "
       'size; as in training by default.', flag_values=values)
-  switch('exact', 'Write float32 values beside each PNG (.npz), from which the '
+  switch('exact', 'Also write the float32 values of a PNG (.npz), from which the '
          'way back gives the source.')
   switch('score', 'Write bits/dim of each picture to <output>/scores.csv.')
   switch('interpolate', 'Interpolate between two pictures, which follow.')
@@ -168,8 +168,8 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
   _threads.configure()
   run: Any = pretrained.directory(values.run)
   values.run = run
-  output: str = os.path.expanduser(values.output)
-  values.output = output
+  values.output = os.path.expanduser(values.output)
+  output: Any = values.output
   with _errors.program('alignflow_tf.translate', (), output):
     code = _run(values, *_check(values, [*values.input, *argv[1:]]))
   sys.exit(code)

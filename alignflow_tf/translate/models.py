@@ -21,7 +21,7 @@ __all__ = ['Opened', 'domains_of', 'open_model']
 
 @dataclasses.dataclass(frozen=True)
 class Opened:
-  """A model and what its pictures need.
+  """A model, and how pictures are prepared for it.
 
   Attributes:
     model: The model, one that `Translates`.

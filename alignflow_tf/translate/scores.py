@@ -36,7 +36,7 @@ def score(opened: models.Opened, reader: reading.Reader,
     seed: Seed of the dequantisation.
 
   Returns:
-    What was done.
+    Numbers of files done and kept, and lines on failures.
   """
   path = os.path.join(output, 'scores.csv')
   scores: dict[str, float] = {}

@@ -30,7 +30,7 @@ _NOT_FINITE = (
 
 @dataclasses.dataclass
 class Summary:
-  """What was done.
+  """The result of a translation.
 
   Attributes:
     done: Number of files that were read and answered.
@@ -83,7 +83,7 @@ def translate(
     batch_size: Images of the model's size at a time.
 
   Returns:
-    What was done.
+    Numbers of files done and kept, and lines on failures.
 
   Raises:
     OSError: If an output cannot be written.

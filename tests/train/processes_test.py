@@ -94,7 +94,6 @@ inputs.load = load
 def train(what, directory):
   answer(what, loop.train, config, directory, None, None, team)
 
-train('flags again', run_dir)
 config = dataclasses.replace(config, seed=0)
 if not number:
   domains = load(config, batch_size=config.batch_size)
@@ -277,7 +276,6 @@ def test_processes_that_do_not_fit_together_are_told_why(tmp_path):
         'SystemExit: alignflow_tf.train: the processes of a run must have the '
         r'same flags, got others for `seed` \(here [01]\)\. Start all',
         found['flags'])
-    assert found['flags again'].startswith('ConfigError: the processes of')
     # A name differs in the one, and a picture is more in the other.
     assert found['data'] == (
         'DataError: the processes of a run must have the same data, got others '

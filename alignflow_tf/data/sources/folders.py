@@ -96,7 +96,7 @@ def _with_sets(
     recipe: Recipe,
     reading: Reading,
 ) -> Opened:
-  """Domains some of which are TFDS sets, whose labels are their own.
+  """Domains of folders and TFDS sets; the sets have labels of their own.
 
   Labels are kept where all labelled sets have equally many classes.
   """

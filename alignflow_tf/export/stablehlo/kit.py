@@ -1,12 +1,12 @@
 """Writes a kit: programs, initial state and data, run by JAX and NumPy alone.
 
 ```
-manifest.json           names, shapes, types; what updates what
+manifest.json           names, shapes, types; which result updates which tensor
 programs/NAME.PRECISION.mlirbc.gz
                         StableHLO, portable artifacts of version 1.0
-state.npz               what of the initial state is not drawn or constant
+state.npz               the initial state, without constants and random draws
 data.npz                uint8 images by split and domain
-run.py                  the command, which calls what is in runner/
+run.py                  the command
 runner/                 a copy of the package `runner` in this folder
 ```
 """
@@ -278,7 +278,7 @@ def _state(
     compact: bool,
     manifest: dict[str, Any],
 ) -> dict[str, np.ndarray]:
-  """Describes the initial state in the manifest; returns what is stored."""
+  """Describes the initial state in the manifest; returns arrays to store."""
   stored: dict[str, np.ndarray] = {}
   seen: dict[tuple[Any, ...], int] = {}
   state = []

@@ -97,7 +97,7 @@ def _aliases(module: Any) -> dict[int, int]:
 
 
 def _cleaned(module: Any) -> str:
-  """The module without what is not StableHLO, as text.
+  """The module as text, with StableHLO operations alone.
 
   TensorFlow leaves copies and bounds of sizes that are static; both are
   identities.

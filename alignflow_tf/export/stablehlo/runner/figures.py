@@ -69,7 +69,7 @@ class Model:
 
 
 def to_levels(images: np.ndarray) -> np.ndarray:
-  """Images in [0, 1] as uint8 levels; clips what is outside."""
+  """Images as uint8 levels, clipped to [0, 1]."""
   return np.clip(np.floor(images * 256.), 0, 255).astype(np.uint8)
 
 
@@ -111,7 +111,7 @@ def evaluate(kit: programs.Kit, model: Model, state: programs.State,
     kit: The kit.
     model: Its `Model`.
     state: The state whose averaged weights are used.
-    output: Directory of what is written.
+    output: Directory of the files.
 
   Returns:
     The figures, which `figures.json` holds.

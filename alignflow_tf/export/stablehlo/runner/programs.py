@@ -80,7 +80,7 @@ class Kit:
   def program(self, name: str) -> Callable[..., Any]:
     """A function of the arguments and the state.
 
-    Returns the results, then the new values of what it updates, by number.
+    Returns the results, then the new values of updated tensors, by number.
     """
     facts, entries = self.manifest['programs'][name], self.manifest['state']
     path = os.path.join(
