@@ -63,8 +63,8 @@ def define(values: flags.FlagValues) -> None:
   flags.DEFINE_enum(
       'fit', None, list(recipe.FITS), "How a picture is brought to the model's "
       'size; as in training by default.', flag_values=values)
-  switch('exact', 'Also write the float32 values of each PNG (.npz), from which '
-         'the way back gives the source.')
+  switch('exact', 'Also write the float32 values of each PNG (.npz), from '
+         'which the way back gives the source.')
   switch('score', 'Write bits/dim of each picture to <output>/scores.csv.')
   switch('interpolate', 'Interpolate between two pictures, which follow.')
   number('sample', None, 'Number of samples of each domain, paired by names.')
