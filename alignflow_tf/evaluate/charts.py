@@ -1,12 +1,12 @@
-"""Charts as SVG for a narrow screen, without a library or a network."""
+"""A scatter plot as SVG, without a library or a network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import html
 import math
 
-_COLOURS = ('#0b6bcb', '#c8511b', '#2a8a4a', '#8a3fa0', '#a08000', '#555555')
+_COLOURS = ('#0b6bcb', '#c8511b')
 _WIDTH, _HEIGHT = 360, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 30
 # More points than a screen has pixels show nothing more.
@@ -16,44 +16,18 @@ _MOST = 400
 Points = Sequence[tuple[float, float]]
 
 
-def lines(series: Mapping[str, Points], title: str, unit: str = '') -> str:
-  """A line chart.
+def scatter(series: Mapping[str, Points], title: str,
+            line: tuple[tuple[float, float], tuple[float, float]]) -> str:
+  """A scatter plot of two series.
 
   Args:
-    series: Points (x, y) by name, x ascending; values that are not finite are
-      left out.
-    title: Title of the chart.
-    unit: Unit of y.
+    series: Points (x, y) by name; those that are not finite are left out.
+    title: Title of the plot.
+    line: The ends of a line that the points should lie on.
 
   Returns:
     An SVG element with its caption, or '' where there is nothing to draw.
   """
-
-  def draw(frame: _Frame, colour: str, points: Points) -> list[str]:
-    path = ' '.join(f'{frame.x(x):.1f},{frame.y(y):.1f}' for x, y in points)
-    dots = _dots(frame, colour, points, 3) if len(points) == 1 else []
-    return [*dots, f'<polyline points="{path}" fill="none" stroke="{colour}" '
-            'stroke-width="1.5"/>']
-
-  return _chart(series, title, unit, draw)
-
-
-def scatter(series: Mapping[str, Points], title: str,
-            line: tuple[tuple[float, float], ...] = ()) -> str:
-  """A scatter plot, with the ends of a line that the points should lie on.
-
-  See `lines`.
-  """
-
-  def draw(frame: _Frame, colour: str, points: Points) -> list[str]:
-    return _dots(frame, colour, points, 2, ' fill-opacity="0.5"')
-
-  return _chart(series, title, '', draw, line)
-
-
-def _chart(series: Mapping[str, Points], title: str, unit: str,
-           draw: Callable[[_Frame, str, Points], list[str]],
-           line: tuple[tuple[float, float], ...] = ()) -> str:
   kept = {}
   for name, points in series.items():
     finite = [p for p in points if all(map(math.isfinite, p))]
@@ -62,26 +36,24 @@ def _chart(series: Mapping[str, Points], title: str, unit: str,
   if not kept:
     return ''
   frame = _Frame([*(p for points in kept.values() for p in points), *line])
-  parts = [frame.axes()]
-  if line:
-    (x0, y0), (x1, y1) = line
-    parts.append(
-        f'<line x1="{frame.x(x0):.1f}" y1="{frame.y(y0):.1f}" '
-        f'x2="{frame.x(x1):.1f}" y2="{frame.y(y1):.1f}" stroke="#888" '
-        'stroke-dasharray="4 3"/>')
-  for colour, points in zip(_cycle(), kept.values(), strict=False):
-    parts += draw(frame, colour, points)
-  return _figure(parts, title, unit, kept)
-
-
-def _dots(frame: _Frame, colour: str, points: Points, radius: int,
-          style: str = '') -> list[str]:
-  return [f'<circle cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="{radius}" '
-          f'fill="{colour}"{style}/>' for x, y in points]
-
-
-def _cycle() -> list[str]:
-  return list(_COLOURS) * 4
+  (x0, y0), (x1, y1) = line
+  parts = [
+      frame.axes(),
+      f'<line x1="{frame.x(x0):.1f}" y1="{frame.y(y0):.1f}" '
+      f'x2="{frame.x(x1):.1f}" y2="{frame.y(y1):.1f}" stroke="#888" '
+      'stroke-dasharray="4 3"/>']
+  keys = []
+  for colour, (name, points) in zip(_COLOURS, kept.items(), strict=False):
+    parts += [
+        f'<circle cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="2" '
+        f'fill="{colour}" fill-opacity="0.5"/>' for x, y in points]
+    keys.append(f'<span><i style="background:{colour}"></i>'
+                f'{html.escape(name)}</span>')
+  title = html.escape(title)
+  return (
+      f'<figure><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+      f'aria-label="{title}">{"".join(parts)}</svg>'
+      f'<figcaption>{title}<br/>{" ".join(keys)}</figcaption></figure>')
 
 
 class _Frame:
@@ -132,15 +104,3 @@ def _ticks(low: float, high: float) -> list[float]:
     if last - first < 6:
       return [round(i * step * factor, 12) for i in range(first, last + 1)]
   return [low, high]
-
-
-def _figure(parts: Sequence[str], title: str, unit: str,
-            names: Sequence[str] | Mapping[str, object]) -> str:
-  keys = ' '.join(
-      f'<span><i style="background:{colour}"></i>{html.escape(name)}</span>'
-      for colour, name in zip(_cycle(), names, strict=False))
-  what = html.escape(title) + (f' ({html.escape(unit)})' if unit else '')
-  return (
-      f'<figure class="chart"><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-      f'aria-label="{what}">{"".join(parts)}</svg>'
-      f'<figcaption>{what}<br/>{keys}</figcaption></figure>')

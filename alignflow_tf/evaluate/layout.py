@@ -44,9 +44,7 @@ tr.own td:first-child {{ background: Canvas; }}
   th, td {{ padding: .25rem .25rem; }} }}
 small {{ font-weight: 400; opacity: .75; }}
 .sheet img {{ display: block; image-rendering: pixelated; height: auto; }}
-.charts {{ display: grid; gap: 1rem;
-  grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); }}
-figure {{ margin: 0; }}
+figure {{ margin: 0; max-width: 30rem; }}
 figcaption {{ font-size: .82rem; }}
 svg {{ width: 100%; background: #fff; border: 1px solid var(--edge); }}
 svg text {{ font: 11px system-ui, sans-serif; fill: #333; }}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import html
-import json
 import math
 import os
 from typing import Any
@@ -14,22 +13,6 @@ from alignflow_tf.evaluate import charts
 from alignflow_tf.evaluate import layout
 from alignflow_tf.evaluate import translations
 
-# Curves: title, unit, and the beginnings of the names in metrics.jsonl.
-_CURVES = (
-    ('Loss', '', ('loss',)),
-    ('Adversarial loss of the generator', '', ('adversarial_loss/',)),
-    ('Loss of the critics', '', ('critic_loss/',)),
-    ('Cycle consistency', 'L1 on (-1, 1)', ('cycle_loss/',)),
-    ('Autoencoding, in a domain and by another', '', ('vae_loss/',)),
-    ('Training images', 'bits/dim', ('bits_per_dim/',)),
-    ('Validation images', 'bits/dim', ('validation/bits_per_dim/',)),
-    ('Validation images, an upper bound', 'bits/dim',
-     ('validation/bits_per_dim_bound/',)),
-    ('Validation, largest round-trip error', 'of [0, 1]',
-     ('validation/round_trip_max/',)),
-    ('Validation, pixels outside [0, 1]', 'share', ('validation/outside/',)),
-)
-
 
 def write(path: str, result: Mapping[str, Any], run_dir: str,
           settings: Mapping[str, Any]) -> None:
@@ -38,7 +21,7 @@ def write(path: str, result: Mapping[str, Any], run_dir: str,
   Args:
     path: Path of the file.
     result: The figures of `evaluate`; pictures are read from their paths.
-    run_dir: The run directory, whose `metrics.jsonl` gives the curves.
+    run_dir: The run directory.
     settings: The configuration.
   """
   title = f'{settings["model"]} on {settings["dataset"]}'
@@ -54,7 +37,10 @@ def write(path: str, result: Mapping[str, Any], run_dir: str,
     body += [f'<h2>{heading}</h2>', *(table.html() for table in tables)]
   body += _pictures(result['pictures'])
   body += _critics(result)
-  body += _curves(os.path.join(run_dir, 'metrics.jsonl'))
+  summaries = os.path.join(run_dir, 'summaries')
+  if os.path.isdir(summaries):
+    body.append('<h2>Training</h2><p>Curves: <code>tensorboard --logdir '
+                f'{html.escape(summaries)}</code></p>')
   rows = ''.join(f'<tr><td>{html.escape(k)}</td><td>{html.escape(str(v))}</td>'
                  '</tr>' for k, v in settings.items())
   body.append('<h2>Configuration</h2><details><summary>All settings</summary>'
@@ -227,24 +213,3 @@ def _critics(result: Mapping[str, Any]) -> list[str]:
       f'docs/evaluation.md). Mean distance: {found["gap"]:.3f}; correlation '
       f'{found["correlation"]:.2f}, -1 at best.{noise} The flows are those '
       'that the critics were trained on, not their moving average.</p>']
-
-
-def _curves(path: str) -> list[str]:
-  try:
-    with open(path, encoding='utf-8') as f:
-      records = [json.loads(line) for line in f]
-  except (OSError, ValueError):
-    return []
-  parts = []
-  for title, unit, starts in _CURVES:
-    series: dict[str, list[tuple[float, float]]] = {}
-    for record in records:
-      for name, value in record.items():
-        if value is not None and any(
-            name == s or s.endswith('/') and name.startswith(s)
-            for s in starts):
-          series.setdefault(name.split('/')[-1], []).append(
-              (record['step'], value))
-    parts.append(charts.lines(series, title, unit))
-  return ['<h2>Training</h2>', f'<div class="charts">{"".join(parts)}</div>',
-          '<p class="note">Against the number of steps.</p>']
