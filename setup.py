@@ -25,6 +25,7 @@ _REQUIRED = [
 ]
 _GPU = [f'tensorflow[and-cuda]{_TENSORFLOW}']
 _DEMO = [
+    'matplotlib>=3.8,<4',
     'mlxtend>=0.23,<0.26',
     'scikit-learn>=1.4,<2',
 ]

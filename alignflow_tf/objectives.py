@@ -31,8 +31,9 @@ class State(NamedTuple):
 
   Attributes:
     real: For each domain, dequantised images `[B, H, W, C]` in [0, 1].
-    fakes: For each (source, target), translations `[B, H, W, C]` of
-      `real[source]`. Empty where training is by likelihood alone.
+    fakes: For each (source, target) of this step's directions, translations
+      `[B, H, W, C]` of `real[source]`. With two domains these are both
+      directions (`--directions`); none where training is by likelihood alone.
     scores: For each (source, target), the adversarial loss of the
       translations, a scalar that is low where the critic takes them for real.
     step: Number of steps done, a float32 scalar.
@@ -60,11 +61,14 @@ class Term(NamedTuple):
       out of the loss; it is still logged.
     fn: Function of the state; gives a scalar.
     logged: Function of the scalar; gives the value that is logged.
+    direction: The (source, target) whose translations it needs; a step that has
+      none of them leaves the term out.
   """
   name: str
   weight: float | Callable[[tf.Tensor], tf.Tensor]
   fn: Callable[[State], tf.Tensor]
   logged: Callable[[tf.Tensor], tf.Tensor] = lambda value: value
+  direction: tuple[str, str] | None = None
 
 
 def total(
@@ -84,6 +88,8 @@ def total(
   """
   weighted, metrics = [], {}
   for term in terms:
+    if term.direction is not None and term.direction not in state.scores:
+      continue
     value = term.fn(state)
     metrics[term.name] = term.logged(value)
     if callable(term.weight):
@@ -103,8 +109,9 @@ def adversarial_terms(domains: Sequence[str]) -> list[Term]:
   def score(source: str, target: str) -> Callable[[State], tf.Tensor]:
     return lambda state: state.scores[source, target]
 
-  return [Term(f'adversarial_loss/{s}_to_{t}', 1., score(s, t))
-          for s, t in itertools.permutations(domains, 2)]
+  return [
+      Term(f'adversarial_loss/{s}_to_{t}', 1., score(s, t), direction=(s, t))
+      for s, t in itertools.permutations(domains, 2)]
 
 
 def linear_decay(step: tf.Tensor, start: float, end: float) -> tf.Tensor:

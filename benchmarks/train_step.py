@@ -11,11 +11,16 @@ A setting is measured in a process of its own; step and floor take turns in it.
 the step; before it come the import and building the model with its optimizer,
 initialisation included. `of which busy` is the processors' time of this process
 in it, which other programs lengthen less.
+
+With `--domains=2,3,5`, the steps of that many domains take turns in one process
+instead, with `directions=in_turns`, of which one turn is timed as all are
+alike, and with `directions=all`.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import time
@@ -24,7 +29,8 @@ from typing import Any
 import _common
 
 # Size, channels, batch.
-_SHAPES = {'cpu': (16, 1, 32), 'cpu_pictures': (32, 3, 16),
+_SHAPES = {'cpu': (16, 1, 32), 'cpu_trunk': (16, 1, 16),
+           'cpu_pictures': (32, 3, 16),
            'cpu_glow': (32, 3, 16), 'paper': (32, 3, 8)}
 
 
@@ -64,6 +70,31 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
   return result
 
 
+def _print_domains(preset: str, numbers: list[int], shape: tuple[int, int, int],
+                   batch: int, seconds: float) -> None:
+  from alignflow_tf.train import config as config_lib
+  from alignflow_tf.train import trainer as trainer_lib
+
+  functions = {}
+  with _common.training():
+    for number in numbers:
+      domains = 'abcdefghij'[:number]
+      images = _common.step_batch(shape, batch, domains)
+      for directions in ('in_turns', 'all')[:number - 1]:
+        trainer = trainer_lib.Trainer(
+            config_lib.resolve(preset, batch_size=batch, directions=directions),
+            tuple(domains), shape)
+        trainer.initialize(_common.step_batch(shape, 256, domains))
+        functions[f'{number} domains, {directions}'] = functools.partial(
+            _step, trainer, images)
+    times = _common.measure_in_turns(functions, seconds)
+  _common.print_turns(times, next(iter(times)), batch, 'images of a domain')
+
+
+def _step(trainer: Any, images: dict[str, Any]) -> float:
+  return float(trainer.train_step(images)['loss'])
+
+
 def main() -> None:
   parser = argparse.ArgumentParser(
       description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -76,6 +107,7 @@ def main() -> None:
   parser.add_argument('--shape', type=int, nargs=3, default=None)
   parser.add_argument('--cold', action='store_true',
                       help='also a floor whose tensors are in no cache')
+  parser.add_argument('--domains', default='', help='such as 2,3,5')
   parser.add_argument('--preset', default='cpu', help=argparse.SUPPRESS)
   parser.add_argument('--child', default=None, help=argparse.SUPPRESS)
   parser.add_argument('--first_only', action='store_true',
@@ -87,6 +119,11 @@ def main() -> None:
   _common.print_machine()
   for preset in args.presets.split(','):
     size, channels, batch = args.shape or _SHAPES[preset]
+    if args.domains:
+      print(f'\npreset {preset} {size}x{size}x{channels}, batch {batch}')
+      _print_domains(preset, [int(n) for n in args.domains.split(',')],
+                     (size, size, channels), batch, args.seconds)
+      continue
     settings = args.settings.split(';')
     runs: dict[str, list[dict[str, Any]]] = {s: [] for s in settings}
     for repeat in range(args.repeats):

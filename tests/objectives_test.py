@@ -132,6 +132,13 @@ def test_total_of_terms_is_their_weighted_sum():
       'nll/a': 100., 'nll/b': 100.}
 
 
+def test_a_term_of_a_direction_that_a_step_lacks_is_left_out():
+  terms = objectives.adversarial_terms(('a', 'b', 'c'))
+  loss, metrics = objectives.total(terms, _state())
+  np.testing.assert_allclose(loss, 0.75)
+  assert set(metrics) == {'adversarial_loss/a_to_b', 'adversarial_loss/b_to_a'}
+
+
 def test_a_weight_of_zero_leaves_a_term_out_of_the_loss():
   nan = tf.constant(float('nan'))
   loss, metrics = objectives.total([

@@ -50,6 +50,7 @@ MODELS: dict[str, System] = {
     'alignflow': System(
         ('flow', 'framing', 'share', 'trunk', 'trunk_scales', 'trunk_width',
          'trunk_steps', 'trunk_learning_rate', 'trunk_later', 'hub',
+         'train_domains',
          'eight_bit_weight', 'memory', 'objective', 'lambda_a', 'lambda_b',
          'lambda_until', 'range_weight', 'range_l1_weight', 'magnitude_l2'),
         'cpu', 'cpu_pictures',

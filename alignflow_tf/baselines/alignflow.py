@@ -66,15 +66,16 @@ def terms(config: Any, model: model_lib.AlignFlow) -> list[objectives.Term]:
        https://arxiv.org/abs/1905.12892
   """
   found = []
+  trained = config.train_domains or model.domains
   if config.objective == 'mle':
     # Equation 7 as lambda goes to infinity. Only the ratio of the lambdas
     # counts, and in nats a dimension the gradient's norm stays within
     # `clip_norm` for images of any size.
-    weights: dict[str, Any] = dict.fromkeys(
-        model.domains, 1. / model.event_size)
+    weights: dict[str, Any] = dict.fromkeys(trained, 1. / model.event_size)
   else:
     found += objectives.adversarial_terms(model.domains)
     weights = config.likelihood_weights(model.domains)
+    weights = {d: weights[d] for d in trained}
     found += [
         objectives.Term(name, weight, functools.partial(
             _out_of_range, absolute=absolute))
@@ -95,8 +96,9 @@ def terms(config: Any, model: model_lib.AlignFlow) -> list[objectives.Term]:
         'eight_bit_loss', config.eight_bit_weight, functools.partial(
             _eight_bit_loss, model)))
   # A trunk is trained by likelihoods alone.
-  magnitudes = flows.magnitudes(model) if config.trunk == 'none' else [
-      g for d in model.domains for g in flows.magnitudes(model.adapter(d))]
+  magnitudes = flows.magnitudes(model) if (
+      config.trunk == 'none' and not config.train_domains) else [
+          g for d in trained for g in flows.magnitudes(model.adapter(d))]
   if config.magnitude_l2 and magnitudes:
     found.append(objectives.Term(
         'magnitude_l2', config.magnitude_l2,

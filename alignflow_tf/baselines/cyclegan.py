@@ -143,7 +143,7 @@ def terms(config: Any, model: CycleGAN) -> list[objectives.Term]:
   found = objectives.adversarial_terms(model.domains)
   found += [
       objectives.Term(f'cycle_loss/{s}_to_{t}', config.cycle_weight,
-                      cycle(s, t))
+                      cycle(s, t), direction=(s, t))
       for s, t in itertools.permutations(model.domains, 2)]
   if config.identity_weight:
     # Relative to the cycle's weight, as in the published code.

@@ -232,8 +232,10 @@ def terms(config: Any, model: UNIT) -> list[objectives.Term]:
         value -= fit - tf.stop_gradient(fit)
       return value
 
-    name = source if via == source else f'{source}_to_{via}'
-    return objectives.Term(f'vae_loss/{name}', 1., loss)
+    if via == source:
+      return objectives.Term(f'vae_loss/{source}', 1., loss)
+    return objectives.Term(
+        f'vae_loss/{source}_to_{via}', 1., loss, direction=(source, via))
 
   return objectives.adversarial_terms(model.domains) + [
       autoencoder(i, s, v) for i, (s, v) in enumerate(

@@ -27,7 +27,8 @@ from alignflow_tf.data.sources import paired
 from alignflow_tf.data.sources import tfds
 
 _SOURCES: tuple[Source, ...] = (
-    embedded.Embedded(),
+    embedded.Embedded('digits', ('optical', 'mnist')),
+    embedded.Embedded('digits3', ('optical', 'mnist', 'printed')),
     *digits.sources(),
     *map(paired.Paired, paired.ARCHIVES),
     *map(cycle_gan.Unpaired, cycle_gan.SETS),

@@ -161,7 +161,7 @@ def _labels(result: Mapping[str, Any]) -> list[layout.Table]:
 _CAPTIONS = (
     ('interpolation_', 'Interpolation of {}',
      'The polar path of section 5.3 between two images, the left and the right '
-     'end: in their domain, and below it decoded into the other.'),
+     'end: in their domain, and below it decoded into each other one.'),
     ('worst_', 'Worst round trips, {}',
      'The images that come back worst: image, translation, the way back.'),
     ('samples', 'Samples', 'A row a domain, a column a latent.'),

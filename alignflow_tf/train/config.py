@@ -121,6 +121,12 @@ class Config(settings.Reading):
   eight_bit_weight: float = _field(
       0., 'Weight of the mean absolute error of the way back from a '
       'translation that is clipped and rounded to 8 bits.', _WEIGHT, unused=0.)
+  directions: str = _field(
+      'in_turns', "Directions that a step trains where there are more than two "
+      "domains: with 'in_turns' one from and one to each domain, and others at "
+      "the next step; with 'all' every one, at a cost that grows with the "
+      'square of the number of domains.',
+      _one_of('in_turns', 'all'))
   objective: str = _field(
       'hybrid', "'hybrid' is equation 7, 'adversarial' has lambda 0, and 'mle' "
       'has no critics.', _one_of('hybrid', 'adversarial', 'mle'),
@@ -207,6 +213,10 @@ class Config(settings.Reading):
   init_from: str | None = _field(
       None, 'Run directory whose weights a new run starts from, as far as they '
       'fit.')
+  train_domains: tuple[str, ...] = _field(
+      (), 'Domain whose adapter is trained, while the trunk and other domains '
+      'stay as in `init_from`, bit for bit; repeat the flag. All are trained '
+      'by default.', unused=())
   log_every: int = _field(
       50, 'Number of steps between lines of metrics.jsonl.', _POSITIVE)
   eval_every: int = _field(
@@ -246,6 +256,14 @@ class Config(settings.Reading):
       raise ConfigError(
           "`share` must be 'none' where there is a `trunk`, which is shared, "
           f'got {self.share!r}.')
+    if self.train_domains:
+      _check(self.init_from is not None, 'init_from', self.init_from,
+             'a run that has the other domains where there are `train_domains`')
+      _check(self.share == 'none', 'share', self.share,
+             "'none' where there are `train_domains`")
+      for name in ('trunk_steps', 'trunk_later'):
+        _check(not getattr(self, name), name, getattr(self, name),
+               '0 where there are `train_domains`: the trunk stays as it is')
     _check(self.trunk_steps < self.steps, 'trunk_steps', self.trunk_steps,
            f'below `steps`, {self.steps}')
     _check(self.objective != 'mle' or not self.eight_bit_weight,
@@ -351,9 +369,10 @@ def resolve(preset: str | None = None, **overrides: Any) -> Config:
         values[name] = given.get(name, own.get(name, getattr(Config, name)))
     for field in unused_settings(model):
       values[field.name] = given.get(field.name, field.metadata['unused'])
-  if values.get('objective') == 'adversarial':
-    for name in ('lambda_a', 'lambda_b'):
-      values[name] = given.get(name, 0.)
+  zero = (('lambda_a', 'lambda_b') if (
+      values.get('objective') == 'adversarial') else ()) + (
+          ('trunk_steps', 'trunk_later') if values.get('train_domains') else ())
+  values |= {name: given.get(name, 0) for name in zero}
   for field in dataclasses.fields(Config):
     value = values.get(field.name)
     if str(field.type).startswith('float') and type(value) is int:

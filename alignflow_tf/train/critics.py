@@ -108,7 +108,8 @@ class Critics(tf.Module):
 
     Args:
       real: Images of each domain.
-      fakes: Their translations.
+      fakes: Translations of them. A critic is updated where some of these are
+        of its domain.
       seed: Stateless seed, the same for all replicas.
       rate: Learning rate.
       where: Boolean scalar; if False, nothing changes.
@@ -130,11 +131,15 @@ class Critics(tf.Module):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(self.networks.trainable)
       for t in real:
-        others = [pooled[s, t] for s in real if s != t]
+        others = [x for (_, target), x in pooled.items() if target == t]
+        if not others:
+          continue  # No direction of this step ends here.
         losses[t] = self._loss(t, real[t], others, seeds.pop(), seeds.pop())
       scaled = loss_scale * tf.add_n(list(losses.values()))
     gradients, losses = replicas.mean(
-        tape.gradient(scaled, self.networks.trainable), losses)
+        tape.gradient(scaled, self.networks.trainable,
+                      unconnected_gradients=tf.UnconnectedGradients.ZERO),
+        losses)
     finite = where & tf.math.is_finite(optimizer.squared_norm(gradients))
     self.optimizer.apply(gradients, rate, finite, 1. / loss_scale)
     nan = tf.constant(float('nan'))

@@ -35,8 +35,15 @@ def check(config: config_lib.Config, domains: data.DomainSet) -> None:
   """Checks a configuration against its data.
 
   Raises:
-    ConfigError: If a domain has fewer training images than a step takes.
+    ConfigError: If a domain has fewer training images than a step takes, or a
+      setting names a domain that is not there.
   """
+  adapted = domains.domains[:-1] if config.hub else domains.domains
+  for domain in config.train_domains:
+    if domain not in adapted:
+      raise config_lib.ConfigError(
+          '`train_domains` must name domains that have an adapter, of '
+          f'{", ".join(adapted)}, got {domain!r}.')
   taken = config.images_per_step()
   steps = '' if taken == config.batch_size else (
       f' times `critic_steps`, {config.critic_steps},')

@@ -265,8 +265,9 @@ class _Loop:
       with self._saved_on_bad_data(step - 1):
         batch = next(batches)
       values = self._team.call(
-          self._trainer.trunk_step if step <= config.trunk_steps else
-          self._trainer.train_step, batch)
+          self._trainer.trunk_step, batch) if step <= config.trunk_steps else (
+              self._team.call(self._trainer.train_step, batch,
+                              step % len(self._trainer.turns)))
       self._recent.add(values)
       if step == config.trunk_steps:
         of_trunk = time.monotonic() - begin

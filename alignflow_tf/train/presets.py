@@ -78,4 +78,4 @@ PRESETS: Mapping[str, dict[str, Any]] = _Presets()
 def default(model: str, dataset: str) -> str:
   """Name of the preset of a model for a data set."""
   system = baselines.MODELS[model]
-  return system.digits if dataset == 'digits' else system.pictures
+  return system.digits if dataset in ('digits', 'digits3') else system.pictures

@@ -28,8 +28,9 @@ class Recent:
     """
     steps, self._steps = self._steps, []
     means = {}
-    for name in steps[0]:
-      numbers = np.asarray([float(v[name]) for v in steps])
+    for name in dict.fromkeys(name for values in steps for name in values):
+      # Steps have the scalars of their own directions.
+      numbers = np.asarray([float(v[name]) for v in steps if name in v])
       finite = numbers[np.isfinite(numbers)]
       means[name] = float(finite.mean()) if finite.size else float('nan')
     means['learning_rate'] = float(steps[-1]['learning_rate'])

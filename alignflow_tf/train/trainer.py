@@ -19,13 +19,14 @@ from alignflow_tf import objectives
 from alignflow_tf.train import auxiliary as auxiliary_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import critics as critics_lib
+from alignflow_tf.train import directions as directions_lib
 from alignflow_tf.train import optimizer
 from alignflow_tf.train import replicas
 from alignflow_tf.train import schedules
 
 Images = dict[str, tf.Tensor]
 Translations = dict[tuple[str, str], tf.Tensor]
-Step = Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]
+Step = Callable[..., dict[str, tf.Tensor]]
 
 # Levels of dequantisation noise where channels are copies of one another: see
 # `images.dequantize`.
@@ -56,12 +57,14 @@ class Trainer(tf.Module):
     critics: The critics, or None where training is by likelihood alone.
     terms: Terms of the generator's loss.
     labels: Domains whose labels a step takes.
+    turns: The sets of directions that steps train: see `directions.turns`.
     step: Number of steps done.
     skipped: Number of steps with an update that was left out, because a loss or
       a gradient was not finite.
     train_step: A `tf.function` of a step's batch: for each domain uint8 images,
       `config.images_per_step()` of them, and for each of `labels`, under
-      `<domain>/label`, their labels. It returns scalars by name.
+      `<domain>/label`, their labels; and of the number of its turn, by default
+      0. It returns scalars by name.
     trunk_step: One of the first `config.trunk_steps`, which train the trunk
       alone; arguments and results are as those of `train_step`.
   """
@@ -110,6 +113,7 @@ class Trainer(tf.Module):
     shared = step if self._strategy is None else functools.partial(
         self._shared_step, step)
     functions = _graph.unshared if self._config.xla else _graph.not_inlined
+    # Each turn is traced when it is first taken.
     return tf.function(
         _no_collection()(functions()(shared)),
         jit_compile=self._config.xla or None, autograph=False)
@@ -134,20 +138,19 @@ class Trainer(tf.Module):
         2.**13 if self._scaled else 1., trainable=False, name='loss_scale')
     self._good_steps = _counter('good_steps')
     # Critics train what translates, likelihoods also the trunk.
-    self._trunk, trunk_averages = ([], []) if config.trunk == 'none' else (
-        _trunk(self.model), _trunk(self.average))
-    of_trunk = {v.ref() for v in self._trunk}
-    pairs = list(zip(self.model.trainable_variables,
-                     self.average.trainable_variables, strict=True))
-    self._weights = [v for v, _ in pairs if v.ref() not in of_trunk]
+    self._weights, averages = _weights(config, self.model, self.average)
     self.flow_optimizer = optimizer.Adam(
-        self._weights, config.beta_1, config.beta_2,
-        [a for v, a in pairs if v.ref() not in of_trunk])
+        self._weights, config.beta_1, config.beta_2, averages)
+    self._trunk, averages = ([], []) if (
+        config.trunk == 'none' or config.train_domains) else (
+            _trunk(self.model), _trunk(self.average))
     self.trunk_optimizer = optimizer.Adam(
-        self._trunk, 0.9, 0.999, trunk_averages) if self._trunk else None
+        self._trunk, 0.9, 0.999, averages) if self._trunk else None
     # Training by likelihood alone has no critics, and translates nothing.
     self.critics = critics_lib.Critics(config, domains, event_shape) if (
         config.objective != 'mle') else None
+    self.turns: list[directions_lib.Directions] = self._no_dependency(
+        directions_lib.turns(config, domains) if self.critics else [[]])
 
   def initialize(self, images: Mapping[str, tf.Tensor]) -> None:
     """Sets data-dependent weights from uint8 images of each domain."""
@@ -157,10 +160,19 @@ class Trainer(tf.Module):
         self.average.variables, self.model.variables, strict=True):
       average.assign(variable)
 
+  def fixed(self) -> set[Any]:
+    """References of the model's variables outside of `train_domains`."""
+    model: Any = self.model
+    trained = {v.ref() for d in self._config.train_domains
+               for v in model.adapter(d).variables}
+    return {v.ref() for v in model.variables} - trained if trained else set()
+
   def _train_step(
-      self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+      self, batch: Mapping[str, tf.Tensor], turn: int = 0
+  ) -> dict[str, tf.Tensor]:
     """One update of the generators, and `critic_steps` of the critics."""
     config, critics, auxiliary = self._config, self.critics, self._auxiliary
+    translate = functools.partial(self._translate, directions=self.turns[turn])
     rounds = config.images_per_step() // config.batch_size
     seeds = tf.random.split(tf.random.experimental.stateless_fold_in(
         tf.constant([config.seed, 2], tf.int32), self.step), rounds + 3)
@@ -182,7 +194,7 @@ class Trainer(tf.Module):
     for chunk, critic_seed in zip(earlier, critic_seeds[:-1], strict=True):
       assert critics is not None
       _, finite = critics.update(
-          chunk, self._translate(chunk), critic_seed, critic_rate,
+          chunk, translate(chunk), critic_seed, critic_rate,
           tf.constant(True), self._loss_scale)
       all_finite &= finite
 
@@ -194,7 +206,7 @@ class Trainer(tf.Module):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(weights)
       with networks.normalize_once(self.model):
-        fakes = self._translate(real) if critics else {}
+        fakes = translate(real)
         scores = critics.scores(fakes, seed) if critics else {}
         loss, metrics = objectives.total(self.terms, objectives.State(
             real, fakes, scores, tf.cast(self.step, tf.float32), seed))
@@ -271,8 +283,8 @@ class Trainer(tf.Module):
                schedules.average_rate(self._config, self.step))
 
   def _shared_step(
-      self, step: Step,
-      batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+      self, step: Step, batch: Mapping[str, tf.Tensor], *turn: int
+  ) -> dict[str, tf.Tensor]:
     """A step on each device, for its part of this process's batch."""
     strategy = self._strategy
     assert strategy is not None
@@ -284,7 +296,7 @@ class Trainer(tf.Module):
     def run(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
       return step({
           name: replicas.part(values, number)
-          for name, values in batch.items()})
+          for name, values in batch.items()}, *turn)
 
     # Equal on all replicas.
     return {name: strategy.experimental_local_results(value)[0]
@@ -296,9 +308,10 @@ class Trainer(tf.Module):
     return {d: images_lib.dequantize(images[d], seeds[i], self._noise[d])
             for i, d in enumerate(self.model.domains)}
 
-  def _translate(self, real: Images) -> Translations:
-    return {(s, t): self.model.translator(s, t).forward(x)
-            for s, x in real.items() for t in real if s != t}
+  def _translate(self, real: Images, directions: directions_lib.Directions
+                ) -> Translations:
+    return {(s, t): self.model.translator(s, t).forward(real[s])
+            for s, t in directions}
 
   def _count(self, finite: tf.Tensor) -> None:
     """Counts the step, and adjusts the loss's scale."""
@@ -328,6 +341,24 @@ class Trainer(tf.Module):
     if self._auxiliary is not None:
       parts['auxiliary'] = self._auxiliary
     return tf.train.Checkpoint(**parts)
+
+
+def _weights(
+    config: config_lib.Config, model: Any, average: Any
+) -> tuple[list[tf.Variable], list[tf.Variable]]:
+  """Weights other than the trunk's that are trained, and their averages."""
+  if config.train_domains:
+    adapters = [(model.adapter(d), average.adapter(d))
+                for d in config.train_domains]
+    found = [(v, a) for pair in adapters for v, a in zip(
+        *(bijector.trainable_variables for bijector in pair), strict=True)]
+  else:
+    of_trunk = set() if config.trunk == 'none' else {
+        v.ref() for v in _trunk(model)}
+    found = [(v, a) for v, a in zip(
+        model.trainable_variables, average.trainable_variables, strict=True)
+             if v.ref() not in of_trunk]
+  return [v for v, _ in found], [a for _, a in found]
 
 
 def _trunk(model: Any) -> list[tf.Variable]:

@@ -20,24 +20,35 @@ def start_from(directory: str, trainer: trainer_lib.Trainer) -> str:
   """Takes the averaged weights and the critics of a run, as far as they fit.
 
   A variable fits one of the same place in the model and the same shape. A
-  domain takes the weights of the domain of its name, where the names are those
-  of the run, and of the domain at its place otherwise.
+  domain takes the weights of the domain of its name, where the names of one are
+  all among those of the other, and of the domain at its place otherwise.
 
   Returns:
     Lines for a person: the weights taken, and those that are new.
 
   Raises:
-    RunError: If there is no run or no checkpoint, or no weight fits.
+    RunError: If there is no run or no checkpoint, or no weight fits, or not
+      all of those that are not trained (`train_domains`).
   """
   run = runs.Run(directory)
   path = run.latest()
   step = path.rsplit('-', 1)[1]
   domains = trainer.model.domains
-  old = domains if set(domains) == set(run.domains) else run.domains
-  pairs = dict(zip(old, domains, strict=False))
+  both = set(domains) & set(run.domains)
+  by_name = both in (set(domains), set(run.domains))
+  pairs = {d: d for d in both} if by_name else dict(
+      zip(run.domains, domains, strict=False))
   model = runs.load(directory, checkpoint=step)
+  places = _named(trainer.model, {})
   taken, missing = _assign(
-      _named(model, {**pairs, **_directions(pairs)}), _named(trainer.model, {}))
+      _named(model, {**pairs, **_directions(pairs)}), places)
+  fixed = trainer.fixed()
+  without = [line for place, line in missing.items()
+             if places[place].ref() in fixed]
+  if without:
+    raise runs.RunError(
+        f'`init_from`: {path} must have all weights that are not of '
+        f'`train_domains`. {len(without)} do not fit, such as {without[0]}.')
   if not taken:
     raise runs.RunError(
         f'`init_from`: no weight of {path} fits this model, which has another '
@@ -45,8 +56,9 @@ def start_from(directory: str, trainer: trainer_lib.Trainer) -> str:
   for average, variable in zip(
       trainer.average.variables, trainer.model.variables, strict=True):
     average.assign(variable)
-  lines = [f'Started from {path}: {taken} of {taken + len(missing)} variables '
-           'of the model']
+  lines = [f'Started from {path}: {taken} of {len(places)} variables of the '
+           'model']
+  new = list(missing.values())
   if trainer.critics is not None:
     critics = runs.load_critics(directory, step)
     named: Named = {}
@@ -57,13 +69,13 @@ def start_from(directory: str, trainer: trainer_lib.Trainer) -> str:
     for domain, critic in trainer.critics.networks.by_domain.items():
       wanted |= _weights(domain, critic)
     taken, left = _assign(named, wanted)
-    missing += [f'critic {line}' for line in left]
-    lines[0] += f', {taken} of {taken + len(left)} of the critics'
+    new += [f'critic {line}' for line in left.values()]
+    lines[0] += f', {taken} of {len(wanted)} of the critics'
   bijectors.clear_cache()
-  lines[0] += '.' if not missing else '; these are new:'
-  lines += [f'  {line}' for line in missing[:_LISTED]]
-  if len(missing) > _LISTED:
-    lines.append(f'  and {len(missing) - _LISTED} more')
+  lines[0] += '.' if not new else '; these are new:'
+  lines += [f'  {line}' for line in new[:_LISTED]]
+  if len(new) > _LISTED:
+    lines.append(f'  and {len(new) - _LISTED} more')
   return os.linesep.join(lines)
 
 
@@ -95,17 +107,18 @@ def _weights(domain: str, critic: Any) -> Named:
   return {(domain, str(i), v.name): v for i, v in enumerate(critic.weights)}
 
 
-def _assign(old: Mapping[tuple[str, ...], Any],
-            new: Mapping[tuple[str, ...], Any]) -> tuple[int, list[str]]:
-  """Assigns variables that fit; returns their number, lines on the others."""
-  taken, left = 0, []
+def _assign(
+    old: Mapping[tuple[str, ...], Any], new: Mapping[tuple[str, ...], Any]
+) -> tuple[int, dict[tuple[str, ...], str]]:
+  """Assigns variables that fit; returns their number, a line on each other."""
+  taken, left = 0, {}
   for place, variable in new.items():
     name, there = '/'.join(place), old.get(place)
     if there is None:
-      left.append(f'{name}: the run has none')
+      left[place] = f'{name}: the run has none'
     elif tuple(there.shape) != tuple(variable.shape):
-      left.append(f'{name}: {tuple(there.shape)} in the run, '
-                  f'{tuple(variable.shape)} here')
+      left[place] = (f'{name}: {tuple(there.shape)} in the run, '
+                     f'{tuple(variable.shape)} here')
     else:
       variable.assign(there)
       taken += 1

@@ -33,9 +33,9 @@ init = trainer.Trainer.__init__
 def slow(self, *args, **kwargs):
   init(self, *args, **kwargs)
   step = self.train_step
-  def wait(batch):
+  def wait(*args):
     time.sleep(0.5)
-    return step(batch)
+    return step(*args)
   self.train_step = wait
 trainer.Trainer.__init__ = slow
 app.run(program.main)

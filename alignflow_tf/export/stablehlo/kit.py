@@ -85,7 +85,7 @@ def write(
 
   Raises:
     KitError: If a precision is unknown, the directory is there, or the steps
-      begin with those of a trunk.
+      begin with those of a trunk or translate in turns.
     ConfigError: If the architecture does not fit the images.
   """
   unknown = [p for p in precisions if p not in PRECISIONS]
@@ -98,6 +98,10 @@ def write(
         '`trunk_steps` must be 0, since a kit has one kind of step, got '
         f'{config.trunk_steps}: train the trunk first, and write the kit of '
         'that run with --run.')
+  if len(domains.domains) > 2 and config.directions != 'all':
+    raise KitError(
+        "`directions` must be 'all' where there are more than two domains, "
+        f'since a kit has one kind of step, got {config.directions!r}.')
   output = os.path.abspath(os.path.expanduser(output))
   if os.path.exists(output):
     raise KitError(
