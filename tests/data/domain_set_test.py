@@ -37,6 +37,20 @@ def test_attributes(digits):
     assert word in text
 
 
+def test_three_domains_of_digits(digits):
+  three = data.load('digits3')
+  assert three.domains == ('optical', 'mnist', 'printed')
+  np.testing.assert_array_equal(
+      three.arrays('mnist', 'test')['image'],
+      digits.arrays('mnist', 'test')['image'])
+  printed = three.arrays('printed', 'test')
+  assert printed['image'].shape == (500, 16, 16, 1)
+  assert np.bincount(printed['label']).tolist() == [50] * 10
+  # White strokes on black, and no image is empty or another's copy.
+  assert (printed['image'].mean(axis=(1, 2, 3)) > 10).all()
+  assert len(np.unique(printed['image'], axis=0)) > 450
+
+
 def test_summary(digits):
   first, second = digits.summary().splitlines()
   assert first.startswith('optical: 1,097 train, 200 validation, 500 test; ')

@@ -98,14 +98,14 @@ def write(
         '`trunk_steps` must be 0, since a kit has one kind of step, got '
         f'{config.trunk_steps}: train the trunk first, and write the kit of '
         'that run with --run.')
-  if len(domains.domains) > 2 and config.directions != 'all':
-    raise KitError(
-        "`directions` must be 'all' where there are more than two domains, "
-        f'since a kit has one kind of step, got {config.directions!r}.')
   output = os.path.abspath(os.path.expanduser(output))
   if os.path.exists(output):
     raise KitError(
         f'`output` must be a new directory, got {output!r}, which is there.')
+  if len(domains.domains) > 2 and config.directions != 'all':
+    raise KitError(
+        "`directions` must be 'all' where there are more than two domains, "
+        f'since a kit has one kind of step, got {config.directions!r}.')
   partial = f'{output}.partial'
   shutil.rmtree(partial, ignore_errors=True)
   os.makedirs(os.path.join(partial, 'programs'))

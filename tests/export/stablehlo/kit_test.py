@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -170,6 +171,12 @@ def test_unknown_precisions_are_refused(precisions, tmp_path):
   config = config_lib.resolve('cpu')
   with pytest.raises(stablehlo.KitError, match='`precisions` must be of'):
     stablehlo.write(config, None, str(tmp_path / 'kit'), precisions)
+
+
+def test_steps_that_differ_in_their_directions_are_refused(tmp_path):
+  three = types.SimpleNamespace(domains=('a', 'b', 'c'))
+  with pytest.raises(stablehlo.KitError, match="`directions` must be 'all'"):
+    stablehlo.write(config_lib.resolve('cpu'), three, str(tmp_path / 'kit'))
 
 
 def test_an_existing_directory_is_refused(tmp_path):
