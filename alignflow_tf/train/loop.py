@@ -245,7 +245,8 @@ class _Loop:
       self._trainer.initialize({d: first[d]['image'] for d in first})
       if self._config.init_from:
         self._monitor.say(
-            warm_start.start_from(self._config.init_from, self._trainer))
+            warm_start.start_from(self._config.init_from, self._trainer,
+                                  self._config.train_domains))
       # A disk that cannot be written to is found out about now.
       self._save(0)
     self._team.wait()
@@ -264,10 +265,9 @@ class _Loop:
       last = step == config.steps
       with self._saved_on_bad_data(step - 1):
         batch = next(batches)
-      values = self._team.call(
-          self._trainer.trunk_step, batch) if step <= config.trunk_steps else (
-              self._team.call(self._trainer.train_step, batch,
-                              step % len(self._trainer.turns)))
+      steps = [self._trainer.trunk_step] if step <= config.trunk_steps else (
+          self._trainer.train_steps)
+      values = self._team.call(steps[step % len(steps)], batch)
       self._recent.add(values)
       if step == config.trunk_steps:
         of_trunk = time.monotonic() - begin

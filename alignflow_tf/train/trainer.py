@@ -26,7 +26,7 @@ from alignflow_tf.train import schedules
 
 Images = dict[str, tf.Tensor]
 Translations = dict[tuple[str, str], tf.Tensor]
-Step = Callable[..., dict[str, tf.Tensor]]
+Step = Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]
 
 # Levels of dequantisation noise where channels are copies of one another: see
 # `images.dequantize`.
@@ -61,12 +61,11 @@ class Trainer(tf.Module):
     step: Number of steps done.
     skipped: Number of steps with an update that was left out, because a loss or
       a gradient was not finite.
-    train_step: A `tf.function` of a step's batch: for each domain uint8 images,
-      `config.images_per_step()` of them, and for each of `labels`, under
-      `<domain>/label`, their labels; and of the number of its turn, by default
-      0. It returns scalars by name.
+    train_steps: For each turn, a `tf.function` of a step's batch: for each
+      domain uint8 images, `config.images_per_step()` of them, and for each of
+      `labels`, under `<domain>/label`, their labels. It gives scalars by name.
     trunk_step: One of the first `config.trunk_steps`, which train the trunk
-      alone; arguments and results are as those of `train_step`.
+      alone; arguments and results are as those of `train_steps`.
   """
 
   def __init__(
@@ -106,14 +105,15 @@ class Trainer(tf.Module):
       if strategy is not None:
         stack.enter_context(strategy.scope())
       self._build(domains, event_shape, copied_channels or {})
-    self.train_step = self._compiled(self._train_step)
+    self.train_steps = self._no_dependency([
+        self._compiled(functools.partial(self._train_step, turn))
+        for turn in self.turns])
     self.trunk_step = self._compiled(self._trunk_step)
 
   def _compiled(self, step: Step) -> Any:
     shared = step if self._strategy is None else functools.partial(
         self._shared_step, step)
     functions = _graph.unshared if self._config.xla else _graph.not_inlined
-    # Each turn is traced when it is first taken.
     return tf.function(
         _no_collection()(functions()(shared)),
         jit_compile=self._config.xla or None, autograph=False)
@@ -160,19 +160,17 @@ class Trainer(tf.Module):
         self.average.variables, self.model.variables, strict=True):
       average.assign(variable)
 
-  def fixed(self) -> set[Any]:
-    """References of the model's variables outside of `train_domains`."""
-    model: Any = self.model
-    trained = {v.ref() for d in self._config.train_domains
-               for v in model.adapter(d).variables}
-    return {v.ref() for v in model.variables} - trained if trained else set()
+  @property
+  def train_step(self) -> Any:
+    """The first of `train_steps`; the only one of two domains."""
+    return self.train_steps[0]
 
   def _train_step(
-      self, batch: Mapping[str, tf.Tensor], turn: int = 0
+      self, turn: directions_lib.Directions, batch: Mapping[str, tf.Tensor]
   ) -> dict[str, tf.Tensor]:
     """One update of the generators, and `critic_steps` of the critics."""
     config, critics, auxiliary = self._config, self.critics, self._auxiliary
-    translate = functools.partial(self._translate, directions=self.turns[turn])
+    translate = functools.partial(self._translate, directions=turn)
     rounds = config.images_per_step() // config.batch_size
     seeds = tf.random.split(tf.random.experimental.stateless_fold_in(
         tf.constant([config.seed, 2], tf.int32), self.step), rounds + 3)
@@ -283,8 +281,8 @@ class Trainer(tf.Module):
                schedules.average_rate(self._config, self.step))
 
   def _shared_step(
-      self, step: Step, batch: Mapping[str, tf.Tensor], *turn: int
-  ) -> dict[str, tf.Tensor]:
+      self, step: Step,
+      batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """A step on each device, for its part of this process's batch."""
     strategy = self._strategy
     assert strategy is not None
@@ -296,7 +294,7 @@ class Trainer(tf.Module):
     def run(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
       return step({
           name: replicas.part(values, number)
-          for name, values in batch.items()}, *turn)
+          for name, values in batch.items()})
 
     # Equal on all replicas.
     return {name: strategy.experimental_local_results(value)[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import os
 from typing import Any
 
@@ -16,12 +16,18 @@ Named = dict[tuple[str, ...], tf.Variable]
 _LISTED = 10
 
 
-def start_from(directory: str, trainer: trainer_lib.Trainer) -> str:
+def start_from(directory: str, trainer: trainer_lib.Trainer,
+               train_domains: Sequence[str] = ()) -> str:
   """Takes the averaged weights and the critics of a run, as far as they fit.
 
   A variable fits one of the same place in the model and the same shape. A
   domain takes the weights of the domain of its name, where the names of one are
   all among those of the other, and of the domain at its place otherwise.
+
+  Args:
+    directory: The run.
+    trainer: Takes the weights.
+    train_domains: As in `Config.train_domains`.
 
   Returns:
     Lines for a person: the weights taken, and those that are new.
@@ -42,10 +48,12 @@ def start_from(directory: str, trainer: trainer_lib.Trainer) -> str:
   places = _named(trainer.model, {})
   taken, missing = _assign(
       _named(model, {**pairs, **_directions(pairs)}), places)
-  fixed = trainer.fixed()
+  aligned: Any = trainer.model
+  trained = {v.ref() for d in train_domains
+             for v in aligned.adapter(d).variables}
   without = [line for place, line in missing.items()
-             if places[place].ref() in fixed]
-  if without:
+             if places[place].ref() not in trained]
+  if train_domains and without:
     raise runs.RunError(
         f'`init_from`: {path} must have all weights that are not of '
         f'`train_domains`. {len(without)} do not fit, such as {without[0]}.')

@@ -69,7 +69,7 @@ def test_a_step_has_the_directions_of_its_turn():
   trainer.initialize(_batch(size=16))
   for number, turn in enumerate(trainer.turns):
     before = [v.numpy() for v in trainer.critics.networks.trainable]
-    metrics = trainer.train_step(_batch(), number)
+    metrics = trainer.train_steps[number](_batch())
     assert {k for k in metrics if k.startswith('adversarial_loss/')} == {
         f'adversarial_loss/{s}_to_{t}' for s, t in turn}
     assert {f'critic_loss/{d}' for d in THREE} <= set(metrics)

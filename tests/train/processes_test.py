@@ -33,10 +33,10 @@ init = trainer.Trainer.__init__
 def slow(self, *args, **kwargs):
   init(self, *args, **kwargs)
   step = self.train_step
-  def wait(*args):
+  def wait(batch):
     time.sleep(0.5)
-    return step(*args)
-  self.train_step = wait
+    return step(batch)
+  self.train_steps = [wait]
 trainer.Trainer.__init__ = slow
 app.run(program.main)
 """

@@ -132,7 +132,7 @@ def test_an_error_that_is_ours_is_shown_whole():
 
 def test_a_step_that_the_gpu_fails_is_told_as_such(tmp_path, monkeypatch):
   """As a run ends with it, and not as a full disk."""
-  def fail(self, batch):
+  def fail(self, turn, batch):
     raise tf.errors.NotFoundError(None, None, 'No algorithm worked!')
 
   monkeypatch.setattr(loop.trainer_lib.Trainer, '_train_step', fail)
