@@ -30,7 +30,8 @@ _LONGEST = (
     'train/trainer_test', 'evaluate/evaluation_test', 'adapt/pipeline_test',
     'export/loading_test', 'stablehlo/kit_test', 'demo/demo_test',
     'bijectors/coupling_test', 'model_test', 'baselines/unit_test',
-    'train/trunk_test', 'pretrained_test', 'train/xla_test',
+    'train/trunk_test', 'train/domains_test', 'pretrained_test',
+    'train/xla_test',
 )
 
 
