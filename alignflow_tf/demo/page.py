@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import importlib
 import os
+import pathlib
 import random
 from types import ModuleType
 from typing import Any
@@ -30,8 +31,18 @@ _CSS = """
 .pixels img {
   image-rendering: pixelated; box-sizing: border-box; padding-top: 32px;
 }
-.gradio-container { max-width: 1000px !important; margin: 0 auto !important; }
+.gradio-container {
+  width: 100% !important; max-width: 1000px !important;
+  margin: 0 auto !important;
+}
 footer { display: none !important; }
+@media (max-width: 640px) {
+  .results { order: -1; }
+  .results .row { gap: 8px; }
+  .results [data-testid='block-label'] span, .results .icon-button-wrapper {
+    display: none;
+  }
+}
 """
 
 
@@ -93,16 +104,15 @@ def build(play: playground.Playground) -> Any:
         f'# AlignFlow: {name}\n'
         f'Translation between {" and ".join(play.domains)} in '
         f'{height}x{width} pixels, {"grey" if channels == 1 else "colour"}. '
-        'Each domain has a flow to one latent space: translation goes through '
-        'it, and the way back is its exact inverse.')
+        'Translations are invertible: the way back is exact.')
     if play.missing:
       gr.Markdown(f'No pictures from the data: {play.missing}')
     with gr.Tab('Translate'):
       _translate_tab(gr, play)
-    with gr.Tab('Interpolate'):
-      _interpolate_tab(gr, play)
-    with gr.Tab('Sample'):
-      _sample_tab(gr, play)
+    with gr.Tab('Interpolate') as tab:
+      _interpolate_tab(gr, play, tab)
+    with gr.Tab('Sample') as tab:
+      _sample_tab(gr, play, tab)
   return page
 
 
@@ -122,15 +132,14 @@ def serve(page: Any, port: int, block: bool = True) -> str:
   """
   gr = load_gradio()
   middleware = importlib.import_module('starlette.middleware')
-  system = ('system-ui', 'sans-serif')
   try:
     _, url, _ = page.launch(
         server_name='127.0.0.1', server_port=port, share=False, quiet=True,
         show_error=True, footer_links=[], ssr_mode=False, pwa=False,
         mcp_server=False, enable_monitoring=False, inbrowser=False,
         max_file_size='64mb', css=_CSS,
-        theme=gr.themes.Default(
-            font=system, font_mono=('ui-monospace', 'monospace')),
+        theme=gr.themes.Default(font=('system-ui', 'sans-serif'),
+                                font_mono=('ui-monospace', 'monospace')),
         app_kwargs={'middleware': [middleware.Middleware(_Policy)]},
         prevent_thread_lock=True)
   except OSError as e:
@@ -187,16 +196,16 @@ def _shown(gr: ModuleType, label: str, elem_id: str, **kwargs: Any) -> Any:
 
 
 def _upload(gr: ModuleType, label: str, elem_id: str, **kwargs: Any) -> Any:
-  return gr.Image(
+  found = gr.Image(
       label=label, elem_id=elem_id, type='filepath', image_mode=None,
       format='png', sources=['upload', 'clipboard'], buttons=[], **kwargs)
+  # Gradio would open the file, and report a damaged one in words of its own.
+  found.preprocess = lambda file: None if file is None else file.path
+  return found
 
 
 def _from_file(path: str | None) -> _Choice:
-  if path is None:
-    return _Choice()
-  with open(path, 'rb') as f:
-    return _Choice(f.read())
+  return _Choice(None if path is None else pathlib.Path(path).read_bytes())
 
 
 def _translate_tab(gr: ModuleType, play: playground.Playground) -> None:
@@ -217,7 +226,7 @@ def _translate_tab(gr: ModuleType, play: playground.Playground) -> None:
       again = gr.Button(
           f'{play.split.capitalize()} picture', visible=bool(play.held),
           elem_id='held')
-    with gr.Column(scale=3, min_width=320):
+    with gr.Column(scale=3, min_width=320, elem_classes='results'):
       with gr.Row():
         seen, translated, back = (
             _shown(gr, label, name, min_width=100, value=play.show(image))
@@ -289,16 +298,18 @@ def _is_drawn(value: dict[str, Any]) -> bool:
   return composite is not None and bool(np.ptp(composite) > 0)
 
 
-def _interpolate_tab(gr: ModuleType, play: playground.Playground) -> None:
+def _interpolate_tab(gr: ModuleType, play: playground.Playground, tab: Any
+                    ) -> None:
   direction = _directions(gr, play)
   ends, choices, buttons = [], [], []
   with gr.Row():
     for i, word in enumerate(('First', 'Last')):
       with gr.Column(min_width=140):
+        first = play.draw(play.directions[0][0], i) if play.held else None
         ends.append(_upload(
-            gr, word, f'end{i}', height=220,
-            elem_classes='pixels'))
-        choices.append(gr.State(_Choice()))
+            gr, word, f'end{i}', height=220, elem_classes='pixels',
+            value=None if first is None else play.show(first)))
+        choices.append(gr.State(_Choice(number=i if play.held else None)))
         buttons.append(gr.Button(
             f'{play.split.capitalize()} picture', visible=bool(play.held),
             elem_id=f'held{i}'))
@@ -357,9 +368,10 @@ def _interpolate_tab(gr: ModuleType, play: playground.Playground) -> None:
   listen(fraction.change, slide, inputs, [source_frame, target_frame],
          trigger_mode='always_last')
   listen(direction.change, turned, inputs, [*ends, *outputs])
+  listen(tab.select, every, inputs, outputs)
 
 
-def _sample_tab(gr: ModuleType, play: playground.Playground) -> None:
+def _sample_tab(gr: ModuleType, play: playground.Playground, tab: Any) -> None:
   with gr.Row():
     seed = gr.Number(0, label='Seed', precision=0, minimum=0, min_width=100,
                      elem_id='seed')
@@ -367,7 +379,7 @@ def _sample_tab(gr: ModuleType, play: playground.Playground) -> None:
                        min_width=200)
     temperature = gr.Slider(
         0., 1.5, 1., step=0.05, label='Temperature', min_width=200)
-  draw = gr.Button('Draw', variant='primary', elem_id='draw')
+  draw = gr.Button('Sample', variant='primary', elem_id='draw')
   sheet = _shown(gr, 'From above: ' +
                  ', '.join(play.domains), 'samples')
 
@@ -375,11 +387,13 @@ def _sample_tab(gr: ModuleType, play: playground.Playground) -> None:
     return play.pairs(play.sample(
         -1 if seed is None else seed, number, temperature))
 
-  _listen(gr, draw.click, sample, [seed, number, temperature], [sheet])
+  for event in (draw.click, tab.select):
+    _listen(gr, event, sample, [seed, number, temperature], [sheet])
 
 
 def _listen(gr: ModuleType, event: Callable[..., Any], fn: Callable[..., Any],
             inputs: Sequence[Any], outputs: Sequence[Any], **kwargs: Any
            ) -> None:
-  event(_saying(gr, fn), list(inputs), list(outputs), show_progress='hidden',
-        api_visibility='private', **kwargs)
+  # A sign of waiting would flicker while a line is drawn.
+  event(_saying(gr, fn), list(inputs), list(outputs), api_visibility='private',
+        show_progress='hidden' if kwargs else 'minimal', **kwargs)

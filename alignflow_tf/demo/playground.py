@@ -6,7 +6,8 @@ refuses the same requests.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
 import dataclasses
 import itertools
 import logging
@@ -134,7 +135,7 @@ class Playground:
     if picture is None:
       raise PlaygroundError('There is no picture yet: draw or upload one.')
     if isinstance(picture, bytes):
-      with _Refusals():
+      with _refusals():
         image = self._decoders[domain](tf.constant([picture]))
       return image[0].numpy()
     return self._preparations[domain].apply(
@@ -153,12 +154,7 @@ class Playground:
 
   def is_dark(self, domain: str) -> bool:
     """Whether the domain's pictures have a dark ground, by their borders."""
-    if not self.held:
-      return False
-    x = self.held[domain]
-    border = np.concatenate(
-        [x[:, 0], x[:, -1], x[:, :, 0], x[:, :, -1]], axis=1)
-    return bool(np.median(border) < 128)
+    return bool(self.held) and _ground(self.held[domain]) < 128
 
   def translate(self, image: np.ndarray, source: str, target: str
                ) -> Translation:
@@ -176,7 +172,7 @@ class Playground:
       PlaygroundError: If the model refuses it.
     """
     x = self._batch(image)
-    with _Refusals():
+    with _refusals():
       out = self._translators[source, target]['round_trip'](x)
     translated = out['translated'][0].numpy()
     error = float(out['error'][0])
@@ -186,6 +182,10 @@ class Playground:
         f'of the range from black to white, {error * 256:.1e} of a level of '
         f'256. Translated pixels lie from {low:.2f} to {high:.2f}; they are '
         'clipped to [0, 1] to be shown, but not for the way back.')
+    if self.held and abs(
+        _ground(image[np.newaxis]) - _ground(self.held[source])) > 191:
+      text += (f' Pictures of {source} have a ground of another brightness: '
+               'the model knows none like this one.')
     return Translation(x[0].numpy(), translated, out['image'][0].numpy(), error,
                        text)
 
@@ -208,7 +208,7 @@ class Playground:
     Raises:
       PlaygroundError: If the model refuses them.
     """
-    with _Refusals():
+    with _refusals():
       out = self._translators[source, target]['interpolate'](
           self._batch(first), self._batch(last),
           tf.constant(np.reshape(fractions, [1, -1]), tf.float32))
@@ -240,7 +240,7 @@ class Playground:
           f'`seed` must be an integer from 0 to {2**31 - 1}, got {seed!r}.')
     seeds = tf.constant(
         [[int(seed), i] for i in range(int(number))], tf.int64)
-    with _Refusals():
+    with _refusals():
       return {
           d: self._domains[d]['sample'](
               seeds, tf.fill([int(number)], float(temperature))
@@ -288,16 +288,19 @@ class Playground:
     return images_lib.from_uint8(tf.constant(image[np.newaxis]))
 
 
-class _Refusals:
+def _ground(images: np.ndarray) -> float:
+  """Median level of the borders of uint8 images `[N, H, W, C]`."""
+  return float(np.median(np.concatenate([
+      images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1)))
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
   """Turns refusals of the graph into `PlaygroundError`."""
-
-  def __enter__(self) -> None:
-    pass
-
-  def __exit__(self, kind: Any, error: BaseException | None, trace: Any
-              ) -> None:
-    if isinstance(error, tf.errors.InvalidArgumentError):
-      raise PlaygroundError(_reason(str(error))) from error
+  try:
+    yield
+  except tf.errors.InvalidArgumentError as e:
+    raise PlaygroundError(_reason(str(e))) from e
 
 
 def _reason(text: str) -> str:

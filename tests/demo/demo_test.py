@@ -156,6 +156,15 @@ def test_without_the_data_the_rest_works(play):
   assert not play.is_dark('ink')
 
 
+def test_a_picture_of_another_ground_is_told(exported):
+  play = playground.Playground(exported.run.directory)
+  play.held = {d: np.zeros((2, *SHAPE), np.uint8) for d in DOMAINS}
+  dark, bright = np.zeros(SHAPE, np.uint8), np.full(SHAPE, 255, np.uint8)
+  words = 'Pictures of ink have a ground of another brightness'
+  assert words not in play.translate(dark, 'ink', 'chalk').text
+  assert words in play.translate(bright, 'ink', 'chalk').text
+
+
 def test_the_limit_of_pixels_is_the_users(exported):
   play = playground.Playground(exported.run.directory, max_pixels=100)
   with pytest.raises(playground.PlaygroundError, match='from 1 to 100 are'):
@@ -301,6 +310,15 @@ def test_page_in_a_browser(url, browser, tmp_path):
   browser.find_elements(By.CSS_SELECTOR, 'input[type=radio]')[1].click()
   wait(lambda: picture('#translated') != there)
 
+  damaged = tmp_path / 'damaged.png'
+  damaged.write_bytes(_encoded(_pixels(9, 9, 3))[:60])
+  find('#upload button[aria-label="Remove Image"]').click()
+  wait(lambda: has('#upload input[type=file]'))
+  find('#upload input[type=file]').send_keys(str(damaged))
+  wait(lambda: has('[data-testid=toast-body]'))
+  assert 'The picture cannot be decoded' in find(
+      '[data-testid=toast-body]').text
+
   open_tab('Interpolate')
   upload('#end0', 1)
   picture('#end0')
@@ -313,8 +331,12 @@ def test_page_in_a_browser(url, browser, tmp_path):
   wait(lambda: picture('#target_frame') != middle)
 
   open_tab('Sample')
+  sheet = picture('#samples')
+  seed = find('#seed input')
+  seed.clear()
+  seed.send_keys('7\n')
   find('#draw').click()
-  picture('#samples')
+  wait(lambda: picture('#samples') != sheet)
 
   wide, room = browser.execute_script(
       'return [document.documentElement.scrollWidth, innerWidth]')
