@@ -22,7 +22,7 @@ _FLAGS = ('--strategy=multi_worker', '--num_scales=1', '--width=2',
           '--batch_size=4', '--pool_size=6', '--image_size=8', '--steps=12',
           '--log_every=1', '--eval_every=6', '--checkpoint_every=4',
           '--noexport')
-_SECONDS = 240
+_SECONDS = 480
 # So that there is a step to be killed in.
 _SLOW = """
 import time
