@@ -85,8 +85,12 @@ def _print_domains(preset: str, numbers: list[int], shape: tuple[int, int, int],
             config_lib.resolve(preset, batch_size=batch, directions=directions),
             tuple(domains), shape)
         trainer.initialize(_common.step_batch(shape, 256, domains))
-        functions[f'{number} domains, {directions}'] = functools.partial(
-            _step, trainer, images)
+        name = f'{number} domains, {directions}'
+        functions[name] = functools.partial(_step, trainer, images)
+        counts = _common.convolutions(
+            trainer.train_step.get_concrete_function(images))
+        print(f'{name}: {sum(counts.values())} convolutions, '
+              f'{_common.flops(counts) / 1e9:.1f} GFLOP a step', flush=True)
     times = _common.measure_in_turns(functions, seconds)
   _common.print_turns(times, next(iter(times)), batch, 'images of a domain')
 
