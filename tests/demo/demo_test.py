@@ -217,7 +217,7 @@ def _url(exported, tmp_path):
          f'--run={exported.run.directory}', f'--port={port}'],
         stdout=f, stderr=subprocess.STDOUT)
   try:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while b'(Ctrl-C' not in log.read_bytes():
       assert process.poll() is None, log.read_text()
       assert time.monotonic() < deadline, log.read_text()
@@ -267,7 +267,7 @@ def test_page_in_a_browser(url, browser, tmp_path):
     return browser.find_element(By.CSS_SELECTOR, css)
 
   def wait(condition):
-    return ui.WebDriverWait(browser, 60).until(lambda _: condition())
+    return ui.WebDriverWait(browser, 120).until(lambda _: condition())
 
   def has(css):
     return bool(browser.find_elements(By.CSS_SELECTOR, css))
