@@ -294,8 +294,11 @@ def test_page_in_a_browser(url, browser, tmp_path):
   assert 'Largest error' in find('#figures').text
   wait(lambda: has('#sketch canvas'))
   time.sleep(2.)  # The canvas is there before it listens.
+  canvas = find('#sketch canvas')
+  browser.execute_script(
+      'arguments[0].scrollIntoView({block: "center"})', canvas)
   line = ActionChains(browser).move_to_element_with_offset(
-      find('#sketch canvas'), -50, -50).click_and_hold()
+      canvas, -50, -50).click_and_hold()
   for _ in range(4):
     line.move_by_offset(20, 25)
   line.release().perform()
