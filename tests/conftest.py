@@ -44,6 +44,11 @@ def _make_logical_cpus() -> None:
 
 
 _make_logical_cpus()
+
+from alignflow_tf import flows  # noqa: E402
+from tests.short import short  # noqa: E402
+
+flows.FLOWS['short'] = short
 # What is imported stays: collections need not walk through it each time.
 gc.freeze()
 gc.set_threshold(20_000, 20, 20)

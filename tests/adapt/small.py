@@ -2,7 +2,7 @@
 
 from alignflow_tf.adapt import config as config_lib
 
-FLOW = ('preset=cpu', 'num_scales=1', 'width=4', 'num_blocks=1',
+FLOW = ('preset=cpu', 'flow=short', 'num_scales=1', 'width=4', 'num_blocks=1',
         'critic_width=4', 'critic_layers=1', 'batch_size=4', 'steps=3',
         'pool_size=4', 'eval_every=100')
 
@@ -10,7 +10,8 @@ FLOW = ('preset=cpu', 'num_scales=1', 'width=4', 'num_blocks=1',
 def settings(**overrides):
   values = dict(
       network='strided', batch_size=32, classifier_steps=60, feature_steps=5,
-      target_steps=5, translator=FLOW, cyclegan=('num_scales=2',))
+      target_steps=5, translator=FLOW,
+      cyclegan=('num_scales=2', 'flow=real_nvp'))
   return config_lib.Settings(**(values | overrides))
 
 

@@ -169,10 +169,10 @@ ENTRIES: dict[str, Entry] = {
             af.bijectors.ImagePreprocess(dtype=dtype)), (3, 4, 4), 0),
     'real_nvp_1_scale': Entry(
         lambda dtype: _real_nvp((3, 4, 2), 1, dtype),
-        (3, 4, 2), 4 * (2 + _COUPLING), networks=4, traced=False),
+        (3, 4, 2), 4 * (2 + _COUPLING), networks=4),
     'real_nvp_2_scales': Entry(
         lambda dtype: _real_nvp((4, 6, 3), 2, dtype, alpha=1e-3),
-        (4, 6, 3), 10 * (2 + _COUPLING), networks=10),
+        (4, 6, 3), 10 * (2 + _COUPLING), networks=10, traced=False),
     'real_nvp_3_scales': Entry(
         lambda dtype: _real_nvp((8, 8, 1), 3, dtype),
         (8, 8, 1), 16 * (2 + _COUPLING), networks=16, traced=False),

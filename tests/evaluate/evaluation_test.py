@@ -74,8 +74,8 @@ def test_label_transfer_scores_translated_images(monkeypatch):
 def result(tmp_path_factory):
   run = str(tmp_path_factory.mktemp('runs') / 'run')
   config = config_lib.resolve(
-      'cpu', num_scales=1, width=4, num_blocks=1, critic_width=4, batch_size=4,
-      objective='mle', steps=1, eval_every=1)
+      'cpu', flow='short', num_scales=1, width=4, num_blocks=1,
+      critic_width=4, batch_size=4, objective='mle', steps=1, eval_every=1)
   loop.train(config, run)
   return evaluate.evaluate(run, limit=20, classify=False, supervised=False)
 
@@ -224,9 +224,9 @@ def maps(tmp_path_factory):
       fakes.write_picture(root / 'maps' / split / f'{i}.png', np.concatenate(
           [photo, 255 - photo], axis=1))
   config = config_lib.resolve(
-      'cpu', dataset='maps', data_dir=str(root), image_size=16, num_scales=1,
-      width=4, num_blocks=1, critic_width=4, critic_layers=1, batch_size=4,
-      steps=1, eval_every=1)
+      'cpu', dataset='maps', data_dir=str(root), image_size=16, flow='short',
+      num_scales=1, width=4, num_blocks=1, critic_width=4, critic_layers=1,
+      batch_size=4, steps=1, eval_every=1)
   run = loop.train(config, str(root / 'run'))
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(reference_networks, 'STEPS', 60)

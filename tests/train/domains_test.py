@@ -23,16 +23,17 @@ from tests.train import config_test
 THREE = ('a', 'b', 'c')
 SHAPE = (8, 8, 1)
 # Of the commands in docs/training.md.
-TINY = ('--image_size=8', '--num_scales=1', '--width=4', '--trunk_scales=1',
-        '--trunk_width=4', '--steps=4', '--batch_size=4', '--critic_width=4',
-        '--critic_layers=1', '--pool_size=2', '--log_every=2', '--eval_every=4',
+TINY = ('--flow=short', '--trunk=short', '--image_size=8', '--num_scales=1',
+        '--width=4', '--trunk_scales=1', '--trunk_width=4', '--steps=4',
+        '--batch_size=4', '--critic_width=4', '--critic_layers=1',
+        '--pool_size=2', '--log_every=2', '--eval_every=4',
         '--checkpoint_every=1', '--keep_checkpoints=9', '--deterministic')
 
 
 def _config(**settings):
   return config_lib.resolve(**{
-      'preset': 'cpu', 'num_scales': 1, 'width': 4, 'framing': False,
-      'batch_size': 4, 'critic_width': 4, 'critic_layers': 1, 'pool_size': 2,
+      'preset': 'cpu', 'flow': 'short', 'num_scales': 1, 'width': 4,
+      'framing': False, 'batch_size': 4, 'critic_width': 4, 'critic_layers': 1, 'pool_size': 2,
       'steps': 10, **settings})
 
 

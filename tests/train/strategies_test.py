@@ -23,7 +23,7 @@ from alignflow_tf.train import trainer as trainer_lib
 
 SHAPE = (8, 8, 1)
 # Pools of 6 images are full within two steps of 4, and smaller than a step's.
-TINY = dict(num_scales=1, width=2, num_blocks=1, critic_width=2,
+TINY = dict(flow='short', num_scales=1, width=2, num_blocks=1, critic_width=2,
             critic_layers=1, batch_size=4, steps=10, framing=False)
 
 

@@ -24,8 +24,8 @@ def _wide(tmp_path_factory):
   """A run of convolutions alone: it takes pictures of their own size."""
   directory = tmp_path_factory.mktemp('wide') / 'run'
   config = train.resolve(
-      'cpu_pictures', dataset='folders', num_scales=1, width=4, image_size=8,
-      domain=('day:a', 'night:b'), objective='mle')
+      'cpu_pictures', dataset='folders', flow='short', num_scales=1, width=4,
+      image_size=8, domain=('day:a', 'night:b'), objective='mle')
   domains, shape = ('day', 'night'), (8, 8, 3)
   run = train.Run.create(
       str(directory), config, domains, shape, dict.fromkeys(domains, False))

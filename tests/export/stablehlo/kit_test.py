@@ -36,9 +36,9 @@ def made(tmp_path_factory):
   """A kit without noise, and what 20 steps of it gave in JAX alone."""
   folder = tmp_path_factory.mktemp('stablehlo')
   config = config_lib.resolve(
-      'cpu', steps=STEPS, batch_size=4, image_size=8, num_scales=1, width=4,
-      critic_width=4, critic_layers=1, critic_noise=0., pool_size=0,
-      framing=False)
+      'cpu', steps=STEPS, batch_size=4, image_size=8, flow='short',
+      num_scales=1, width=4, critic_width=4, critic_layers=1, critic_noise=0.,
+      pool_size=0, framing=False)
   domains = inputs.load(config, batch_size=config.batch_size)
   kit, output = str(folder / 'kit'), str(folder / 'output')
   with pytest.MonkeyPatch.context() as patch:
