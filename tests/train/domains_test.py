@@ -33,8 +33,8 @@ TINY = ('--flow=short', '--trunk=short', '--image_size=8', '--num_scales=1',
 def _config(**settings):
   return config_lib.resolve(**{
       'preset': 'cpu', 'flow': 'short', 'num_scales': 1, 'width': 4,
-      'framing': False, 'batch_size': 4, 'critic_width': 4, 'critic_layers': 1, 'pool_size': 2,
-      'steps': 10, **settings})
+      'framing': False, 'batch_size': 4, 'critic_width': 4,
+      'critic_layers': 1, 'pool_size': 2, 'steps': 10, **settings})
 
 
 def _batch(domains=THREE, size=4):
