@@ -182,8 +182,9 @@ def test_other_transforms_round_trip_extreme_images(flow):
 @pytest.mark.parametrize('flow', af.flows.FLOWS)
 def test_flows_by_name_take_the_same_options(flow):
   bijector = af.flows.FLOWS[flow](
-      (4, 4, 1), num_scales=1, channels=2, num_blocks=1, framing=True, seed=1,
-      memory='reversible', dtype=tf.float64, network_dtype='float64')
+      (4, 4, 1), num_scales=1, channels=2, num_blocks=1, framing=True,
+      match_colours=True, seed=1, memory='reversible', dtype=tf.float64,
+      network_dtype='float64')
   assert bijector.dtype == tf.float64
   assert bijector.name == flow
   transform = {

@@ -48,11 +48,11 @@ class System(NamedTuple):
 
 MODELS: dict[str, System] = {
     'alignflow': System(
-        ('flow', 'framing', 'share', 'trunk', 'trunk_scales', 'trunk_width',
-         'trunk_steps', 'trunk_learning_rate', 'trunk_later', 'hub',
-         'train_domains',
-         'eight_bit_weight', 'memory', 'objective', 'lambda_a', 'lambda_b',
-         'lambda_until', 'range_weight', 'range_l1_weight', 'magnitude_l2'),
+        ('flow', 'framing', 'match_colours', 'share', 'trunk', 'trunk_scales',
+         'trunk_width', 'trunk_steps', 'trunk_learning_rate', 'trunk_later',
+         'hub', 'train_domains', 'eight_bit_weight', 'memory', 'objective',
+         'lambda_a', 'lambda_b', 'lambda_until', 'range_weight',
+         'range_l1_weight', 'magnitude_l2'),
         'cpu', 'cpu_pictures',
         ('paper', 'paper_facades', 'cpu', 'cpu_trunk', 'cpu_pictures',
          'cpu_glow')),

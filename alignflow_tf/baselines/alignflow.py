@@ -26,16 +26,17 @@ def build(config: Any, domains: tuple[str, ...],
   options: dict[str, Any] = {
       'num_blocks': config.num_blocks, 'network_dtype': network_dtype,
       'seed': config.seed, 'memory': config.memory}
+  view = {'framing': config.framing, 'match_colours': config.match_colours}
   flow = functools.partial(
       flows.FLOWS[config.flow], num_scales=config.num_scales,
-      channels=config.width, framing=config.framing, **options)
+      channels=config.width, **view, **options)
   if config.share == 'all':
     return model_lib.AlignFlow(domains, event_shape, adapter=None, trunk=flow)
   if config.trunk == 'none':
     return model_lib.AlignFlow(domains, event_shape, flow)
   adapters = {d: flow(event_shape) for d in domains}
   if config.hub:
-    adapters[domains[-1]] = flows.view(event_shape, framing=config.framing)
+    adapters[domains[-1]] = flows.view(event_shape, **view)
   trunk = functools.partial(
       flows.FLOWS[config.trunk], num_scales=config.trunk_scales,
       channels=config.trunk_width, alpha=None, **options)

@@ -31,10 +31,11 @@ def couplings(
 
   From image to latent: `ImagePreprocess`, then at each scale a squeeze and
   `steps_per_scale` channel-masked couplings on all variables. There is no
-  `ActNorm`, and nothing is factored out, so before training the flow is the
-  identity but for the pre-processing, whatever the images. Over a trunk of its
-  own, it is a poor density; as an adapter, translation starts from the image as
-  it is, and the couplings have the difference of the domains to learn.
+  `ActNorm` among them, and nothing is factored out, so before training the flow
+  is the identity but for the pre-processing, whatever the images. Over a trunk
+  of its own, it is a poor density; as an adapter, translation starts from the
+  image as it is, or with `match_colours` in the colours of the target, and the
+  couplings have the rest of the difference of the domains to learn.
 
   Args:
     event_shape: `(height, width, channels)` of the images.
@@ -77,17 +78,19 @@ def view(
     *,
     alpha: float | None = 0.05,
     framing: bool = False,
+    match_colours: bool = False,
     dtype: Any = tf.float32,
     name: str = 'view',
 ) -> tfb.Bijector:
   """Images as a trunk takes them: the adapter of a hub domain.
 
-  `ImagePreprocess`, and `Framing` where asked for; no couplings.
+  `ImagePreprocess`, and `Framing` and `ActNorm` where asked for; no couplings.
 
   Args:
     event_shape: `(height, width, channels)` of the images.
     alpha: See `alignflow_tf.bijectors.ImagePreprocess`; None for none.
     framing: Whether a `bijectors.Framing` follows.
+    match_colours: Whether a `bijectors.ActNorm` of the channels follows.
     dtype: Type of the flow, `tf.float32` or `tf.float64`.
     name: Name of the bijector.
 
@@ -99,5 +102,5 @@ def view(
   """
   event_shape = images_lib.check_event_shape(event_shape)
   return bijectors.ImageChain(layers_lib.preprocessing(
-      event_shape, alpha, framing, _checks.floating_type('dtype', dtype)),
-      name=name)
+      event_shape, alpha, framing, match_colours,
+      _checks.floating_type('dtype', dtype)), name=name)

@@ -39,6 +39,7 @@ class Layers:
       transform: bijectors.transforms.Transform | None = None,
       alpha: float | None = 0.05,
       framing: bool = False,
+      match_colours: bool = False,
       seed: int = 0,
       memory: str = 'standard',
       dtype: Any = tf.float32,
@@ -57,6 +58,9 @@ class Layers:
       alpha: See `bijectors.ImagePreprocess`; None for a flow without
         pre-processing, such as a trunk under adapters that have it.
       framing: Whether a `bijectors.Framing` follows the pre-processing.
+      match_colours: Whether a `bijectors.ActNorm` of the image's channels
+        follows the pre-processing, so that all domains' colours have mean 0 and
+        standard deviation 1 at the start.
       seed: Non-negative integer that fixes the initial weights.
       memory: What is stored for gradients: 'standard' or 'reversible'; see
         `bijectors.ImageChain`.
@@ -79,7 +83,9 @@ class Layers:
     self.dtype = _checks.floating_type('dtype', dtype)
     self._num_blocks = _checks.integer('num_blocks', num_blocks)
     self._transform = transform
-    self._alpha, self._framing, self._memory = alpha, framing, memory
+    self._preprocessing = preprocessing(
+        self.event_shape, alpha, framing, match_colours, self.dtype)
+    self._memory = memory
     self._seed = 1009 * _checks.integer('seed', seed, least=0)
     self._network_dtype = network_dtype or self.dtype.name
 
@@ -109,18 +115,18 @@ class Layers:
   def flow(self, body: tfb.Bijector, name: str) -> tfb.Bijector:
     """The flow: `body`, from the latent, and the pre-processing of images."""
     return bijectors.ImageChain([
-        *preprocessing(
-            self.event_shape, self._alpha, self._framing, self.dtype),
-        body], memory=self._memory, name=name)
+        *self._preprocessing, body], memory=self._memory, name=name)
 
 
 def preprocessing(
     event_shape: tuple[int, int, int], alpha: float | None, framing: bool,
-    dtype: tf.DType) -> list[tfb.Bijector]:
+    match_colours: bool, dtype: tf.DType) -> list[tfb.Bijector]:
   """The bijectors between an image and the first layer of a flow."""
   layers: list[tfb.Bijector] = []
   if alpha is not None:
     layers.append(bijectors.ImagePreprocess(alpha, dtype=dtype))
   if framing:
     layers.append(bijectors.Framing(event_shape, dtype=dtype))
+  if match_colours:
+    layers.append(bijectors.ActNorm(event_shape[-1], dtype=dtype))
   return layers

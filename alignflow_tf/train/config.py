@@ -89,6 +89,10 @@ class Config(settings.Reading):
   framing: bool = _field(
       False, "Whether each flow begins with its domain's frame "
       '(bijectors.Framing), for things on a plain background.', unused=False)
+  match_colours: bool = _field(
+      False, "Whether each flow begins with an ActNorm of its domain's "
+      'colours, so that untrained translations have those of their target.',
+      unused=False)
   share: str = _field(
       'none', "Parameters that all flows share: 'none' or 'all'.",
       (lambda value: value in ('none', 'all'),

@@ -89,6 +89,26 @@ def test_adapters_start_as_the_identity():
       model.translator('a', 'b').forward(x), x, atol=1e-6)
 
 
+@pytest.mark.parametrize('hub', [False, True])
+def test_adapters_start_in_the_colours_of_their_target(hub):
+  trainer = trainer_lib.Trainer(
+      _config(flow='couplings', match_colours=True, hub=hub, trunk_steps=0),
+      _DOMAINS, (8, 8, 3))
+  random = np.random.RandomState(0)
+  # Dark and even in `a`, bright and varied in `b`; other in each channel.
+  x = {d: tf.constant(np.clip(random.normal(
+      mean, scale, (64, 8, 8, 3)), 0, 255).astype(np.uint8)) for d, mean, scale
+       in (('a', [40, 60, 80], 8), ('b', [200, 180, 170], [10, 15, 20]))}
+  trainer.initialize(x)
+  g = trainer.model.translator('a', 'b')
+  source, target = (images_lib.from_uint8(x[d]) for d in 'ab')
+  y = g.forward(source)
+  for moment in (np.mean, np.std):
+    np.testing.assert_allclose(
+        moment(y, axis=(0, 1, 2)), moment(target, axis=(0, 1, 2)), atol=0.01)
+  np.testing.assert_allclose(g.inverse(tf.identity(y)), source, atol=1e-5)
+
+
 def test_trunk_rate_falls_to_what_it_keeps():
   config = _config(trunk_steps=4, steps=10, trunk_later=0.25, decay_from=0.5)
   rates = [
