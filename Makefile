@@ -52,7 +52,8 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.installed-%: setup.py $(VENV)/.created | same-python
-	$(VENV_PYTHON) -m pip install --editable '.[$*]'
+	@# Python compiles what it imports, a small part of all files.
+	$(VENV_PYTHON) -m pip install --no-compile --editable '.[$*]'
 	@touch $@
 
 # Only where PYTHON was given: an environment stays as it was made otherwise.

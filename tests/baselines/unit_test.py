@@ -167,7 +167,7 @@ def test_configuration():
       trainer_lib.build_model(_config(**overrides), ('a', 'b'), SHAPE)
 
 
-def test_a_run_is_evaluated_and_exported(tmp_path):
+def test_a_run_is_evaluated(tmp_path):
   run_dir = str(tmp_path / 'run')
   loop.train(_config(steps=3, eval_every=3, checkpoint_every=2, log_every=1,
                      critic_layers=2), run_dir)
@@ -180,6 +180,12 @@ def test_a_run_is_evaluated_and_exported(tmp_path):
   with open(result['report'], encoding='utf-8') as f:
     assert 'bits/dim, an upper bound' in f.read()
   assert any('interpolation' in p for p in result['pictures'])
+
+
+@pytest.mark.slow
+def test_a_run_is_exported(tmp_path):
+  run_dir = str(tmp_path / 'run')
+  loop.train(_config(steps=1, critic_layers=2), run_dir)
   export.export_run(run_dir, str(tmp_path / 'export'))
   served = tf.saved_model.load(
       str(tmp_path / 'export' / 'mnist_to_optical' / '1'))

@@ -92,8 +92,7 @@ def double():
   return model_lib.AlignFlow(
       ('ink', 'chalk'), (8, 8, 1), dtype=tf.float64,
       adapter=functools.partial(
-          flows.real_nvp, num_scales=1, channels=4, num_blocks=1,
-          dtype=tf.float64))
+          flows.FLOWS['short'], num_scales=1, dtype=tf.float64))
 
 
 def test_a_float64_model_is_exported(double, tmp_path):

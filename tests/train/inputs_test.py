@@ -10,6 +10,7 @@ from alignflow_tf.train import inputs
 
 def _domains(**sizes):
   return types.SimpleNamespace(
+      domains=tuple(sizes),
       sizes={d: {'train': n, 'test': 3} for d, n in sizes.items()})
 
 
@@ -25,10 +26,10 @@ def test_a_step_takes_a_batch_for_each_update_of_the_critics():
 
 def test_one_update_takes_one_batch():
   config = config_lib.resolve('cpu', batch_size=16)
-  inputs.check(config, _domains(a=16))
+  inputs.check(config, _domains(a=16, b=16))
   with pytest.raises(config_lib.ConfigError,
                      match='`batch_size` must be at most the 15 training'):
-    inputs.check(config, _domains(a=15))
+    inputs.check(config, _domains(a=15, b=16))
 
 
 def test_data_for_evaluation_may_be_less_than_a_batch():
