@@ -14,7 +14,7 @@ DOMAINS = ('ink', 'chalk')
 
 def _make_run(directory):
   config = train.resolve(
-      'cpu', flow='short', num_scales=1, width=4, num_blocks=1, image_size=8,
+      'cpu', num_scales=1, width=4, num_blocks=1, image_size=8,
       objective='mle')
   run = train.Run.create(
       str(directory), config, DOMAINS, SHAPE, dict.fromkeys(DOMAINS, False))
