@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -282,24 +283,10 @@ def test_bad_arguments(arguments, message, monkeypatch):
 
 
 def test_a_source_of_ones_own(monkeypatch):
-  class Noise:
-    info = data.DatasetInfo(
-        'noise', ('dark', 'light'), image_size=8, channels=1, sizes='100 each',
-        source='made here', licence='CC0', kind='mine')
-
-    def open(self, reading):
-      def domain(name, low):
-        images = np.random.RandomState(low).randint(
-            low, low + 100, (100, *reading.size, reading.channels))
-        store = data.ArrayStore(
-            images.astype(np.uint8), None, [str(i) for i in range(100)])
-        return data.Domain(
-            name, dict.fromkeys(('train', 'validation', 'test'), 100),
-            lambda split: store, labelled=False, grey_copied=False, info={})
-      return data.Opened(
-          [domain('dark', 0), domain('light', 100)], reading.channels)
-
-  monkeypatch.setitem(data.SOURCES, 'noise', Noise())
+  example = data.Source.__doc__.split('```')[1].removeprefix('python\n')
+  # The example registers it; this takes it away at the end.
+  monkeypatch.setitem(data.SOURCES, 'noise', None)
+  exec(textwrap.dedent(example), {'data': data, 'np': np})
   found = data.load('noise', image_size='4x6')
   assert found.event_shape == (4, 6, 1)
   assert found.mean_image('dark', 'train').max() < 100

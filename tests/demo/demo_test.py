@@ -321,6 +321,9 @@ def test_page_in_a_browser(url, browser, tmp_path):
   # It fades in.
   wait(lambda: has('[data-testid=toast-body]') and 'cannot be decoded' in find(
       '[data-testid=toast-body]').text)
+  # On a phone it lies over the tabs.
+  find('[data-testid=toast-close]').click()
+  wait(lambda: not has('[data-testid=toast-body]'))
 
   open_tab('Interpolate')
   upload('#end0', 1)

@@ -137,7 +137,7 @@ def domains(names: tuple[str, ...], size: tuple[int, int],
 
 @dataclasses.dataclass(frozen=True)
 class Embedded:
-  """Some of these sets as domains; a `Source`."""
+  """Sets of digits that come with packages, as domains; a `Source`."""
 
   name: str
   names: tuple[str, ...]
