@@ -37,7 +37,7 @@ from alignflow_tf.train import checkpoints
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import trainer as trainer_lib
 
-FORMAT = 1
+FORMAT = 2
 # Names, and the configuration's precision and whether TF32 is on.
 PRECISIONS: Mapping[str, tuple[str, bool]] = {
     'float32': ('float32', False),
@@ -85,7 +85,7 @@ def write(
 
   Raises:
     KitError: If a precision is unknown, the directory is there, or the steps
-      begin with those of a trunk or translate in turns.
+      translate in turns.
     ConfigError: If the architecture does not fit the images.
   """
   unknown = [p for p in precisions if p not in PRECISIONS]
@@ -93,11 +93,6 @@ def write(
     raise KitError(
         f'`precisions` must be of {tuple(PRECISIONS)}, got '
         f'{tuple(precisions)}.')
-  if config.trunk_steps and checkpoint is None:
-    raise KitError(
-        '`trunk_steps` must be 0, since a kit has one kind of step, got '
-        f'{config.trunk_steps}: train the trunk first, and write the kit of '
-        'that run with --run.')
   output = os.path.abspath(os.path.expanduser(output))
   if os.path.exists(output):
     raise KitError(
@@ -105,7 +100,7 @@ def write(
   if len(domains.domains) > 2 and config.directions != 'all':
     raise KitError(
         "`directions` must be 'all' where there are more than two domains, "
-        f'since a kit has one kind of step, got {config.directions!r}.')
+        f'since a kit has one set of directions, got {config.directions!r}.')
   partial = f'{output}.partial'
   shutil.rmtree(partial, ignore_errors=True)
   os.makedirs(os.path.join(partial, 'programs'))
@@ -132,9 +127,12 @@ def write(
           'images_per_step': config.images_per_step(),
           'batch_size': config.batch_size,
           'paired': domains.paired,
+          'steps': _steps(config),
           'programs': interface,
       }
-      stored = _state(captures, values, _names(trainer), compact, manifest)
+      stored = _state(
+          captures, values, _names(trainer), config.seed if compact else None,
+          manifest)
       _save(os.path.join(partial, 'state.npz'), stored)
     elif interface != manifest['programs']:
       raise KitError(
@@ -143,7 +141,7 @@ def write(
   manifest['precisions'] = list(precisions)
   _save(os.path.join(partial, 'data.npz'), {
       f'{split}/{d}': domains.arrays(d, split)['image']
-      for split in ('train', 'test') for d in domains.domains
+      for split in ('train', 'validation', 'test') for d in domains.domains
       if domains.sizes[d].get(split)})
   shutil.copytree(
       pathlib.Path(__file__).with_name('runner'),
@@ -203,9 +201,10 @@ def _programs(
   batch = {d: levels for d in domains.domains}
   images = tf.TensorSpec([config.batch_size, *shape], tf.float32)
   programs = {
-      'train_step': (
-          lower.lower(trainer.train_step, [batch]),
-          [(d, levels) for d in sorted(batch)])}
+      entry['program']: (
+          lower.lower(getattr(trainer, entry['program']), [batch]),
+          [(d, levels) for d in sorted(batch)])
+      for entry in _steps(config)}
   functions: dict[str, tuple[str, Callable[[tf.Tensor], tf.Tensor]]] = {
       f'translate_{s}_to_{t}': ('images', model.translator(s, t).forward)
       for s, t in itertools.permutations(domains.domains, 2)}
@@ -221,6 +220,13 @@ def _programs(
     programs[name] = (
         lower.lower(_compiled(function), [images]), [(argument, images)])
   return programs
+
+
+def _steps(config: config_lib.Config) -> list[dict[str, Any]]:
+  """Programs of training in their order, and the step that each ends with."""
+  steps = [{'program': 'trunk_step', 'until': config.trunk_steps},
+           {'program': 'train_step', 'until': config.steps}]
+  return steps if config.trunk_steps else steps[1:]
 
 
 def _compiled(function: Callable[[tf.Tensor], tf.Tensor]) -> Any:
@@ -279,10 +285,14 @@ def _state(
     captures: Sequence[tf.Tensor],
     values: Sequence[np.ndarray],
     names: Mapping[int, str],
-    compact: bool,
+    seed: int | None,
     manifest: dict[str, Any],
 ) -> dict[str, np.ndarray]:
-  """Describes the initial state in the manifest; returns arrays to store."""
+  """Describes the initial state in the manifest; returns arrays to store.
+
+  Large normal draws are described by their standard deviation and seeds, of
+  which `seed` is the first; with None they are stored.
+  """
   stored: dict[str, np.ndarray] = {}
   seen: dict[tuple[Any, ...], int] = {}
   state = []
@@ -300,9 +310,9 @@ def _state(
       entry['constant'] = value.flat[0].item()
     elif key in seen:
       entry['same_as'] = seen[key]
-    elif compact and value.size > _STORED and _is_normal(value):
+    elif seed is not None and value.size > _STORED and _is_normal(value):
       entry['normal'] = {
-          'stddev': float(np.std(value)), 'seed': len(seen)}
+          'stddev': float(np.std(value)), 'seed': [seed, len(seen)]}
     else:
       stored[str(i)] = value
     seen.setdefault(key, i)

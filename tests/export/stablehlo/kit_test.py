@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from alignflow_tf import images as images_lib
+from alignflow_tf.evaluate import pairs
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import inputs
 from alignflow_tf.train import trainer as trainer_lib
@@ -22,6 +23,7 @@ from alignflow_tf.export.stablehlo.runner import programs  # noqa: E402
 from alignflow_tf.export.stablehlo.runner import training  # noqa: E402
 
 STEPS = 20
+TRUNK_STEPS = 5
 CHUNK = 5
 
 
@@ -38,7 +40,8 @@ def made(tmp_path_factory):
   config = config_lib.resolve(
       'cpu', steps=STEPS, batch_size=4, image_size=8, flow='short',
       num_scales=1, width=4, critic_width=4, critic_layers=1, critic_noise=0.,
-      pool_size=0, framing=False)
+      pool_size=0, framing=False, trunk='short', trunk_width=4,
+      trunk_scales=1, trunk_steps=TRUNK_STEPS, trunk_later=0.5)
   domains = inputs.load(config, batch_size=config.batch_size)
   kit, output = str(folder / 'kit'), str(folder / 'output')
   with pytest.MonkeyPatch.context() as patch:
@@ -75,7 +78,8 @@ def trained_by_tensorflow(config, domains, kit):
       rows, _ = training.rows(
           config.seed, i, len(x), config.batch_size, step, 1)
       batch[d] = tf.constant(x[rows[0]])
-    losses.append({k: float(v) for k, v in trainer.train_step(batch).items()})
+    advance = trainer.trunk_step if step < TRUNK_STEPS else trainer.train_step
+    losses.append({k: float(v) for k, v in advance(batch).items()})
   return losses, trainer
 
 
@@ -136,6 +140,34 @@ def test_a_run_goes_on_from_its_state(made):
   assert f'on from step {STEPS}' in done.stdout
 
 
+def test_chunks_end_with_the_trunks_steps(made):
+  kit, output, _ = made
+  with pytest.raises(SystemExit, match='must divide the 5 steps of trunk_step'):
+    training.Training(programs.Kit(kit, 'float32'), 2)
+
+
+def test_partners_are_scored_as_by_the_evaluation():
+  random = np.random.RandomState(0)
+  partners = random.uniform(size=(30, 4, 4, 3)).astype(np.float32)
+  translated = np.clip(
+      partners + random.normal(0., 0.4, partners.shape), 0, 1).astype(
+          np.float32)
+  found = figures.against_partners(translated, partners)
+  assert found == pytest.approx({
+      'mse': pairs.mse(translated, partners),
+      'correlation': pairs.correlation(translated, partners),
+      'partner_nearest': pairs.retrieval(translated, partners)['top_1'],
+  }, rel=1e-5)
+  assert 0.1 < found['partner_nearest'] < 1
+
+
+def test_splits_of_a_kit(made, tmp_path):
+  kit = programs.Kit(made[0], 'float32')
+  assert set(kit.data('validation')) == {'optical', 'mnist'}
+  with pytest.raises(SystemExit, match="--split must be of this kit, got 'tes'"):
+    figures.evaluate(kit, None, None, str(tmp_path), 'tes')
+
+
 def test_order_is_a_permutation_of_each_epoch():
   rows, flips = training.rows(3, 0, 10, 4, 0, 5)
   assert rows.shape == flips.shape == (5, 4)
@@ -156,7 +188,7 @@ def test_compact_state_keeps_distributions(tmp_path):
   captures = [v.handle for v in trainer.model.variables]
   values = [kit_lib._value(c) for c in captures]
   manifest = {}
-  stored = kit_lib._state(captures, values, {}, True, manifest)
+  stored = kit_lib._state(captures, values, {}, 5, manifest)
   drawn = [e for e in manifest['state'] if 'normal' in e]
   assert drawn
   assert sum(v.nbytes for v in stored.values()) < 0.3 * sum(
@@ -164,6 +196,7 @@ def test_compact_state_keeps_distributions(tmp_path):
   for entry in drawn:
     value = values[manifest['state'].index(entry)]
     assert entry['normal']['stddev'] == pytest.approx(np.std(value), rel=1e-6)
+    assert entry['normal']['seed'][0] == 5
 
 
 @pytest.mark.parametrize('precisions', [(), ('float64',)])

@@ -12,6 +12,8 @@ python run.py --output=OUT --report --minutes=9 --precision=tf32
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import os
 import time
 
@@ -38,6 +40,10 @@ def main() -> None:
   parser.add_argument('--chunk', type=int, default=25,
                       help='steps of one call of the compiled loop')
   parser.add_argument('--cache', help='directory of compiled programs')
+  parser.add_argument('--split', default='test',
+                      help='split whose translations are evaluated')
+  parser.add_argument('--turns', help='directory that several commands name: '
+                      'they compile side by side and train one after another')
   parser.add_argument('--report', action='store_true',
                       help='measure all precisions; with --minutes, train for '
                       'the rest of them')
@@ -57,5 +63,7 @@ def main() -> None:
   if not arguments.report or arguments.minutes:
     saved = arguments.state or os.path.join(output, 'state.npz')
     left = (arguments.minutes or 1e9) - (time.time() - began) / 60.
-    training.train(
-        kit, output, saved, left, arguments.steps, arguments.chunk)
+    turn = (measure.turn(arguments.turns, fcntl.LOCK_EX) if arguments.turns
+            else contextlib.nullcontext())
+    training.train(kit, output, saved, left, arguments.steps, arguments.chunk,
+                   turn, arguments.split)

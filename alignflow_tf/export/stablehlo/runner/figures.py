@@ -103,20 +103,44 @@ def errors(images: np.ndarray, there: np.ndarray, back: np.ndarray,
   return {k: float(v) for k, v in found.items()}
 
 
+def against_partners(
+    translated: np.ndarray, partners: np.ndarray) -> dict[str, float]:
+  """Figures of paired images, as `alignflow_tf.evaluate.score` defines them.
+
+  Args:
+    translated: Translations `[N, H, W, C]` in [0, 1].
+    partners: Image i is the true partner of translation i.
+  """
+  x, y = (np.asarray(images, np.float64).reshape(len(images), -1)
+          for images in (translated, partners))
+  # On (-1, 1), as in the paper.
+  found = {'mse': 4. * np.mean(np.square(x - y))}
+  distances = (np.square(x).sum(1)[:, None] + np.square(y).sum(1) -
+               2. * x @ y.T)
+  found['partner_nearest'] = np.mean(distances.argmin(1) == np.arange(len(x)))
+  x, y = x - x.mean(0), y - y.mean(0)
+  found['correlation'] = np.sum(x * y) / max(
+      np.sqrt(np.square(x).sum() * np.square(y).sum()), 1e-30)
+  return {k: float(v) for k, v in found.items()}
+
+
 def evaluate(kit: programs.Kit, model: Model, state: programs.State,
-             output: str) -> dict[str, dict[str, float]]:
-  """Translates the test split; writes pictures, translations and figures.
+             output: str, split: str = 'test') -> dict[str, dict[str, float]]:
+  """Translates a split; writes pictures, translations and figures.
 
   Args:
     kit: The kit.
     model: Its `Model`.
     state: The state whose averaged weights are used.
     output: Directory of the files.
+    split: Name of the split.
 
   Returns:
     The figures, which `figures.json` holds.
   """
-  levels = kit.data('test')
+  levels = kit.data(split)
+  if not levels:
+    raise SystemExit(f'--split must be of this kit, got {split!r}.')
   images = {d: from_levels(x) for d, x in levels.items()}
   figures, sheets, translations = {}, {}, {}
   for s, t in kit.directions():
@@ -124,9 +148,7 @@ def evaluate(kit: programs.Kit, model: Model, state: programs.State,
     found = errors(images[s], there, back, from_8_bits)
     rows = [images[s][:12], there[:12], from_8_bits[:12]]
     if kit.manifest['paired']:
-      # On (-1, 1), as in the paper.
-      found['mse'] = float(
-          4. * np.mean(np.square(np.clip(there, 0, 1) - images[t])))
+      found |= against_partners(np.clip(there, 0, 1), images[t])
       rows.insert(2, images[t][:12])
     name = f'{s}_to_{t}'
     figures[name], sheets[name] = found, rows

@@ -29,9 +29,9 @@ class Kit:
     self.directory = directory
     with open(os.path.join(directory, 'manifest.json'), encoding='utf-8') as f:
       self.manifest = json.load(f)
-    if self.manifest['format'] != 1:
+    if self.manifest['format'] != 2:
       raise SystemExit(
-          f'This runner reads kits of format 1, got {self.manifest["format"]}.')
+          f'This runner reads kits of format 2, got {self.manifest["format"]}.')
     if precision not in self.manifest['precisions']:
       raise SystemExit(
           f'--precision must be one of {self.manifest["precisions"]}, got '

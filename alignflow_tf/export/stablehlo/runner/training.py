@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent import futures
+import contextlib
 import json
 import os
 import time
@@ -39,28 +41,46 @@ def rows(
 
 
 class Training:
-  """The compiled loop, and where it stands.
+  """The compiled loops, one for each kind of step, and where they stand.
 
   Attributes:
     state: The state, a list of device arrays.
     step: Steps done.
+    steps: Steps of the configuration.
     compile_seconds: Seconds of compiling.
   """
 
   def __init__(self, kit: programs.Kit, chunk: int,
                state: programs.State | None = None, step: int = 0):
-    """Compiles a loop of `chunk` steps, and places data and state."""
+    """Compiles loops of `chunk` steps, and places data and state."""
     self.kit, self.chunk, self.step = kit, chunk, step
     config = kit.manifest['config']
     self.steps = config['steps']
+    kinds = [entry for entry in kit.manifest['steps'] if step < entry['until']
+             ] or kit.manifest['steps'][-1:]
+    for entry in kinds[:-1]:
+      if entry['until'] % chunk:
+        raise SystemExit(
+            f'--chunk must divide the {entry["until"]} steps of '
+            f'{entry["program"]}, got {chunk}.')
     self.seed, self.flip = config['seed'], config['flip']
     self.size = kit.manifest['images_per_step']
     images = kit.data('train')
     self._numbers = {d: len(x) for d, x in images.items()}
     self._images = {d: jax.device_put(x) for d, x in images.items()}
     self.state = [jax.device_put(x) for x in state or kit.initial_state()]
-    function = kit.program('train_step')
-    names = [a['name'] for a in kit.manifest['programs']['train_step'][
+    start = time.time()
+    lowered = [self._lower(entry['program']) for entry in kinds]
+    self.lower_seconds = time.time() - start
+    with futures.ThreadPoolExecutor(len(kinds)) as pool:
+      self._loops = list(zip(
+          (entry['until'] for entry in kinds),
+          pool.map(lambda each: each.compile(), lowered), strict=True))
+    self.compile_seconds = time.time() - start - self.lower_seconds
+
+  def _lower(self, program: str) -> Any:
+    function = self.kit.program(program)
+    names = [a['name'] for a in self.kit.manifest['programs'][program][
         'arguments']]
 
     def one(state: Any, images: Any, rows: Any, flips: Any) -> Any:
@@ -76,12 +96,8 @@ class Training:
       return jax.lax.scan(
           lambda state, xs: one(state, images, *xs), state, (rows, flips))
 
-    start = time.time()
-    lowered = jax.jit(loop, donate_argnums=0).lower(
+    return jax.jit(loop, donate_argnums=0).lower(
         self.state, self._images, *self._batches())
-    self.lower_seconds = time.time() - start
-    self._compiled = lowered.compile()
-    self.compile_seconds = time.time() - start - self.lower_seconds
 
   def _batches(self) -> tuple[programs.Arrays, programs.Arrays]:
     found: tuple[programs.Arrays, programs.Arrays] = {}, {}
@@ -94,21 +110,24 @@ class Training:
     return found
 
   def memory(self) -> dict[str, int]:
-    """Bytes by kind, as the compiler plans them."""
-    m = self._compiled.memory_analysis()
+    """Bytes by kind, as the compiler plans them for the last kind of step."""
+    m = self._loops[-1][1].memory_analysis()
     return {'arguments': m.argument_size_in_bytes,
             'temporaries': m.temp_size_in_bytes,
             'code': m.generated_code_size_in_bytes}
 
   def run(self) -> programs.Arrays:
     """`chunk` steps; returns scalars by name, `[chunk]` each."""
-    self.state, results = self._compiled(
+    while len(self._loops) > 1 and self.step >= self._loops[0][0]:
+      del self._loops[0]
+    self.state, results = self._loops[0][1](
         self.state, self._images, *self._batches())
     self.step += self.chunk
     return {k: np.asarray(v) for k, v in results.items()}
 
   def time(self, chunks: int = 3) -> float:
-    """Seconds a step: the least of `chunks` timed calls."""
+    """Seconds a step of the last kind: the least of `chunks` timed calls."""
+    del self._loops[:-1]
     self.run()
     taken = []
     for _ in range(chunks):
@@ -119,7 +138,8 @@ class Training:
 
 
 def train(kit: programs.Kit, output: str, saved: str, minutes: float,
-          steps: int | None, chunk: int) -> None:
+          steps: int | None, chunk: int,
+          turn: contextlib.AbstractContextManager[None], split: str) -> None:
   """Trains, or goes on; logs, saves, and evaluates at the end.
 
   Args:
@@ -129,6 +149,8 @@ def train(kit: programs.Kit, output: str, saved: str, minutes: float,
     minutes: Minutes after which training stops, compiling included.
     steps: Steps after which it stops; those of the configuration if None.
     chunk: Steps of one call of the compiled loop.
+    turn: Entered when all is compiled, left when all is done.
+    split: Split whose translations are evaluated.
   """
   began = time.time()
   state, step = None, 0
@@ -142,9 +164,28 @@ def train(kit: programs.Kit, output: str, saved: str, minutes: float,
   # Compiles while training runs.
   model = figures.Model(kit)
   end = min(steps or training.steps, training.steps)
+  with turn:
+    entered = time.time()
+    _advance(training, output, end, began + 60. * minutes)
+    print(f'Trained to step {training.step} in {time.time() - entered:.1f} s, '
+          f'{(time.time() - began) / 60:.1f} minutes with compiling.',
+          flush=True)
+    found = figures.evaluate(kit, model, training.state, output, split)
+  print(json.dumps(found, indent=1), flush=True)
+  partial = f'{saved}.partial.npz'
+  arrays: dict[str, Any] = {
+      str(i): np.asarray(x) for i, x in enumerate(training.state)}
+  np.savez(partial, step=training.step, allow_pickle=False, **arrays)
+  os.replace(partial, saved)
+
+
+def _advance(training: Training, output: str, end: int,
+             deadline: float) -> None:
+  """Trains to a step, or to a time, and logs."""
+  chunk = training.chunk
   with open(os.path.join(output, 'metrics.jsonl'), 'a',
             encoding='utf-8') as log:
-    while training.step < end and time.time() - began < 60. * minutes:
+    while training.step < end and time.time() < deadline:
       start = time.time()
       values = training.run()
       line = {'step': training.step,
@@ -157,12 +198,3 @@ def train(kit: programs.Kit, output: str, saved: str, minutes: float,
       if not np.isfinite(line.get('loss', 0.)):
         print('The loss is not finite: stopping.', flush=True)
         break
-  print(f'Trained to step {training.step} in '
-        f'{(time.time() - began) / 60:.1f} minutes.', flush=True)
-  found = figures.evaluate(kit, model, training.state, output)
-  print(json.dumps(found, indent=1), flush=True)
-  partial = f'{saved}.partial.npz'
-  arrays: dict[str, Any] = {
-      str(i): np.asarray(x) for i, x in enumerate(training.state)}
-  np.savez(partial, step=training.step, allow_pickle=False, **arrays)
-  os.replace(partial, saved)
