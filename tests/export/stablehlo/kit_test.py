@@ -56,7 +56,8 @@ def _run(kit, output):
   """Runs a kit as a user does, in a process without TensorFlow."""
   return subprocess.run(
       [sys.executable, os.path.join(kit, 'run.py'), f'--output={output}',
-       f'--chunk={CHUNK}', f'--cache={output}/cache'],
+       f'--chunk={CHUNK}', f'--cache={output}/cache', '--validation',
+       f'--turns={output}'],
       check=True, capture_output=True, text=True, env=os.environ | {
           # Compiling takes a minute otherwise, for 20 steps of four images.
           'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
@@ -161,11 +162,15 @@ def test_partners_are_scored_as_by_the_evaluation():
   assert 0.1 < found['partner_nearest'] < 1
 
 
-def test_splits_of_a_kit(made, tmp_path):
-  kit = programs.Kit(made[0], 'float32')
-  assert set(kit.data('validation')) == {'optical', 'mnist'}
-  with pytest.raises(SystemExit, match="--split must be of this kit, got 'tes'"):
-    figures.evaluate(kit, None, None, str(tmp_path), 'tes')
+def test_the_validation_split_is_evaluated_as_well(made):
+  _, output, _ = made
+  found = {}
+  for split in ('', 'validation'):
+    with open(os.path.join(output, split, 'figures.json'),
+              encoding='utf-8') as f:
+      found[split] = json.load(f)
+  assert found[''].keys() == found['validation'].keys()
+  assert found[''] != found['validation']
 
 
 def test_order_is_a_permutation_of_each_epoch():

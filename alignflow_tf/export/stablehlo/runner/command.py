@@ -40,8 +40,9 @@ def main() -> None:
   parser.add_argument('--chunk', type=int, default=25,
                       help='steps of one call of the compiled loop')
   parser.add_argument('--cache', help='directory of compiled programs')
-  parser.add_argument('--split', default='test',
-                      help='split whose translations are evaluated')
+  parser.add_argument('--validation', action='store_true',
+                      help='evaluate the validation split as well, in '
+                      'OUTPUT/validation')
   parser.add_argument('--turns', help='directory that several commands name: '
                       'they compile side by side and train one after another')
   parser.add_argument('--report', action='store_true',
@@ -66,4 +67,4 @@ def main() -> None:
     turn = (measure.turn(arguments.turns, fcntl.LOCK_EX) if arguments.turns
             else contextlib.nullcontext())
     training.train(kit, output, saved, left, arguments.steps, arguments.chunk,
-                   turn, arguments.split)
+                   turn, arguments.validation)

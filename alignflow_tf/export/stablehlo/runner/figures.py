@@ -125,7 +125,7 @@ def against_partners(
 
 
 def evaluate(kit: programs.Kit, model: Model, state: programs.State,
-             output: str, split: str = 'test') -> dict[str, dict[str, float]]:
+             output: str, split: str) -> dict[str, dict[str, float]]:
   """Translates a split; writes pictures, translations and figures.
 
   Args:
@@ -140,7 +140,7 @@ def evaluate(kit: programs.Kit, model: Model, state: programs.State,
   """
   levels = kit.data(split)
   if not levels:
-    raise SystemExit(f'--split must be of this kit, got {split!r}.')
+    raise SystemExit(f'This kit has no {split} split.')
   images = {d: from_levels(x) for d, x in levels.items()}
   figures, sheets, translations = {}, {}, {}
   for s, t in kit.directions():

@@ -139,7 +139,8 @@ class Training:
 
 def train(kit: programs.Kit, output: str, saved: str, minutes: float,
           steps: int | None, chunk: int,
-          turn: contextlib.AbstractContextManager[None], split: str) -> None:
+          turn: contextlib.AbstractContextManager[None],
+          validation: bool) -> None:
   """Trains, or goes on; logs, saves, and evaluates at the end.
 
   Args:
@@ -150,7 +151,7 @@ def train(kit: programs.Kit, output: str, saved: str, minutes: float,
     steps: Steps after which it stops; those of the configuration if None.
     chunk: Steps of one call of the compiled loop.
     turn: Entered when all is compiled, left when all is done.
-    split: Split whose translations are evaluated.
+    validation: Whether the validation split is evaluated as well.
   """
   began = time.time()
   state, step = None, 0
@@ -170,8 +171,10 @@ def train(kit: programs.Kit, output: str, saved: str, minutes: float,
     print(f'Trained to step {training.step} in {time.time() - entered:.1f} s, '
           f'{(time.time() - began) / 60:.1f} minutes with compiling.',
           flush=True)
-    found = figures.evaluate(kit, model, training.state, output, split)
-  print(json.dumps(found, indent=1), flush=True)
+    for split in ('validation', 'test')[not validation:]:
+      folder = output if split == 'test' else os.path.join(output, split)
+      found = figures.evaluate(kit, model, training.state, folder, split)
+      print(json.dumps({split: found}, indent=1), flush=True)
   partial = f'{saved}.partial.npz'
   arrays: dict[str, Any] = {
       str(i): np.asarray(x) for i, x in enumerate(training.state)}
