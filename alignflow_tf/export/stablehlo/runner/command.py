@@ -57,7 +57,7 @@ def main() -> None:
   os.makedirs(output, exist_ok=True)
   kit = programs.Kit(arguments.kit, arguments.precision)
   if arguments.bench:
-    measure.bench(kit, output, arguments.chunk)
+    measure.bench(kit, output, arguments.chunk, arguments.turns or output)
     return
   if arguments.report:
     measure.report(kit, output, arguments)

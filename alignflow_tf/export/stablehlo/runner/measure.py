@@ -19,14 +19,15 @@ from . import programs
 from . import training as training_lib
 
 
-def bench(kit: programs.Kit, output: str, chunk: int) -> None:
+def bench(kit: programs.Kit, output: str, chunk: int, turns: str) -> None:
   """Measures a kit's training step and round trip in one precision.
 
   The figures are written to `bench.PRECISION.json`.
 
-  Several processes compile at the same time, and measure one after another.
+  Processes with the same `turns`, a directory, compile at the same time, and
+  measure one after another.
   """
-  with turn(output, fcntl.LOCK_SH):
+  with turn(turns, fcntl.LOCK_SH):
     training = training_lib.Training(kit, chunk)
     model = figures.Model(
         kit, [f'translate_{s}_to_{t}' for s, t in kit.directions()])
@@ -39,7 +40,7 @@ def bench(kit: programs.Kit, output: str, chunk: int) -> None:
          'lower_seconds': training.lower_seconds,
          'compile_seconds': training.compile_seconds,
          'memory': training.memory()}
-  with turn(output, fcntl.LOCK_EX):
+  with turn(turns, fcntl.LOCK_EX):
     row['step_ms'] = 1000. * training.time()
     row['kernels'] = kernels(
         training, os.path.join(output, f'trace.{kit.precision}'))
