@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import html
 import math
 import os
@@ -62,10 +62,10 @@ def figures(result: Mapping[str, Any]) -> dict[str, list[layout.Table]]:
   return {heading: tables for heading, tables in found.items() if tables}
 
 
-def _number(pattern: str, value: Any) -> str:
+def _number(text: Callable[[float], str], value: Any) -> str:
   if value is None:
     return ''
-  return pattern.format(value) if math.isfinite(value) else 'not finite'
+  return text(value) if math.isfinite(value) else 'not finite'
 
 
 def _title(direction: str) -> str:
@@ -80,7 +80,7 @@ def _translations(result: Mapping[str, Any]) -> list[layout.Table]:
       columns['chance'] = result['chance'][direction]
     lines = [
         [f'{figure.title}\n{figure.unit}; {figure.better} is better',
-         *(_number(figure.pattern, row.get(name)) for row in columns.values())]
+         *(_number(figure.text, row.get(name)) for row in columns.values())]
         for name, figure in translations.FIGURES.items()
         if any(name in row for row in rows.values())]
     if not lines:
@@ -108,9 +108,10 @@ def _round_trips(result: Mapping[str, Any]) -> layout.Table:
     for direction, value in result[key].items():
       rows.append([
           f'{_title(direction)} and back\n{title}',
-          _number('{:.1e}', value['max']), _number('{:.1e}', value['mean']),
-          _number('{:.2%}', value['outside']),
-          _number('{:.2%}', value['saturated'])])
+          _number('{:.1e}'.format, value['max']),
+          _number('{:.1e}'.format, value['mean']),
+          _number('{:.2%}'.format, value['outside']),
+          _number('{:.2%}'.format, value['saturated'])])
   return layout.Table(
       ['', 'largest error', 'mean error', 'outside [0, 1]', 'saturated'], rows,
       note='Errors of a pixel in [0, 1]; shares of the translated pixels, '
@@ -141,9 +142,10 @@ def _samples(result: Mapping[str, Any]) -> list[layout.Table]:
   share = '' if 'same_class' not in found else (
       ' Samples of all domains from one latent are of one class, for '
       f'classifiers sure above 0.9, for {found["same_class"]:.1%}.')
+  kid = translations.FIGURES['kid']
   return [layout.Table(
-      ['', 'KID of samples', 'of other real images'],
-      [[d, f'{v["samples"]:.4f}', f'{v["real"]:.4f}']
+      ['', f'{kid.title}: samples', 'other real images'],
+      [[d, kid.text(v['samples']), kid.text(v['real'])]
        for d, v in found['kid'].items()],
       note=f'Against half of the real images; lower is better.{share}')]
 

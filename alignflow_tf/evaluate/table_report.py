@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import html
 import itertools
 import os
@@ -129,7 +129,8 @@ def _round_trips(result: Mapping[str, Any]) -> layout.Table:
       [name, f'{direction.replace("_to_", " to ")} and back',
        _NOT_FINITE if value['max']['missing'] else (
            f'{max(value["max"]["values"]):.1e}'),
-       _mean(value['mean'], '{:.1e}'), _mean(value['saturated'], '{:.2%}')]
+       _mean(value['mean'], '{:.1e}'.format),
+       _mean(value['saturated'], '{:.2%}'.format)]
       for name, directions in result['round_trip'].items()
       for direction, value in directions.items()]
   return layout.Table(
@@ -146,14 +147,14 @@ def _figures(content: Mapping[str, Any]) -> layout.Table:
     cells = [row['title']]
     for name in names:
       figure = row['figures'].get(name)
-      pattern = translations.FIGURES[name].pattern
-      cells.append('' if figure is None else _mean(figure, pattern))
+      cells.append('' if figure is None else _mean(
+          figure, translations.FIGURES[name].text))
       if name == 'mse':
         cells.append('' if row['paper'] is None else f'{row["paper"]:.4f}')
     rows.append(cells)
   chance = content['chance']
   rows.append(['chance', '', ''] + [
-      translations.FIGURES[n].pattern.format(chance[n]) if n in chance else ''
+      translations.FIGURES[n].text(chance[n]) if n in chance else ''
       for n in names if n != 'mse'])
   features = content['features']
   return layout.Table(
@@ -165,13 +166,13 @@ def _figures(content: Mapping[str, Any]) -> layout.Table:
 _NOT_FINITE = 'not finite'
 
 
-def _mean(figure: Mapping[str, Any], pattern: str) -> str:
+def _mean(figure: Mapping[str, Any], form: Callable[[float], str]) -> str:
   """A mean, its spread over seeds, and the number of seeds left out."""
   if figure['mean'] is None:
     return _NOT_FINITE
-  text = pattern.format(figure['mean'])
+  text = form(figure['mean'])
   if figure['std'] is not None:
-    text += f' ± {pattern.format(figure["std"])}'
+    text += f' ± {form(figure["std"])}'
   if figure['missing']:
     text += f' ({figure["missing"]} of {len(figure["values"])} {_NOT_FINITE})'
   return text

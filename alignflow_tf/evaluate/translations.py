@@ -25,11 +25,17 @@ class Figure(NamedTuple):
     unit: Its unit, or its range.
     pattern: A format.
     better: 'lower' or 'higher'.
+    factor: Number that a figure is multiplied by in tables.
   """
   title: str
   unit: str
   pattern: str
   better: str
+  factor: float = 1.
+
+  def text(self, value: float) -> str:
+    """A value as tables show it."""
+    return self.pattern.format(self.factor * value)
 
 
 FIGURES: Mapping[str, Figure] = {
@@ -51,7 +57,8 @@ FIGURES: Mapping[str, Figure] = {
     'mean_iou': Figure('mean IoU', '0 to 1', '{:.3f}', 'higher'),
     'label_agreement': Figure(
         'label kept', 'share', '{:.1%}', 'higher'),
-    'kid': Figure('KID', 'of the features named', '{:.4f}', 'lower'),
+    'kid': Figure(
+        'KID times 1000', 'of the features named', '{:.2f}', 'lower', 1000.),
     'fid': Figure('FID', 'of the features named', '{:.3f}', 'lower'),
     'not_finite': Figure('not finite', 'share of images', '{:.1%}', 'lower'),
 }

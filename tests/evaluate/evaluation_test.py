@@ -287,7 +287,7 @@ def test_report_stands_alone(maps):
   assert page.count('src="data:image/gif') == 2
   for part in ('name="viewport"', 'supervised on pairs', 'chance', '<svg',
                'mean IoU', 'C_aerial + C_map = 1', 'bits/dim', 'critic_noise',
-               'KID of samples',
+               'KID times 1000: samples',
                'these saw noise of 0.15'):
     assert part in page
   samples = maps['samples']

@@ -23,7 +23,7 @@ DIRECTIONS = ('aerial_to_map', 'map_to_aerial')
 
 
 def _evaluation(mse, checkpoint):
-  row = {'mse': mse, 'top_1': 0.1, 'mean_iou': 0.5}
+  row = {'mse': mse, 'top_1': 0.1, 'mean_iou': 0.5, 'kid': 2e-5}
   return {
       'checkpoint': checkpoint, 'seconds': 1., 'limit': None,
       'split': 'test', 'seed': 0, 'supervised': True,
@@ -108,7 +108,8 @@ def test_a_table_is_made_once(settings):
   text = table_report.text(result)
   for part in ('8 steps of 16', 'seeds 0, 1', 'AF (Hybrid, lambda 4e-05)',
                '0.3000 ± 0.1414', '0.0245', 'mean image', '12 pairs', '1.0e-05',
-               'supervised on pairs', 'Flows: glow, width 32. ',
+               'KID times 1000', '0.02 ± 0.00', 'supervised on pairs',
+               'Flows: glow, width 32. ',
                'Not equal in all rows: learning_rate 0.0002 (cyclegan), 0.0003 '
                '(adversarial, hybrid, mle); critic_learning_rate 0.0002 ',
                '; clip_norm 0.0 (cyclegan), 10.0 (adversarial, hybrid, mle).'):
