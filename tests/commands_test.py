@@ -36,6 +36,7 @@ _RUN = {
     'python -m alignflow_tf.adapt': 'adapt/main_test.py',
     'python -m alignflow_tf.demo': 'demo/demo_test.py',
     'python -m tests.train.kills': 'train/kills_test.py',
+    'python examples/train_by_hand.py': 'examples_test.py',
     'python examples/serving_rest.py': 'export/serving_test.py',
     'python examples/serving_grpc.py': 'export/serving_test.py',
 }
