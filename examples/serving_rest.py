@@ -19,7 +19,7 @@ import urllib.request
 
 
 class ServingError(RuntimeError):
-  """What the server said when it refused a request."""
+  """A request that the server refused, with its answer."""
 
 
 def call(url: str, body: Any = None, timeout: float = 30.) -> Any:

@@ -67,7 +67,8 @@ _FILLED_IN = {
     'S': '0', 'TASK': 'usps_mnist', '...': 'there', 'colours': 'cyclegan'}
 # Flags in the text of pages that are other programs'.
 _OTHER_FLAGS = {
-    '--all', '--dir', '--enable_batching', '--flagfile', '--help', '--logdir',
+    '--all', '--allow_version_labels_for_unavailable_models', '--dir',
+    '--enable_batching', '--flagfile', '--help', '--logdir',
     '--no-deps', '--reuid', '--strict', '--upgrade',
 }
 

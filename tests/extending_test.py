@@ -87,3 +87,19 @@ def test_a_term(blocks):
   _, metrics = _step(config, [
       objectives.Term('brightness', 0.5, space['brightness'])])
   assert metrics['brightness'] > 0.
+
+
+def test_a_setting(blocks, monkeypatch):
+  code = ('from __future__ import annotations\n'
+          '@dataclasses.dataclass(frozen=True)\nclass More(Config):\n')
+  space = dict(vars(config_lib))
+  exec(code + _block(blocks, '  brightness_weight'), space)
+  monkeypatch.setattr(config_lib, 'Config', space['More'])
+  with pytest.raises(config_lib.ConfigError, match='which does not use it'):
+    config_lib.resolve('cpu', brightness_weight=0.5)
+  system = baselines.MODELS['alignflow']
+  monkeypatch.setitem(baselines.MODELS, 'alignflow', system._replace(
+      settings=(*system.settings, 'brightness_weight')))
+  assert config_lib.resolve('cpu', brightness_weight=0.5).brightness_weight
+  with pytest.raises(config_lib.ConfigError, match='`brightness_weight` must'):
+    config_lib.resolve('cpu', brightness_weight=-1.)
