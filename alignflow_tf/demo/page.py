@@ -103,8 +103,9 @@ def build(play: playground.Playground) -> Any:
     gr.Markdown(
         f'# AlignFlow: {name}\n'
         f'Translation between {" and ".join(play.domains)} in '
-        f'{height}x{width} pixels, {"grey" if channels == 1 else "colour"}. '
-        'Translations are invertible: the way back is exact.')
+        f'{height}x{width} pixels, {"grey" if channels == 1 else "colour"}. ' +
+        ('Translations are invertible: the way back is exact.' if play.exact
+         else 'The way back is not exact.'))
     if play.missing:
       gr.Markdown(f'No pictures from the data: {play.missing}')
     with gr.Tab('Translate'):

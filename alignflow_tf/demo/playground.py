@@ -66,6 +66,7 @@ class Playground:
     domains: Names of the domains.
     event_shape: `(height, width, channels)`.
     directions: Pairs (source, target) of domains, all of them.
+    exact: Whether translations have an exact inverse.
     split: Name of the split of `held`; '' if there is none.
     held: By domain, uint8 images `[N, H, W, C]`, of the run's data or of a
       pretrained model's `pictures.npz`; empty if neither is here.
@@ -102,6 +103,7 @@ class Playground:
       raise PlaygroundError(
           f'`run` must be of a model with latents, got {type(model).__name__}, '
           'which has none to sample; see its evaluation instead.')
+    self.exact = hasattr(model.translator(*self.directions[0]), 'inverse')
     factory = servables.Factory(
         model, servables.Options(preparations=self._preparations))
     self._translators = {

@@ -55,8 +55,9 @@ def evaluate(
 
   Args:
     run_dir: The run directory.
-    output: Directory for them; by default `<run_dir>/evaluation`, or
-      `<run_dir>/evaluation_validation`.
+    output: Directory for them; by default `<run_dir>/evaluation`,
+      `<run_dir>/evaluation_validation`, or `<run_dir>/evaluation_input` for
+      `own`.
     limit: Largest number of images of each domain; None for all.
     classify: Whether to train classifiers on translated images, if the data
       have labels.

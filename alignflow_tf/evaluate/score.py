@@ -1,6 +1,6 @@
 r"""Scores translations that come as files, from this project or any other.
 
-  python -m alignflow_tf.evaluate.score --dataset=maps --image_size=64 \\
+  python -m alignflow_tf.evaluate.score --dataset=maps --image_size=64 \
     --translations=DIR
 
 For each direction `a_to_b`, `DIR/a_to_b.npz` holds one array: translations

@@ -12,6 +12,7 @@ from alignflow_tf import evaluate
 from alignflow_tf import inference
 from alignflow_tf import protocols
 from alignflow_tf.baselines import unit
+from alignflow_tf.demo import playground
 from alignflow_tf.export import export
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import loop
@@ -180,6 +181,7 @@ def test_a_run_is_evaluated(tmp_path):
   with open(result['report'], encoding='utf-8') as f:
     assert 'bits/dim, an upper bound' in f.read()
   assert any('interpolation' in p for p in result['pictures'])
+  assert not playground.Playground(run_dir).exact
 
 
 @pytest.mark.slow
