@@ -51,6 +51,18 @@ def _picture(tmp_path):
   return path
 
 
+def test_without_a_server(exported):
+  block, = re.findall(
+      r'^```python\n(.*?)^```$', (_ROOT / 'docs/serving.md').read_text(),
+      re.MULTILINE | re.DOTALL)
+  names = {}
+  exec(block.replace(
+      'serving/ink_to_chalk/1', exported.paths['ink_to_chalk']), names)
+  np.testing.assert_allclose(
+      names['translated'], exported.model.translator('ink', 'chalk').forward(
+          names['images']), atol=1e-5)
+
+
 def _assert_translated(exported, picture, answer):
   x = images_lib.from_uint8(tf.io.decode_png(picture.read_bytes()))
   y = exported.model.translator('ink', 'chalk').forward(x[tf.newaxis])
