@@ -236,6 +236,13 @@ def step_batch(shape: tuple[int, int, int], batch: int,
           for d in domains}
 
 
+def num_trained(trainer: Any) -> int:
+  """Number of weights that a `Trainer` trains, of the model and its critics."""
+  critics = trainer.critics.networks.trainable if trainer.critics else []
+  return sum(v.shape.num_elements() for v in (
+      *trainer.model.trainable_variables, *critics))
+
+
 @contextlib.contextmanager
 def training() -> Iterator[None]:
   """Threads and graph optimizer as `alignflow_tf.train` sets them."""

@@ -43,9 +43,7 @@ def main() -> None:
     images = _common.step_batch(shape, args.batch)
     work = _common.flops(_common.convolutions(
         trainer.train_step.get_concrete_function(images)))
-  weights = [v for name in ('_flow_variables', '_critic_weights')
-             for v in getattr(trainer, name)]
-  gradients = 4 * sum(v.shape.num_elements() for v in weights)
+  gradients = 4 * _common.num_trained(trainer)
   # Those of both directions.
   image = 2 * 4 * args.size**2 * args.channels
   step = work / (1e12 * args.teraflops)

@@ -100,8 +100,7 @@ def _measure_steps(args: argparse.Namespace) -> dict[str, Any]:
     trainer.initialize(_common.step_batch(shape, 4))
     # Weights, averages, slots; and as much again as is trained for gradients.
     numbers = sum(v.shape.num_elements() for v in trainer.variables)
-    numbers += sum(v.shape.num_elements() for v in (
-        *trainer._flow_variables, *trainer._critic_weights))
+    numbers += _common.num_trained(trainer)
     images = _common.step_batch(shape, int(batch))
     begin = time.perf_counter()
     float(trainer.train_step(images)['loss'])

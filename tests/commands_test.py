@@ -42,7 +42,7 @@ _RUN = {
 }
 # Those that no test runs, with the reason:
 _NOT_RUN = {
-    'python benchmarks/': 'measures speed; needs a machine at rest',
+    'python benchmarks/': 'hours; benchmarks_test.py runs most on little',
     'python -m tools.mutants': 'hours',
     'python tools/': 'needs a run, or data',
     'python -m pytest': 'the tests themselves',

@@ -56,3 +56,13 @@ def test_citation_is_of_this_version(repo_root):
   version, = re.findall(
       r"^_VERSION = '(.*)'", (repo_root / 'setup.py').read_text(), re.MULTILINE)
   assert f'\nversion: {version}\n' in (repo_root / 'CITATION.cff').read_text()
+
+
+def test_every_dependency_has_its_reason(repo_root):
+  setup = (repo_root / 'setup.py').read_text()
+  setup = setup[:setup.index('def _long_description')]
+  names = set(re.findall(r"'([A-Za-z][\w-]+)(?:\[\w+\])?[<>={]", setup))
+  assert len(names) > 25
+  table = (repo_root / 'BUILD.md').read_text().split('## Why each')[1]
+  first = re.findall(r'^\| ([^|]+) \|', table, re.MULTILINE)
+  assert names <= set(re.findall(r'[\w-]+', ' '.join(first)))
