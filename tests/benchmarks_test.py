@@ -13,6 +13,7 @@ pytestmark = pytest.mark.slow
     'communication.py --preset=cpu --size=16 --channels=1 --batch=2',
     'export_latency.py --seconds=0.1 --batches=1',
     'flow_families.py --flows=glow --seconds=2',
+    'flow_passes.py --seconds=0.05 --batch=1 --torch_python=none',
     'input_pipeline.py --datasets=digits --seconds=0.2',
     'leak.py --steps=8 --every=2 --noexport',
     'memory.py --preset=cpu --size=16 --batches=1 --steps=1',
