@@ -52,7 +52,8 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
   domains = 'abcdefgh'[:number]
   shape = (size, size, 3)
   config = config_lib.resolve(
-      'cpu', batch_size=batch, width=width, num_blocks=depth, num_scales=2)
+      'cpu', batch_size=batch, width=width, num_blocks=depth, num_scales=2,
+      directions='all')
   on_gpu = bool(tf.config.list_logical_devices('GPU'))
   result: dict[str, Any] = {}
   with _common.training():
