@@ -383,4 +383,13 @@ def resolve(preset: str | None = None, **overrides: Any) -> Config:
       values[field.name] = float(value)
   if isinstance(values.get('data_dir'), str):
     values['data_dir'] = os.path.expanduser(values['data_dir'])
-  return Config(**values)
+  config = Config(**values)
+  # Of new runs alone: those of before are still read.
+  if config.trunk != 'none' and not config.init_from and not (
+      config.trunk_steps or
+      config.trunk_later and config.objective != 'adversarial'):
+    raise ConfigError(
+        f'`trunk` must be none where nothing trains it, got {config.trunk!r}: '
+        'give `trunk_steps`; or `trunk_later` and an `objective` other than '
+        'adversarial; or `init_from`, a run that has a trained one.')
+  return config

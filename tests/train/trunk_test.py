@@ -70,7 +70,7 @@ def test_trunk_steps_train_the_trunk_and_later_ones_the_adapters(later):
 
 def test_critics_do_not_move_a_trunk():
   trainer = _trainer(
-      trunk_steps=0, trunk_later=1., objective='adversarial', lambda_a=None)
+      trunk_later=1., objective='adversarial', lambda_a=None)
   before = _values(trainer.model.trunk)
   trainer.train_step(_batch())
   assert not _changed(before, trainer.model.trunk)
@@ -83,7 +83,7 @@ def test_without_a_hub_all_domains_train_the_trunk():
 
 
 def test_adapters_start_as_the_identity():
-  model = _trainer(flow='couplings', trunk_steps=0).model
+  model = _trainer(flow='couplings').model
   x = images_lib.from_uint8(_batch()['a'])
   np.testing.assert_allclose(
       model.translator('a', 'b').forward(x), x, atol=1e-6)
@@ -92,7 +92,7 @@ def test_adapters_start_as_the_identity():
 @pytest.mark.parametrize('hub', [False, True])
 def test_adapters_start_in_the_colours_of_their_target(hub):
   trainer = trainer_lib.Trainer(
-      _config(flow='couplings', match_colours=True, hub=hub, trunk_steps=0),
+      _config(flow='couplings', match_colours=True, hub=hub),
       _DOMAINS, (8, 8, 3))
   random = np.random.RandomState(0)
   # Dark and even in `a`, bright and varied in `b`; other in each channel.
@@ -145,6 +145,10 @@ def test_a_run_goes_on_within_and_after_the_trunk(tmp_path, capsys):
     ({'trunk': 'none', 'hub': False}, '`trunk_steps`.*`trunk` is none'),
     ({'trunk': 'none', 'trunk_steps': 0}, '`hub`.*`trunk` is none'),
     ({'trunk_steps': 4}, '`trunk_steps`.*below `steps`'),
+    ({'trunk_steps': 0}, "`trunk` .*got 'short'.*`trunk_steps`"),
+    ({'trunk_steps': 0, 'objective': 'mle'}, '`trunk` .*`trunk_later`'),
+    ({'trunk_steps': 0, 'trunk_later': 1., 'objective': 'adversarial',
+      'lambda_a': None}, '`trunk` .*adversarial'),
     ({'share': 'all'}, '`share`'),
     ({'trunk': 'gloww'}, '`trunk`'),
     ({'objective': 'mle', 'eight_bit_weight': 1.}, '`eight_bit_weight`'),
@@ -154,6 +158,14 @@ def test_a_run_goes_on_within_and_after_the_trunk(tmp_path, capsys):
 def test_settings_that_do_not_fit(settings, message):
   with pytest.raises(config_lib.ConfigError, match=message):
     _config(**settings)
+
+
+@pytest.mark.parametrize('settings', [
+    {'trunk_later': 0.5}, {'trunk_later': 1., 'objective': 'mle'},
+    {'init_from': 'run'}, {'init_from': 'run', 'train_domains': ('a',)}])
+def test_a_trunk_needs_no_first_steps(settings):
+  config = _config(trunk_steps=0, **settings)
+  assert (config.trunk, config.trunk_steps) == ('short', 0)
 
 
 def test_flows_without_preprocessing():
