@@ -6,6 +6,9 @@
 #   make types   mypy
 #   make bench   the benchmarks
 #   make docs    the site, in site/
+#   make results-check
+#                figures of the pages, measured again; those of Maps and Facades
+#                with DATA_DIR=DIR
 #   make pretrained
 #                train the model that comes with the package once more
 #   make wheel   a wheel and a source archive, in dist/
@@ -19,6 +22,7 @@ VENV ?= .venv
 RUN_DIR ?= runs/demo
 TRAIN_ARGS ?= --preset=cpu_trunk
 PYTEST_ARGS ?=
+DATA_DIR ?=
 # Processes that share the tests. Each loads TensorFlow: about 1 GB.
 PYTEST_WORKERS ?= 2
 
@@ -31,8 +35,8 @@ BENCHMARKS = $(sort $(filter-out benchmarks/_% benchmarks/choose_settings.py, \
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint fix types bench docs pretrained wheel clean \
-  same-python
+.PHONY: help demo test lint fix types bench docs results-check pretrained \
+  wheel clean same-python
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -95,6 +99,9 @@ bench: $(VENV)/.installed-demo
 
 docs: $(VENV)/.installed-docs
 	$(VENV)/bin/mkdocs build --strict --quiet
+
+results-check: $(VENV)/.installed-demo
+	$(VENV_PYTHON) tools/results_check.py $(DATA_DIR:%=--data_dir=%)
 
 pretrained: $(VENV)/.installed-demo
 	$(VENV_PYTHON) -m alignflow_tf.train --preset=cpu_trunk --noexport \

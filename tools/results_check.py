@@ -1,0 +1,165 @@
+"""Measures a part of the figures in the pages again and compares.
+
+  python tools/results_check.py --data_dir=DIR
+
+DIR has the data of Maps and Facades; without it their tables are skipped.
+Measured are figures of the pretrained model and rows that depend on the data
+alone: other rows need training. A figure must agree as far as it is written, or
+to a share where it depends on a machine's rounding or on classifiers that an
+evaluation trains. The exit status is 1 where one differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import decimal
+import functools
+import pathlib
+import re
+import sys
+import tempfile
+from typing import NamedTuple
+
+from alignflow_tf import _quiet as _quiet
+from alignflow_tf import data
+from alignflow_tf.evaluate import evaluation
+from alignflow_tf.evaluate import reference_networks
+from alignflow_tf.evaluate import translations
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Shares by which a figure may differ from what is written.
+EXACT, TRAINED, KID, ROUNDING = 0.001, 0.05, 0.25, 2.
+# Others need a supervised network, or are in no table.
+PAIRED = ('mse', 'correlation', 'top_1', 'top_5', 'percentile',
+          'class_accuracy', 'mean_iou', 'ssim')
+
+
+class Row(NamedTuple):
+  """Cells of a page, and the figures that they are to have, in their order."""
+  section: str  # Text above the table.
+  title: str
+  columns: tuple[str, ...]
+  figures: list[float]
+  share: float = EXACT
+
+
+def cells(text: str, section: str) -> dict[tuple[str, str], str]:
+  """Cells of the tables after a text by row and column; the first of a name."""
+  found: dict[tuple[str, str], str] = {}
+  head: list[str] = []
+  for line in text.partition(section)[2].splitlines():
+    parts = [part.strip() for part in line.split('|')[1:-1]]
+    if not parts:
+      head = []
+    elif not head:
+      head = parts
+    else:
+      for column, value in zip(head, parts, strict=True):
+        found.setdefault((parts[0], column), value)
+  return found
+
+
+def differences(text: str, rows: list[Row]) -> list[str]:
+  """The rows of a page in which a figure differs, with both values."""
+  wrong = []
+  for row in rows:
+    table = cells(text, row.section)
+    written = ' / '.join(table.get((row.title, column), 'no such cell')
+                         for column in row.columns)
+    scale = 0.01 if '%' in written else 1.
+    found = re.findall(r'-?\d+(?:\.\d+)?(?:e-?\d+)?', written)
+    good = len(found) == len(row.figures)
+    for figure, number in zip(row.figures, found, strict=False):
+      unit = scale * 10.**decimal.Decimal(number).as_tuple().exponent
+      value = scale * float(number)
+      good &= abs(figure - value) <= 0.501 * unit + row.share * abs(value)
+    if not good:
+      measured = ' / '.join(f'{figure:.4g}' for figure in row.figures)
+      wrong.append(f'{row.section}, {row.title}, {", ".join(row.columns)}: '
+                   f'written {written}, measured {measured}')
+  return wrong
+
+
+def digits() -> dict[str, list[Row]]:
+  """Rows of the pretrained model, by page."""
+  with tempfile.TemporaryDirectory() as output:
+    found = evaluation.evaluate('pretrained:digits', output, classify=False)
+  keys = 'optical_to_mnist', 'mnist_to_optical'
+  scores = [found['translation'][key]['model'] for key in keys]
+  trips = [found['round_trip'][key] for key in keys]
+  kept = [score['label_agreement'] for score in scores]
+  kid = [1000. * score['kid'] for score in scores]
+  saved = [found['round_trip_pictures'][key]['mean'] for key in keys]
+  bits = list(found['bits_per_dim'].values())
+  samples = [1000. * v['samples'] for v in found['samples']['kid'].values()]
+  card = functools.partial(Row, '## Figures')
+  ways, each = ('optical to MNIST', 'MNIST to optical'), ('optical', 'MNIST')
+  row = functools.partial(Row, '## Systems', 'AlignFlow, `cpu_trunk`')
+  return {
+      'docs/model_card.md': [
+          card('label kept, by a LeNet of the target', ways, kept, TRAINED),
+          card('KID of translations, times 1000', ways, kid, KID),
+          card('way back, largest error of a pixel', ways,
+               [trip['max'] for trip in trips], ROUNDING),
+          card('way back from 8 bits, mean error', ways, saved),
+          card('pixels outside [0, 1]', ways, [t['outside'] for t in trips]),
+          card('bits/dim', each, bits),
+          card('KID of samples, times 1000', each, samples, KID)],
+      'docs/results.md': [
+          row(('label kept, optical to MNIST / back',), kept, TRAINED),
+          row(('KID',), kid, KID),
+          row(('way back from 8 bits, mean error',), saved),
+          row(('bits/dim',), bits)]}
+
+
+def pairs(name: str, page: str, data_dir: str | None) -> dict[str, list[Row]]:
+  """Rows that depend on the data of a paired set alone, by page."""
+  if data_dir is None:
+    raise data.DataError('for there is no --data_dir')
+  domains = data.load(name, data_dir, 32, download=False)
+  test = evaluation.images_of(domains, 'test')
+  a, b = domains.domains
+  scores = {(s, t): translations.Judge(
+      domains, s, t, test[s]['image'], test[t]['image'], None,
+      reference_networks.References(domains), supervised=False).baselines()
+            for s, t in ((a, b), (b, a))}
+  mean = functools.partial(Row, f'## {name.capitalize()}', 'mean image')
+  there, back = (rows['mean_image'] for rows in scores.values())
+  size = len(test[a]['image'])
+  return {
+      f'docs/results/data/{page}.md': [
+          Row(f'**{s} to {t}**', translations.ROWS[title],
+              (translations.FIGURES[figure].title,), [row[figure]])
+          for (s, t), rows in scores.items() for title, row in rows.items()
+          for figure in PAIRED if figure in row],
+      'docs/results.md': [
+          mean((f'MSE, {a} to {b} / back',), [there['mse'], back['mse']]),
+          mean((f'own partner nearest (chance {100. / size:.1f} %)',),
+               [there['top_1'], back['top_1']]),
+          mean((f'mean IoU of {b}s',), [there['mean_iou']])]}
+
+
+def main() -> int:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--data_dir', help='folder of the data of Maps, Facades')
+  data_dir = parser.parse_args().data_dir
+  failed = False
+  for name, measure in (
+      ('pretrained:digits', digits),
+      ('maps', lambda: pairs('maps', 'maps_untrained', data_dir)),
+      ('facades', lambda: pairs('facades', 'facades_800', data_dir))):
+    try:
+      found = measure()
+    except data.DataError as e:
+      print(f'{name}: skipped, {e}')
+      continue
+    for page, rows in found.items():
+      wrong = differences((ROOT / page).read_text(), rows)
+      failed |= bool(wrong)
+      print(f'{name}, {page}: {len(rows) - len(wrong)} of {len(rows)} agree',
+            *wrong, sep='\n  ')
+  return int(failed)
+
+
+if __name__ == '__main__':
+  sys.exit(main())
