@@ -1,8 +1,12 @@
 """The examples that need no server, and Python in the pages on data."""
 
 import functools
+import json
+import os
 import re
 import runpy
+import subprocess
+import sys
 
 import numpy as np
 from PIL import Image
@@ -41,6 +45,50 @@ def test_own_folders(repo_root, tmp_path, monkeypatch, capsys):
   exec(block, names)
   assert names['ds'].event_shape == (64, 64, 3)
   assert "domains=('summer', 'winter')" in capsys.readouterr().out
+
+
+def _cells(notebook):
+  return [cell for cell in json.loads(notebook.read_text())['cells']
+          if cell['cell_type'] == 'code']
+
+
+def test_notebooks_are_without_outputs(repo_root):
+  notebooks = list(repo_root.glob('examples/*.ipynb'))
+  assert notebooks
+  for notebook in notebooks:
+    for cell in _cells(notebook):
+      assert cell['outputs'] == []
+      assert cell['execution_count'] is None
+
+
+def _run(notebook, directory):
+  """What the cells print, run in their order; without Jupyter."""
+  code = '\n\n'.join(''.join(cell['source']) for cell in _cells(notebook))
+  done = subprocess.run(
+      [sys.executable, '-c', code], cwd=directory, text=True,
+      capture_output=True, check=False,
+      env=os.environ | {'PYTHONPATH': str(notebook.parent.parent)})
+  assert not done.returncode, done.stderr
+  return done.stdout
+
+
+@pytest.mark.slow
+def test_notebook_of_digits(repo_root, tmp_path):
+  out = _run(repo_root / 'examples' / 'digits.ipynb', tmp_path)
+  error, = re.findall('largest error: (.*)', out)
+  assert 0. < float(error) < 1e-4
+  upright, upside_down = map(float, re.findall(r'(\S+) bits/dim', out))
+  assert upright < upside_down
+
+
+@pytest.mark.slow
+def test_notebook_of_own_folders(repo_root, tmp_path):
+  _run(repo_root / 'examples' / 'own_folders.ipynb', tmp_path)
+  folder = tmp_path / 'runs' / 'notebook_folders'
+  day, night, made = (np.mean([
+      np.asarray(Image.open(folder / name / f'{i}.png')) for i in range(20)
+  ]) for name in ('day', 'night', 'translated'))
+  assert abs(made - night) < 0.1 * abs(day - night)
 
 
 def test_a_data_set_of_your_own(repo_root, monkeypatch):
