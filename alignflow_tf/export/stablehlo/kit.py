@@ -127,6 +127,7 @@ def write(
           'images_per_step': config.images_per_step(),
           'batch_size': config.batch_size,
           'paired': domains.paired,
+          'step': int(trainer.step),
           'steps': _steps(config),
           'programs': interface,
       }

@@ -141,10 +141,15 @@ def test_a_run_goes_on_from_its_state(made):
   assert f'on from step {STEPS}' in done.stdout
 
 
-def test_chunks_end_with_the_trunks_steps(made):
-  kit, output, _ = made
-  with pytest.raises(SystemExit, match='must divide the 5 steps of trunk_step'):
-    training.Training(programs.Kit(kit, 'float32'), 2)
+def test_steps_that_remain():
+  kinds = [{'program': 'trunk_step', 'until': 10},
+           {'program': 'train_step', 'until': 30}]
+  names = [[kind['program'] for kind in training.remaining(kinds, step, 5)]
+           for step in (0, 5, 10, 30)]
+  assert names == [['trunk_step', 'train_step']] * 2 + [['train_step']] * 2
+  assert training.remaining(kinds, 7, 3) == kinds
+  with pytest.raises(SystemExit, match='must divide the 10 steps of trunk_ste'):
+    training.remaining(kinds, 0, 4)
 
 
 def test_partners_are_scored_as_by_the_evaluation():
@@ -237,6 +242,7 @@ def test_a_run_leaves_as_a_kit(tmp_path):
       check=True, capture_output=True, text=True)
   assert 'run.py' in done.stdout
   made = programs.Kit(kit, 'float32')
+  assert made.manifest['step'] == 4
   state = dict(zip((e['name'] for e in made.manifest['state']),
                    made.initial_state(), strict=True))
   steps = [v for k, v in state.items() if k.startswith('step')]

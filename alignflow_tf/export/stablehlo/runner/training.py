@@ -40,6 +40,22 @@ def rows(
   return found.reshape(count, size), flips.reshape(count, size)
 
 
+def remaining(kinds: list[dict[str, Any]], step: int,
+              chunk: int) -> list[dict[str, Any]]:
+  """Kinds of steps that are still to be done after `step`; at least the last.
+
+  Raises:
+    SystemExit: If a chunk of steps would be of two kinds.
+  """
+  found = [kind for kind in kinds if step < kind['until']] or kinds[-1:]
+  for kind in found[:-1]:
+    if (kind['until'] - step) % chunk:
+      raise SystemExit(
+          f'--chunk must divide the {kind["until"] - step} steps of '
+          f'{kind["program"]}, got {chunk}.')
+  return found
+
+
 class Training:
   """The compiled loops, one for each kind of step, and where they stand.
 
@@ -51,18 +67,20 @@ class Training:
   """
 
   def __init__(self, kit: programs.Kit, chunk: int,
-               state: programs.State | None = None, step: int = 0):
-    """Compiles loops of `chunk` steps, and places data and state."""
+               state: programs.State | None = None, step: int | None = None):
+    """Compiles loops of `chunk` steps, and places data and state.
+
+    Args:
+      kit: The kit.
+      chunk: Steps of one call of a loop.
+      state: The state to go on from; the kit's if None.
+      step: Its step.
+    """
+    step = kit.manifest['step'] if step is None else step
     self.kit, self.chunk, self.step = kit, chunk, step
     config = kit.manifest['config']
     self.steps = config['steps']
-    kinds = [entry for entry in kit.manifest['steps'] if step < entry['until']
-             ] or kit.manifest['steps'][-1:]
-    for entry in kinds[:-1]:
-      if entry['until'] % chunk:
-        raise SystemExit(
-            f'--chunk must divide the {entry["until"]} steps of '
-            f'{entry["program"]}, got {chunk}.')
+    kinds = remaining(kit.manifest['steps'], step, chunk)
     self.seed, self.flip = config['seed'], config['flip']
     self.size = kit.manifest['images_per_step']
     images = kit.data('train')
@@ -154,14 +172,15 @@ def train(kit: programs.Kit, output: str, saved: str, minutes: float,
     validation: Whether the validation split is evaluated as well.
   """
   began = time.time()
-  state, step = None, 0
+  state, step = None, None
   if os.path.exists(saved):
     with np.load(saved, allow_pickle=False) as f:
       step = int(f['step'])
       state = [f[str(i)] for i in range(len(kit.manifest['state']))]
   training = Training(kit, chunk, state, step)
   print(f'Compiled in {training.lower_seconds:.0f} + '
-        f'{training.compile_seconds:.0f} s; on from step {step}.', flush=True)
+        f'{training.compile_seconds:.0f} s; on from step '
+        f'{training.step}.', flush=True)
   # Compiles while training runs.
   model = figures.Model(kit)
   end = min(steps or training.steps, training.steps)
