@@ -34,32 +34,7 @@ from alignflow_tf.train import runs
 from alignflow_tf.train import unpaired
 
 
-def random_features(channels):
-  """Means over quarters of an image of random convolutions with ReLU."""
-  random = np.random.RandomState(0)
-  kernels, depth = [], channels
-  for width in (32, 64, 128):
-    kernels.append(random.normal(
-        0., np.sqrt(2. / (9 * depth)), (3, 3, depth, width)))
-    depth = width
-
-  @tf.function
-  def fn(x):
-    x, found = 2. * x - 1., []
-    for kernel in kernels:
-      x = tf.nn.relu(tf.nn.conv2d(
-          x, tf.constant(kernel, tf.float32), 2 if x.shape[1] > 8 else 1,
-          'SAME'))
-      side = x.shape[1] // 2
-      found.append(tf.reshape(tf.nn.avg_pool2d(x, side, side, 'VALID'), [
-          tf.shape(x)[0], -1]))
-    return tf.concat(found, 1)
-
-  return lambda x: fn(tf.constant(x, tf.float32)).numpy()
-
-
-def figures(model, evaluator, levels, images, labels, classifiers, features,
-            paired):
+def figures(model, evaluator, levels, images, labels, classifiers, paired):
   """Figures of each direction, and the true error."""
   result = {}
   for s, t in itertools.permutations(model.domains, 2):
@@ -71,12 +46,9 @@ def figures(model, evaluator, levels, images, labels, classifiers, features,
       found['bits'] = float(evaluator.bits_per_dim(shown, t).mean())
       found['validation bits'] = float(
           evaluator.bits_per_dim(levels[t], t).mean())
-    real, got = features(images[t]), features(seen)
-    deviation = real.std(0)
-    deviation = np.maximum(deviation, deviation.mean())
-    found['kernel'] = realism.kernel_distance(
-        (got - real.mean(0)) / deviation, (real - real.mean(0)) / deviation)
-    found['kernel, pixels'] = unpaired.kernel_distance(y, images[t])
+    found['kernel'] = unpaired.kernel_distance(y, images[t])
+    found['kernel, pixels'] = realism.kernel_distance(*(
+        2. * x.reshape(len(x), -1) - 1. for x in (seen, images[t])))
     found['back from 8 bits'] = evaluator.round_trip(
         images[s], s, t, as_picture=True)['mean']
     signs = unpaired.signs(images[s], y, images[t])
@@ -103,7 +75,6 @@ def measure(run_dir, limit):
   model = baselines.get(run.config.model).build(
       run.config, run.domains, run.event_shape)
   evaluator = inference.Evaluator(model)
-  features = random_features(run.event_shape[2])
   result = {}
   for step in checkpoints.steps(run.checkpoints):
     if step <= run.config.trunk_steps:
@@ -114,7 +85,7 @@ def measure(run_dir, limit):
     result[step] = figures(
         model, evaluator, {d: found[d]['level'] for d in run.domains},
         {d: found[d]['image'] for d in run.domains},
-        {d: found[d].get('label') for d in run.domains}, classifiers, features,
+        {d: found[d].get('label') for d in run.domains}, classifiers,
         domains.paired)
     print(step, json.dumps(result[step]), flush=True)
   with open(os.path.join(run_dir, 'ranking.json'), 'w', encoding='utf-8') as f:
@@ -132,7 +103,7 @@ def table(result):
   values['step'] = np.repeat(np.array(
       [[float(s)] for s in steps]), len(directions), 1)
   values['FIGURE of training'] = (
-      values['kernel, pixels'] + unpaired.HIDDEN * values['back from 8 bits'])
+      values['kernel'] + unpaired.HIDDEN * values['back from 8 bits'])
   if 'bits' in values:
     values['bits above real'] = values['bits'] - values['validation bits']
   print(f'{"figure":<26}' + ''.join(f'{d:>20}' for d in directions)

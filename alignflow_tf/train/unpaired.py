@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import tensorflow as tf
 
 from alignflow_tf import realism
 
@@ -15,6 +16,8 @@ __all__ = ['FIGURE', 'HIDDEN', 'collapse', 'kernel_distance', 'signs']
 FIGURE = 'validation/figure'
 HIDDEN = 4.
 
+# Widths of the random convolutions, and images that they take at a time.
+_WIDTHS, _BATCH = (32, 64, 128), 50
 # With fewer images a correlation of their distances says nothing.
 _FEWEST = 20
 # Limits of a collapse.
@@ -70,8 +73,9 @@ def _distances(images: np.ndarray) -> np.ndarray:
 def kernel_distance(translated: np.ndarray, targets: np.ndarray) -> float:
   """How far translations are from images of the target, as sets.
 
-  It is `realism.kernel_distance` of pixels on (-1, 1), clipped as a viewer sees
-  them.
+  It is `realism.kernel_distance` of the means of random convolutions over the
+  quarters of an image, in units of their deviation over targets. Images are
+  clipped, as a viewer sees them.
 
   Args:
     translated: Translations `[N, H, W, C]`, N at least 2.
@@ -79,10 +83,43 @@ def kernel_distance(translated: np.ndarray, targets: np.ndarray) -> float:
 
   Returns:
     The distance, about 0 or above; NaN where translations are not finite.
+
+  #### References
+
+  [1]: Muhammad Ferjad Naeem et al. Reliable Fidelity and Diversity Metrics for
+       Generative Models. In _ICML_, 2020 (random networks in place of
+       trained ones). https://arxiv.org/abs/2002.09797
   """
-  x, y = (2. * np.clip(images, 0., 1.).reshape(len(images), -1) - 1.
-          for images in (translated, targets))
-  return realism.kernel_distance(x, y)
+  if not np.isfinite(translated).all():  # ReLU may map NaN to a number.
+    return float('nan')
+  got, wanted = _features(translated), _features(targets)
+  deviation = wanted.std(0)
+  # A feature that is constant over targets counts, and not without bound.
+  deviation = np.maximum(deviation, deviation.mean()) + 1e-6
+  return realism.kernel_distance(*(
+      (x - wanted.mean(0)) / deviation for x in (got, wanted)))
+
+
+def _features(images: np.ndarray) -> np.ndarray:
+  """Features `[N, d]` of images of any size."""
+  return np.concatenate([
+      _random_convolutions(2. * np.clip(images[i:i + _BATCH], 0., 1.) - 1.)
+      for i in range(0, len(images), _BATCH)])
+
+
+def _random_convolutions(x: np.ndarray) -> np.ndarray:
+  random, found = np.random.RandomState(0), []
+  x = tf.constant(x, tf.float32)
+  for width in _WIDTHS:
+    kernel = random.normal(
+        0., np.sqrt(2. / (9 * x.shape[3])), (3, 3, x.shape[3], width))
+    x = tf.nn.relu(tf.nn.conv2d(
+        x, tf.constant(kernel, tf.float32), 2 if min(x.shape[1:3]) > 8 else 1,
+        'SAME'))
+    half = [max(1, side // 2) for side in x.shape[1:3]]
+    found.append(tf.reshape(
+        tf.nn.avg_pool2d(x, half, half, 'VALID'), [len(x), -1]))
+  return tf.concat(found, 1).numpy()
 
 
 def collapse(dependence: float, spread: float, distance: float) -> str:

@@ -47,6 +47,39 @@ def test_few_or_equal_images_are_no_collapse():
   assert not unpaired.collapse(**unpaired.signs(x, x, x))
 
 
+def _textures(seed, width):
+  """Noise of one mean and variance, smooth over `width` pixels."""
+  random = np.random.RandomState(seed)
+  x = random.normal(size=(80, 16, 16, 3))
+  for axis in (1, 2):
+    x = sum(np.roll(x, i, axis) for i in range(width)) / np.sqrt(width)
+  return (0.5 + 0.15 * x).astype(np.float32)
+
+
+def test_distance_grows_as_translations_look_less_like_the_target():
+  targets = _textures(0, 8)
+  same, near, far, noise = (
+      unpaired.kernel_distance(_textures(1, width), targets)
+      for width in (8, 4, 2, 1))
+  assert abs(same) < 0.06 < near < far < noise
+  # A few images over and over lack the target's variety.
+  assert unpaired.kernel_distance(
+      np.repeat(targets[:4], 20, 0), targets) > 0.1
+
+
+def test_distance_of_images_of_any_size():
+  for shape in ((2, 2, 2, 1), (3, 5, 7, 4), (2, 1, 1, 1), (120, 9, 64, 3)):
+    x = np.random.RandomState(0).uniform(size=shape).astype(np.float32)
+    assert np.isfinite(unpaired.kernel_distance(x, x))
+    assert unpaired.kernel_distance(2. * x - 3., x) == pytest.approx(
+        unpaired.kernel_distance(np.clip(2. * x - 3., 0., 1.), x))
+  constant = np.full([5, 8, 8, 1], 0.5, np.float32)
+  assert unpaired.kernel_distance(constant, constant) == pytest.approx(0.)
+  for bad in (np.nan, np.inf):
+    broken = np.where(np.arange(5).reshape(5, 1, 1, 1) == 2, bad, constant)
+    assert np.isnan(unpaired.kernel_distance(broken, constant))
+
+
 class _Model:
   """Translates by a bijector, and has neither latents nor densities."""
 
