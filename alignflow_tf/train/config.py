@@ -282,6 +282,12 @@ class Config(settings.Reading):
             for i, d in enumerate(domains)}
 
   @property
+  def trains_trunk(self) -> bool:
+    """Whether a trunk, where there is one, is trained at any step."""
+    return bool(self.trunk_steps or
+                self.trunk_later and self.objective != 'adversarial')
+
+  @property
   def keeps_likelihood(self) -> bool:
     """Whether likelihoods are trained until the end, and may be judged by."""
     return self.objective != 'adversarial' and not self.lambda_until
@@ -385,9 +391,7 @@ def resolve(preset: str | None = None, **overrides: Any) -> Config:
     values['data_dir'] = os.path.expanduser(values['data_dir'])
   config = Config(**values)
   # Of new runs alone: those of before are still read.
-  if config.trunk != 'none' and not config.init_from and not (
-      config.trunk_steps or
-      config.trunk_later and config.objective != 'adversarial'):
+  if config.trunk != 'none' and not (config.init_from or config.trains_trunk):
     raise ConfigError(
         f'`trunk` must be none where nothing trains it, got {config.trunk!r}: '
         'give `trunk_steps`; or `trunk_later` and an `objective` other than '

@@ -246,7 +246,7 @@ class _Loop:
       if self._config.init_from:
         self._monitor.say(
             warm_start.start_from(self._config.init_from, self._trainer,
-                                  self._config.train_domains))
+                                  self._config))
       # A disk that cannot be written to is found out about now.
       self._save(0)
     self._team.wait()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import os
 from typing import Any
 
 import tensorflow as tf
 
 from alignflow_tf import bijectors
+from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import runs
 from alignflow_tf.train import trainer as trainer_lib
 
@@ -17,7 +18,7 @@ _LISTED = 10
 
 
 def start_from(directory: str, trainer: trainer_lib.Trainer,
-               train_domains: Sequence[str] = ()) -> str:
+               config: config_lib.Config) -> str:
   """Takes the averaged weights and the critics of a run, as far as they fit.
 
   A variable fits one of the same place in the model and the same shape. A
@@ -27,14 +28,14 @@ def start_from(directory: str, trainer: trainer_lib.Trainer,
   Args:
     directory: The run.
     trainer: Takes the weights.
-    train_domains: As in `Config.train_domains`.
+    config: Settings of the new run.
 
   Returns:
     Lines for a person: the weights taken, and those that are new.
 
   Raises:
     RunError: If there is no run or no checkpoint, or no weight fits, or not
-      all of those that are not trained (`train_domains`).
+      all of those that are not trained (with `train_domains`, or of a trunk).
   """
   run = runs.Run(directory)
   path = run.latest()
@@ -48,15 +49,14 @@ def start_from(directory: str, trainer: trainer_lib.Trainer,
   places = _named(trainer.model, {})
   taken, missing = _assign(
       _named(model, {**pairs, **_directions(pairs)}), places)
-  aligned: Any = trainer.model
-  trained = {v.ref() for d in train_domains
-             for v in aligned.adapter(d).variables}
+  fixed = _fixed(trainer.model, config)
   without = [line for place, line in missing.items()
-             if places[place].ref() not in trained]
-  if train_domains and without:
+             if places[place].ref() in fixed]
+  if without:
     raise runs.RunError(
-        f'`init_from`: {path} must have all weights that are not of '
-        f'`train_domains`. {len(without)} do not fit, such as {without[0]}.')
+        f'`init_from`: {path} must have all weights that this run does not '
+        f'train{" (`train_domains`)" if config.train_domains else ""}. '
+        f'{len(without)} do not fit, such as {without[0]}.')
   if not taken:
     raise runs.RunError(
         f'`init_from`: no weight of {path} fits this model, which has another '
@@ -85,6 +85,17 @@ def start_from(directory: str, trainer: trainer_lib.Trainer,
   if len(new) > _LISTED:
     lines.append(f'  and {len(new) - _LISTED} more')
   return os.linesep.join(lines)
+
+
+def _fixed(model: Any, config: config_lib.Config) -> set[Any]:
+  """References of the variables that a run never trains."""
+  if config.train_domains:
+    return {v.ref() for v in model.variables} - {
+        v.ref() for d in config.train_domains
+        for v in model.adapter(d).variables}
+  if config.trunk == 'none' or config.trains_trunk:
+    return set()
+  return {v.ref() for v in model.trunk.variables}
 
 
 def _directions(pairs: Mapping[str, str]) -> dict[str, str]:

@@ -114,7 +114,7 @@ def test_a_run_is_extended(run_dir, tmp_path, capsys):
 def test_a_run_starts_from_the_weights_of_another(run_dir):
   other = _config(critic_width=8)
   new = trainer_lib.Trainer(other, ('mnist', 'chalk'), (8, 8, 1))
-  text = warm_start.start_from(run_dir, new)
+  text = warm_start.start_from(run_dir, new, other)
   old = af.load(run_dir)
   # Other names: domains correspond by their order.
   for domain, was in (('mnist', 'optical'), ('chalk', 'mnist')):
@@ -128,10 +128,10 @@ def test_a_run_starts_from_the_weights_of_another(run_dir):
   assert re.search(r'critic .*\(4, 4, 1, 4\) in the run, \(4, 4, 1, 8\) here',
                    text)
   with pytest.raises(runs.RunError, match='no weight of .* fits this model'):
+    other = config_lib.resolve(
+        'cpu', **(TINY | dict(model='cyclegan', flow='real_nvp')))
     warm_start.start_from(run_dir, trainer_lib.Trainer(
-        config_lib.resolve(
-            'cpu', **(TINY | dict(model='cyclegan', flow='real_nvp'))),
-        ('a', 'b'), (8, 8, 1)))
+        other, ('a', 'b'), (8, 8, 1)), other)
 
 
 def test_stop_and_go_on_equals_going_on(run_dir, tmp_path, monkeypatch, capsys):

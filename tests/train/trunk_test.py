@@ -14,6 +14,7 @@ from alignflow_tf.train import loop
 from alignflow_tf.train import runs
 from alignflow_tf.train import schedules
 from alignflow_tf.train import trainer as trainer_lib
+from alignflow_tf.train import warm_start
 
 _DOMAINS = ('a', 'b')
 _SHAPE = (8, 8, 1)
@@ -166,6 +167,25 @@ def test_settings_that_do_not_fit(settings, message):
 def test_a_trunk_needs_no_first_steps(settings):
   config = _config(trunk_steps=0, **settings)
   assert (config.trunk, config.trunk_steps) == ('short', 0)
+
+
+def test_a_trunk_that_nothing_trains_must_come_from_the_other_run(tmp_path):
+  run, config = str(tmp_path / 'run'), _config(
+      dataset='digits', image_size=8, steps=3)
+  loop.train(config, run)
+  for settings, message in (
+      ({}, None), ({'trunk_width': 5}, 'that this run does not train. .*trunk'),
+      ({'trunk_width': 5, 'trunk_later': 1.}, None),
+      # Of adapters, what does not fit is new, and is trained.
+      ({'width': 5}, None)):
+    other = _config(init_from=run, **{
+        'trunk_steps': 0, 'dataset': 'digits', 'image_size': 8, **settings})
+    new = trainer_lib.Trainer(other, ('optical', 'mnist'), _SHAPE)
+    if message:
+      with pytest.raises(runs.RunError, match=message):
+        warm_start.start_from(run, new, other)
+    else:
+      assert 'Started from' in warm_start.start_from(run, new, other)
 
 
 def test_flows_without_preprocessing():
