@@ -127,11 +127,11 @@ def test_a_run_starts_from_the_weights_of_another(run_dir):
   assert f'{total} of {total} variables of the model, ' in text
   assert re.search(r'critic .*\(4, 4, 1, 4\) in the run, \(4, 4, 1, 8\) here',
                    text)
+  other = config_lib.resolve(
+      'cpu', **(TINY | dict(model='cyclegan', flow='real_nvp')))
+  new = trainer_lib.Trainer(other, ('a', 'b'), (8, 8, 1))
   with pytest.raises(runs.RunError, match='no weight of .* fits this model'):
-    other = config_lib.resolve(
-        'cpu', **(TINY | dict(model='cyclegan', flow='real_nvp')))
-    warm_start.start_from(run_dir, trainer_lib.Trainer(
-        other, ('a', 'b'), (8, 8, 1)), other)
+    warm_start.start_from(run_dir, new, other)
 
 
 def test_stop_and_go_on_equals_going_on(run_dir, tmp_path, monkeypatch, capsys):
