@@ -5,15 +5,12 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.python.framework import func_graph
-import tensorflow_probability as tfp
 
 import alignflow_tf as af
 from alignflow_tf import data
@@ -24,22 +21,13 @@ from alignflow_tf.train import runs
 from alignflow_tf.train import trainer as trainer_lib
 from alignflow_tf.train import warm_start
 from tests.data import zoo
-
-tfb = tfp.bijectors
-
-TINY = dict(flow='short', image_size=8, num_scales=1, width=4, num_blocks=1,
-            critic_width=4, critic_layers=1, batch_size=4, pool_size=4, steps=4,
-            log_every=1, eval_every=4, checkpoint_every=2, deterministic=True)
-
-
-def _config(**overrides):
-  return config_lib.resolve('cpu', **(TINY | overrides))
+from tests.train import tiny
 
 
 @pytest.fixture(scope='module')
 def run_dir(tmp_path_factory):
   path = str(tmp_path_factory.mktemp('runs') / 'a run')
-  loop.train(_config(), path)
+  loop.train(tiny.config(), path)
   return path
 
 
@@ -87,7 +75,7 @@ def test_load(run_dir):
 
 def test_a_run_that_is_done_stays_as_it_is(run_dir, capsys):
   before = os.path.getmtime(runs.Run(run_dir).latest() + '.index')
-  loop.train(_config(), run_dir)
+  loop.train(tiny.config(), run_dir)
   assert 'is done: 4 steps' in capsys.readouterr().out
   assert os.path.getmtime(runs.Run(run_dir).latest() + '.index') == before
 
@@ -96,14 +84,14 @@ def test_a_run_is_extended(run_dir, tmp_path, capsys):
   longer = str(tmp_path / 'run')
   shutil.copytree(run_dir, longer)
   with pytest.raises(runs.RunError, match='steps: 4 in the run, 3 given'):
-    loop.train(_config(steps=3), longer)
-  loop.train(_config(steps=8), longer)
+    loop.train(tiny.config(steps=3), longer)
+  loop.train(tiny.config(steps=8), longer)
   assert (
       'Extended from 4 to 8 steps. Schedules are those of a run of 8 steps: '
       'the learning rates are constant up to step 2 and fall linearly to 0 at '
       'step 8.') in capsys.readouterr().out
   assert runs.Run(longer).latest().endswith('ckpt-8')
-  assert runs.Run(longer).config == _config(steps=8)
+  assert runs.Run(longer).config == tiny.config(steps=8)
   with open(os.path.join(longer, 'metrics.jsonl')) as f:
     rates = {line['step']: line['learning_rate'] for line in map(json.loads, f)
              if 'learning_rate' in line}
@@ -112,7 +100,7 @@ def test_a_run_is_extended(run_dir, tmp_path, capsys):
 
 
 def test_a_run_starts_from_the_weights_of_another(run_dir):
-  other = _config(critic_width=8)
+  other = tiny.config(critic_width=8)
   new = trainer_lib.Trainer(other, ('mnist', 'chalk'), (8, 8, 1))
   text = warm_start.start_from(run_dir, new, other)
   old = af.load(run_dir)
@@ -128,7 +116,7 @@ def test_a_run_starts_from_the_weights_of_another(run_dir):
   assert re.search(r'critic .*\(4, 4, 1, 4\) in the run, \(4, 4, 1, 8\) here',
                    text)
   other = config_lib.resolve(
-      'cpu', **(TINY | dict(model='cyclegan', flow='real_nvp')))
+      'cpu', **(tiny.SETTINGS | dict(model='cyclegan', flow='real_nvp')))
   new = trainer_lib.Trainer(other, ('a', 'b'), (8, 8, 1))
   with pytest.raises(runs.RunError, match='no weight of .* fits this model'):
     warm_start.start_from(run_dir, new, other)
@@ -150,7 +138,7 @@ def test_stop_and_go_on_equals_going_on(run_dir, tmp_path, monkeypatch, capsys):
 
   monkeypatch.setattr(loop.monitor_lib.Monitor, 'progress', stop_at_three)
   with pytest.raises(loop.Stopped, match=f'--run_dir={path}') as e:
-    loop.train(_config(), path)
+    loop.train(tiny.config(), path)
   assert e.value.signum == signal.SIGTERM
   monkeypatch.undo()
   newest = runs.Run(path).latest()
@@ -167,20 +155,20 @@ def test_stop_and_go_on_equals_going_on(run_dir, tmp_path, monkeypatch, capsys):
     return original(self, step, values)
 
   monkeypatch.setattr(loop.monitor_lib.Monitor, 'progress', jump_back)
-  loop.train(_config(), path)
+  loop.train(tiny.config(), path)
   assert time.time() < clock() - 3600.
   assert 'ckpt-3 is damaged' in capsys.readouterr().out
   want, got = _checkpoint(run_dir), _checkpoint(path)
   assert want.keys() == got.keys()
   for name in want:
     np.testing.assert_array_equal(got[name], want[name], err_msg=name)
-  assert _metrics(path) == _metrics(run_dir)
-  assert _events(path) == _events(run_dir)
+  assert tiny.metrics(path) == tiny.metrics(run_dir)
+  assert tiny.events(path) == tiny.events(run_dir)
 
 
 def test_a_stop_puts_off_the_validation_of_its_step(tmp_path, monkeypatch):
   path = str(tmp_path / 'stopped')
-  config = _config(steps=2, eval_every=1, objective='mle')
+  config = tiny.config(steps=2, eval_every=1, objective='mle')
 
   def stop(self, step, values):
     os.kill(os.getpid(), signal.SIGTERM)
@@ -192,30 +180,10 @@ def test_a_stop_puts_off_the_validation_of_its_step(tmp_path, monkeypatch):
     loop.train(config, path)
   monkeypatch.undo()
   name = 'validation/bits_per_dim/mnist'
-  assert not [line for line in _metrics(path) if name in line]
+  assert not [line for line in tiny.metrics(path) if name in line]
   loop.train(config, path)
-  assert [line['step'] for line in _metrics(path) if name in line] == [1, 2]
+  assert [line['step'] for line in tiny.metrics(path) if name in line] == [1, 2]
   assert runs.Run(path).checkpoint('best')
-
-
-def _metrics(run_dir):
-  with open(os.path.join(run_dir, 'metrics.jsonl')) as f:
-    lines = [json.loads(line) for line in f]
-  for line in lines:
-    line.pop('steps_per_second', None)
-  return lines
-
-
-def _events(run_dir):
-  """(step, tag, value) of what TensorBoard shows, but for the speed."""
-  found = []
-  directory = os.path.join(run_dir, 'summaries')
-  for name in os.listdir(directory):
-    for record in tf.data.TFRecordDataset(os.path.join(directory, name)):
-      event = tf.compat.v1.Event.FromString(record.numpy())
-      found += [(event.step, v.tag, v.tensor.SerializeToString())
-                for v in event.summary.value if v.tag != 'steps_per_second']
-  return sorted(found)
 
 
 def test_choose_a_checkpoint(run_dir):
@@ -227,91 +195,16 @@ def test_choose_a_checkpoint(run_dir):
       run.checkpoint(name)
 
 
-def _spoil(monkeypatch):
-  """Makes a weight NaN before step 15."""
-  original = loop._Loop._batches
-
-  def batches(self, start):
-    for step, batch in enumerate(original(self, start), start + 1):
-      if step == 15:
-        weight = self._trainer.model.trainable_variables[7]
-        weight.assign(weight * np.nan)
-      yield batch
-
-  monkeypatch.setattr(loop._Loop, '_batches', batches)
-
-
-def test_numbers_that_are_not_finite(tmp_path, monkeypatch, capsys):
-  """Steps are skipped, and a run of skips ends with its terms and a remedy."""
-  path = str(tmp_path / 'run')
-  _spoil(monkeypatch)
-  config = _config(objective='mle', steps=40, eval_every=40,
-                   checkpoint_every=10, skip_limit=5)
-  with pytest.raises(runs.RunError) as e:
-    loop.train(config, path)
-  out = capsys.readouterr().out
-  assert 'optical: 1,097 train, 200 validation, 500 test; fixed cut' in out
-  for text in ('At step 20, 6 of the last 10 steps were skipped',
-               'bits_per_dim/', 'loss', 'ckpt-10 is the newest checkpoint',
-               'lower --learning_rate', '--clip_norm'):
-    assert text in str(e.value)
-  lines = _metrics(path)
-  assert [line['step'] for line in lines] == list(range(1, 21))
-  assert [line['loss'] is None for line in lines] == 14 * [False] + 6 * [True]
-  # The rate of a step is logged with it.
-  start = config.decay_from * config.steps
-  assert [line['learning_rate'] for line in lines] == pytest.approx([
-      config.learning_rate * min(1., (40 - done) / (40 - start))
-      for done in range(20)])
-  # The last checkpoint is sound, and loads.
-  assert runs.Run(path).latest().endswith('ckpt-10')
-  af.load(path)
-
-
-def _model():
-  return af.AlignFlow(('a', 'b'), (1, 1, 1), lambda shape: tfb.Shift(
-      tf.Variable(0.)))
-
-
-@pytest.mark.parametrize(('values', 'text'), [
-    ({'validation/round_trip_max/a_to_b': 0.1}, 'lose the way back'),
-    ({'validation/round_trip_max/a_to_b': float('nan')}, 'lose the way back'),
-    ({'validation/log_scale_max': 30.}, r'exp\(30.0\)'),
-    ({'validation/bits_per_dim/a': 5.5}, 'getting worse'),
-    ({'validation/bits_per_dim/a': float('nan')}, 'getting worse'),
-])
-def test_figures_that_run_away(values, text):
-  watch = loop.divergence.Watch(_config(), _model())
-  assert not watch.warnings({
-      'validation/round_trip_max/a_to_b': 1e-5, 'validation/log_scale_max': 2.,
-      'validation/bits_per_dim/a': 4.})
-  found = watch.warnings(values)
-  assert len(found) == 1
-  assert next(iter(values)) in found[0]
-  assert re.search(text, found[0])
-
-
-@pytest.mark.parametrize(('overrides', 'judged'), [
-    ({}, True), ({'objective': 'mle'}, True), ({'lambda_until': 0.5}, False),
-    ({'objective': 'adversarial'}, False)])
-def test_likelihoods_that_are_let_go_are_not_judged_by(overrides, judged):
-  config = _config(**overrides)
-  watch = loop.divergence.Watch(config, _model())
-  name = 'validation/bits_per_dim/a'
-  watch.warnings({name: 4.})
-  assert bool(watch.warnings({name: 5.5})) == judged
-
-
 def test_the_figure_of_checkpoints():
   values = {'validation/bits_per_dim/a': 4., 'validation/figure': 0.2}
-  assert loop._figure(_config(objective='mle'), 5, values) == 4.
+  assert loop._figure(tiny.config(objective='mle'), 5, values) == 4.
   for objective in ('hybrid', 'adversarial'):
-    config = _config(objective=objective)
+    config = tiny.config(objective=objective)
     assert loop._figure(config, 5, values) == 0.2
     assert loop._figure(config, 5, {
         'validation/figure': float('nan')}) is None
   # A trunk's steps train no translation.
-  config = _config(trunk='glow', trunk_steps=2)
+  config = tiny.config(trunk='glow', trunk_steps=2)
   assert loop._figure(config, 2, values) is None
   assert loop._figure(config, 3, values) == 0.2
 
@@ -326,7 +219,7 @@ def test_other_images_than_when_the_run_began(run_dir, tmp_path):
   with open(data_json, 'w') as f:
     json.dump(facts, f)
   with pytest.raises(runs.RunError, match=r"changed.*'mnist'.*3501.*3500"):
-    loop.train(_config(), path)
+    loop.train(tiny.config(), path)
   facts['domains']['mnist']['sizes']['train'] -= 1
   facts['domains']['mnist']['files'] = '0123456789abcdef'
   with open(data_json, 'w') as f:
@@ -350,7 +243,7 @@ def test_nothing_is_traced_after_the_first_evaluation(tmp_path, monkeypatch):
 
   monkeypatch.setattr(func_graph, 'func_graph_from_py_func', counted)
   monkeypatch.setattr(loop.monitor_lib.Monitor, 'scalars', noted)
-  loop.train(_config(steps=6, eval_every=2), str(tmp_path / 'run'))
+  loop.train(tiny.config(steps=6, eval_every=2), str(tmp_path / 'run'))
   warm = max(number for step, number in seen if step == 2)
   assert 0 < warm
   assert traced[warm:] == []
@@ -358,79 +251,17 @@ def test_nothing_is_traced_after_the_first_evaluation(tmp_path, monkeypatch):
 
 def test_another_configuration_is_refused(run_dir):
   with pytest.raises(runs.RunError, match='width: 4 in the run, 5 given'):
-    loop.train(_config(width=5), run_dir)
-
-
-def test_a_directory_with_other_files_is_refused(tmp_path):
-  (tmp_path / 'thesis.tex').write_text('x')
-  with pytest.raises(runs.RunError, match='`run_dir` must be new, empty'):
-    loop.train(_config(), str(tmp_path))
-  assert os.listdir(tmp_path) == ['thesis.tex']
+    loop.train(tiny.config(width=5), run_dir)
 
 
 def test_a_start_that_was_killed_is_no_obstacle(run_dir, tmp_path):
   for name in ('lock', 'flags.txt', 'config.json.partial'):
     (tmp_path / name).write_text('')
-  config = _config(steps=1, objective='mle', eval_every=1)
+  config = tiny.config(steps=1, objective='mle', eval_every=1)
   loop.train(config, str(tmp_path))
   assert runs.Run(str(tmp_path)).config == config
   with open(tmp_path / 'data.json') as f:
     assert json.load(f)
-
-
-def test_what_is_past_the_checkpoint_is_cut_off(tmp_path):
-  path = tmp_path / 'metrics.jsonl'
-  with loop.monitor_lib.Monitor(str(tmp_path), 9, 8) as monitor:
-    for step in (1, 2, 3):
-      monitor.scalars(step, {'loss': 1.})
-  with open(path, 'a') as f:
-    f.write('{"ste')
-  events, = (tmp_path / 'summaries').iterdir()
-  with open(events, 'ab') as f:
-    f.write(b'half a record')
-  with loop.monitor_lib.Monitor(str(tmp_path), 9, 8, step=2) as monitor:
-    monitor.scalars(3, {'loss': 1.5})
-  assert [json.loads(line) for line in path.read_text().splitlines()] == [
-      {'step': 1, 'loss': 1.}, {'step': 2, 'loss': 1.},
-      {'step': 3, 'loss': 1.5}]
-  assert [step for step, _, _ in _events(tmp_path)] == [1, 2, 3]
-
-
-def test_two_processes_on_one_run_are_refused(tmp_path):
-  with runs.lock(str(tmp_path)):
-    code = ('import fcntl, sys\n'
-            'f = open(sys.argv[1], "a+")\n'
-            'try:\n'
-            '  fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)\n'
-            'except OSError:\n'
-            '  f.seek(0); print(f.read().strip())\n')
-    other = subprocess.run(
-        [sys.executable, '-c', code, str(tmp_path / 'lock')], text=True,
-        capture_output=True, check=True)
-    assert other.stdout.strip() == str(os.getpid())
-    with pytest.raises(runs.RunError, match=f'process {os.getpid()} is'):
-      with runs.lock(str(tmp_path)):
-        pass
-  with runs.lock(str(tmp_path)):
-    pass
-
-
-@pytest.mark.parametrize(('overrides', 'error', 'message'), [
-    (dict(dataset='svnh_mnist'), data.DataError, 'svnh_mnist'),
-    (dict(image_size=30, num_scales=3), config_lib.ConfigError, 'num_scales=3'),
-    (dict(batch_size=5000), data.DataError, '`batch_size`.*5000'),
-    (dict(critic_layers=5), config_lib.ConfigError, 'critic_layers'),
-])
-def test_errors_leave_nothing_behind(tmp_path, overrides, error, message):
-  with pytest.raises(error, match=message):
-    loop.train(_config(**overrides), str(tmp_path / 'run'))
-  assert not os.listdir(tmp_path)
-
-
-def test_a_run_without_checkpoint_cannot_be_loaded(tmp_path):
-  runs.Run.create(str(tmp_path), _config(), ('a', 'b'), (8, 8, 1), {})
-  with pytest.raises(runs.RunError, match='has no checkpoint yet'):
-    af.load(str(tmp_path))
 
 
 def test_weights_that_are_not_finite_are_not_loaded(run_dir, tmp_path):
@@ -457,7 +288,7 @@ def test_a_validation_picture_goes_bad_and_the_folders_move(tmp_path):
 
   def config(place, domains='ab', **overrides):
     where = tuple(f'{d}:{tmp_path / place / d}' for d in domains)
-    return _config(
+    return tiny.config(
         dataset='folders', cache='none', deterministic=False, objective='mle',
         eval_every=2, domain=where, **overrides)
 
@@ -488,17 +319,7 @@ def test_what_cannot_be_read_is_named(run_dir, tmp_path, monkeypatch):
   with monkeypatch.context() as patch:
     patch.setattr(os, 'listdir', denied)
     with pytest.raises(runs.RunError, match='`run_dir`.*Permission denied'):
-      loop.train(_config(), str(tmp_path / 'run'))
+      loop.train(tiny.config(), str(tmp_path / 'run'))
     patch.setattr('builtins.open', denied)
     with pytest.raises(runs.RunError, match='`run`.*Permission denied'):
       runs.Run(run_dir)
-
-
-def test_a_file_system_without_locks(tmp_path, monkeypatch, caplog):
-  def unsupported(*args):
-    raise OSError(38, 'Function not implemented')
-
-  monkeypatch.setattr(runs.fcntl, 'flock', unsupported)
-  with runs.lock(str(tmp_path)):
-    pass
-  assert 'cannot be locked' in caplog.text

@@ -227,8 +227,6 @@ def test_other_objectives_and_settings_train(overrides):
       2 * trainer._config.critic_steps)
 
 
-
-
 def test_the_gradient_penalty_takes_each_sources_translations(monkeypatch):
   domains = ('a', 'b', 'c')
   trainer = trainer_lib.Trainer(
