@@ -26,10 +26,11 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _DATA_VARIABLE = 'ALIGNFLOW_DATA'
 # Files of a minute or more begin first, so that two processes end together.
 _LONGEST = (
-    'bijectors/invariants_test', 'train/strategies_test', 'train/loop_test',
+    'bijectors/invariants_test', 'bijectors/round_trips_test',
+    'train/strategies_test', 'train/loop_test',
     'train/trainer_test', 'evaluate/evaluation_test', 'adapt/pipeline_test',
     'export/loading_test', 'stablehlo/kit_test', 'demo/demo_test',
-    'bijectors/coupling_test', 'model_test', 'baselines/unit_test',
+    'bijectors/coupling_test', 'tests/model_test', 'baselines/unit_test',
     'train/trunk_test', 'train/domains_test', 'pretrained_test',
     'train/xla_test',
 )

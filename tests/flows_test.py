@@ -1,6 +1,5 @@
 """The named architectures: the paper's numbers, extreme inputs, errors."""
 
-
 import numpy as np
 import pytest
 import tensorflow as tf

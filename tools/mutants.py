@@ -50,7 +50,9 @@ def _bijector(entries: str, *files: str) -> tuple[str, ...]:
       ['image_chain_test', 'test_bijectors', entries,
        *(os.path.basename(name).removesuffix('.py') for name in files)])
   return (*files, 'tests/bijectors/image_chain_test.py',
-          'tests/bad_input_test.py', 'tests/bijectors/invariants_test.py',
+          'tests/bad_input/bijectors_test.py',
+          'tests/bijectors/round_trips_test.py',
+          'tests/bijectors/invariants_test.py',
           '-k', f'({own}) and not xla')
 
 
