@@ -25,9 +25,11 @@ from alignflow_tf import _lazy
 
 if TYPE_CHECKING:
   from alignflow_tf.baselines.cyclegan import CycleGAN as CycleGAN
+  from alignflow_tf.baselines.ot_cfm import OTCFM as OTCFM
   from alignflow_tf.baselines.unit import UNIT as UNIT
 
-__all__ = ['CycleGAN', 'MODELS', 'System', 'UNIT', 'critics', 'get']
+__all__ = [
+    'CycleGAN', 'MODELS', 'OTCFM', 'System', 'UNIT', 'critics', 'get']
 
 
 class System(NamedTuple):
@@ -39,11 +41,13 @@ class System(NamedTuple):
     digits: Name of the preset for the embedded digits.
     pictures: Name of the preset for other data.
     presets: Names of its presets.
+    critics: Whether critics train it.
   """
   settings: tuple[str, ...]
   digits: str
   pictures: str
   presets: tuple[str, ...]
+  critics: bool = True
 
 
 MODELS: dict[str, System] = {
@@ -62,6 +66,9 @@ MODELS: dict[str, System] = {
     'unit': System(
         ('cycle_weight', 'kl_weight'), 'unit_digits', 'unit',
         ('unit', 'unit_digits')),
+    'ot_cfm': System(
+        ('ode_steps', 'path_noise'), 'ot_cfm_digits', 'ot_cfm',
+        ('ot_cfm', 'ot_cfm_digits'), critics=False),
 }
 
 
@@ -109,7 +116,7 @@ def critics(config: Any, domains: tuple[str, ...],
 
 
 __getattr__, *_ = _lazy.attach(
-    __name__, {'CycleGAN': 'cyclegan', 'UNIT': 'unit'})
+    __name__, {'CycleGAN': 'cyclegan', 'OTCFM': 'ot_cfm', 'UNIT': 'unit'})
 
 
 def __dir__() -> list[str]:

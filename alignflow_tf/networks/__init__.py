@@ -11,10 +11,13 @@ from alignflow_tf.networks.critic import patch_critic
 from alignflow_tf.networks.regressor import regressor
 from alignflow_tf.networks.resnet_generator import resnet_generator
 from alignflow_tf.networks.resnet_generator import ResNetLayers
+from alignflow_tf.networks.tracked import for_any_batch
 from alignflow_tf.networks.tracked import Tracked
+from alignflow_tf.networks.unet import velocity_unet
 
 __all__ = [
     'ConditionerResNet', 'ResNetLayers', 'Tracked', 'conditioners', 'dtn',
-    'fold_weight_norm', 'lenet', 'normalize_once', 'patch_critic', 'regressor',
-    'resnet_generator', 'strided_classifier'
+    'fold_weight_norm', 'for_any_batch', 'lenet', 'normalize_once',
+    'patch_critic', 'regressor', 'resnet_generator', 'strided_classifier',
+    'velocity_unet'
 ]

@@ -81,8 +81,7 @@ class Config(settings.Reading):
       4, "Number of scales of a flow, or of a baseline's networks: 3 in the "
       'papers of CycleGAN and UNIT, which halve the image twice.', _POSITIVE)
   width: int = _field(
-      32, 'Number of hidden channels of the networks at the finest scale.',
-      _POSITIVE)
+      32, "Networks' number of hidden channels at the finest scale.", _POSITIVE)
   num_blocks: int = _field(
       4, "Number of residual blocks of a network; 6 or 9 in CycleGAN's paper.",
       _POSITIVE)
@@ -91,8 +90,7 @@ class Config(settings.Reading):
       '(bijectors.Framing), for things on a plain background.', unused=False)
   match_colours: bool = _field(
       False, "Whether each flow begins with an ActNorm of its domain's "
-      'colours, so that untrained translations have those of their target.',
-      unused=False)
+      'colours.', unused=False)
   share: str = _field(
       'none', "Parameters that all flows share: 'none' or 'all'.",
       (lambda value: value in ('none', 'all'),
@@ -146,6 +144,12 @@ class Config(settings.Reading):
   identity_weight: float = _field(
       0., "Weight of CycleGAN's identity loss, relative to cycle_weight; 0.5 "
       'in its paper where colours are to be kept.', _WEIGHT, unused=0.)
+  ode_steps: int = _field(
+      10, "Number of steps that solve OT-CFM's equation; each evaluates the "
+      'network twice.', _POSITIVE, unused=10)
+  path_noise: float = _field(
+      0., "Standard deviation of the noise on OT-CFM's paths between images, "
+      'which are in [-1, 1].', _WEIGHT, unused=0.)
   lambda_a: float = _field(
       1e-5, "Weight of the first domain's likelihood, in nats an image.",
       _WEIGHT, unused=0.)
@@ -187,15 +191,12 @@ class Config(settings.Reading):
       3, 'Number of strided convolutions of the critics.', _POSITIVE)
   critic_noise: float = _field(
       0., "Standard deviation of the noise on the critics' inputs, which are "
-      'in [-1, 1]. A flow keeps what its target domain cannot show in small '
-      'differences; noise hides those from the critics.', _WEIGHT)
+      'in [-1, 1]; it hides small differences from them.', _WEIGHT)
   critic_shift: int = _field(
-      0, 'Largest number of pixels by which each image that a critic sees, '
-      'real or translated, is shifted at random along each axis: with few '
-      'images, critics learn them by heart.', _COUNT)
+      0, 'Largest number of pixels by which images that critics see are '
+      'shifted at random along each axis.', _COUNT)
   pool_size: int = _field(
-      50, 'Number of past translations kept for the critics; 0 for none.',
-      _COUNT)
+      50, 'Number of past translations kept for critics; 0 for none.', _COUNT)
   precision: str = _field(
       'float32', 'Type in which the networks compute; flows and '
       'log-determinants stay float32.',
@@ -218,23 +219,19 @@ class Config(settings.Reading):
       None, 'Run directory whose weights a new run starts from, as far as they '
       'fit.')
   train_domains: tuple[str, ...] = _field(
-      (), 'Domain whose adapter is trained, while the trunk and other domains '
-      'stay as in `init_from`, bit for bit; repeat the flag. All are trained '
-      'by default.', unused=())
+      (), 'Domain whose adapter is trained, while all else stays as in '
+      '`init_from`; repeat the flag. All are trained by default.', unused=())
   log_every: int = _field(
       50, 'Number of steps between lines of metrics.jsonl.', _POSITIVE)
   eval_every: int = _field(
-      1000, 'Number of steps between validations, with sheets of pictures.',
-      _POSITIVE)
+      1000, 'Number of steps between validations, with sheets.', _POSITIVE)
   checkpoint_every: int = _field(
       500, 'Number of steps between checkpoints.', _POSITIVE)
   keep_checkpoints: int = _field(
-      3, 'Number of newest checkpoints that are kept, in addition to the best '
-      'on validation data.', _POSITIVE)
+      3, 'Number of newest checkpoints kept, and the best.', _POSITIVE)
   skip_limit: int = _field(
-      20, 'Number of skipped steps among the last 2 * skip_limit that ends the '
-      'run. A step is skipped when a loss or a gradient is not finite.',
-      _POSITIVE)
+      20, 'Number of skipped steps (a loss or a gradient is not finite) that '
+      'ends the run, among the last 2 * skip_limit.', _POSITIVE)
 
   def __post_init__(self) -> None:
     settings.check_fields(self)
@@ -292,10 +289,14 @@ class Config(settings.Reading):
     """Whether likelihoods are trained until the end, and may be judged by."""
     return self.objective != 'adversarial' and not self.lambda_until
 
+  @property
+  def has_critics(self) -> bool:
+    """Whether critics are trained; without them steps translate nothing."""
+    return self.objective != 'mle' and baselines.MODELS[self.model].critics
+
   def images_per_step(self) -> int:
     """Number of images of a domain in a step."""
-    critics = 1 if self.objective == 'mle' else self.critic_steps
-    return self.batch_size * critics
+    return self.batch_size * (self.critic_steps if self.has_critics else 1)
 
   def to_json(self) -> dict[str, Any]:
     """The configuration as JSON values."""

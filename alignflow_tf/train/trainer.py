@@ -54,7 +54,7 @@ class Trainer(tf.Module):
     model: The model that is trained.
     average: The model whose weights are the moving average of `model`'s; it is
       evaluated and exported.
-    critics: The critics, or None where training is by likelihood alone.
+    critics: The critics, or None where there are none (`Config.has_critics`).
     terms: Terms of the generator's loss.
     labels: Domains whose labels a step takes.
     turns: The sets of directions that steps train: see `directions.turns`.
@@ -146,9 +146,8 @@ class Trainer(tf.Module):
             _trunk(self.model), _trunk(self.average))
     self.trunk_optimizer = optimizer.Adam(
         self._trunk, 0.9, 0.999, averages) if self._trunk else None
-    # Training by likelihood alone has no critics, and translates nothing.
     self.critics = critics_lib.Critics(config, domains, event_shape) if (
-        config.objective != 'mle') else None
+        config.has_critics) else None
     self.turns: list[directions_lib.Directions] = self._no_dependency(
         directions_lib.turns(config, domains) if self.critics else [[]])
 
