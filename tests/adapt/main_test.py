@@ -6,45 +6,40 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.data import fakes
 
-
-def _python(*arguments, cwd):
-  root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
-  return subprocess.run(
-      [sys.executable, *arguments], cwd=cwd, text=True, capture_output=True,
-      check=False, env=os.environ | {'PYTHONPATH': root})
-
-
-def test_two_methods_and_seeds(tmp_path):
-  flags = ('--dataset=digits', '--method=source_only,adda', '--seeds=3,4',
-           '--network=strided', '--classifier_steps=3', '--feature_steps=2')
-  done = _python('-m', 'alignflow_tf.adapt', *flags, cwd=tmp_path)
-  assert done.returncode == 0, done.stderr
-  rows = [line.split() for line in done.stdout.splitlines()]
-  assert [r[0] for r in rows if r[3:4] == ['3:']] == ['source_only', 'adda']
-  assert (tmp_path / 'runs/adapt/optical_mnist/seed_4/adda').is_dir()
-
-
-# Calls of `main` in one process, for importing TensorFlow takes seconds.
+# Calls of `main` in one process, for importing TensorFlow takes seconds. The
+# last one goes well.
 _CALLS = """
-import json, signal, sys
+import json, os, runpy, signal, sys, types
+from absl import app
 from absl import flags
-from alignflow_tf.adapt import __main__ as program
 from alignflow_tf.train import loop
+
+# As `python -m` runs it, up to what it hands to absl.
+handed = []
+app.run = handed.append
+program = types.SimpleNamespace(
+    **runpy.run_module('alignflow_tf.adapt', run_name='__main__'))
+assert handed == [program.main]
+adapt = program.pipeline.adapt
 
 def stop(*args):
   raise loop.Stopped('python -m alignflow_tf.train', signal.SIGINT)
 
 flags.FLAGS(['adapt'])
-for arguments in json.loads(sys.argv[1]):
+*refused, good = json.loads(sys.argv[1])
+for arguments in [*refused, good]:
+  if arguments is good:
+    print('left behind:', os.listdir(), flush=True)
   flags.FLAGS.unparse_flags()
   for name in ('task', 'dataset', 'domain', 'method', 'seeds', 'skip',
                'output', 'fit'):
     flags.FLAGS[name].unparse()
   flags.FLAGS(['adapt', *(a for a in arguments if a.startswith('--'))])
-  if 'stop' in arguments:
-    program.pipeline.adapt = stop
+  program.pipeline.adapt = stop if 'stop' in arguments else adapt
   try:
     program.main(['adapt'])
   except SystemExit as e:
@@ -67,15 +62,37 @@ REFUSED = (
 )
 
 
-def test_what_is_refused_and_what_a_stop_says(tmp_path, tmp_path_factory):
-  mine = tmp_path_factory.mktemp('mine')
+GOOD = ['--dataset=digits', '--method=source_only,adda', '--seeds=3,4',
+        '--network=strided', '--classifier_steps=3', '--feature_steps=2']
+
+
+@pytest.fixture(scope='module')
+def called(tmp_path_factory, repo_root):
+  """Lines of the calls that are refused, of the good one, and its directory."""
+  mine, work = (tmp_path_factory.mktemp(name) for name in ('mine', 'work'))
   for name in ('DRAWN/cat', 'DRAWN/dog', 'PHOTO'):
     fakes.fill_folder(mine / name, 12)
   calls = [[a.replace('DRAWN', f'{mine}/DRAWN').replace(
       'PHOTO', f'{mine}/PHOTO') for a in call] for call, _ in REFUSED]
-  done = _python('-c', _CALLS, json.dumps(calls), cwd=tmp_path)
+  done = subprocess.run(
+      [sys.executable, '-c', _CALLS, json.dumps([*calls, GOOD])], cwd=work,
+      text=True, capture_output=True, check=False,
+      env=os.environ | {'PYTHONPATH': str(repo_root)})
   assert done.returncode == 0, done.stderr
   lines = done.stdout.splitlines()
+  end = lines.index('left behind: []')
+  return lines[:end], lines[end + 1:], work
+
+
+def test_two_methods_and_seeds(called):
+  _, lines, work = called
+  rows = [line.split() for line in lines]
+  assert [r[0] for r in rows if r[3:4] == ['3:']] == ['source_only', 'adda']
+  assert (work / 'runs/adapt/optical_mnist/seed_4/adda').is_dir()
+
+
+def test_what_is_refused_and_what_a_stop_says(called):
+  lines, _, _ = called
   assert [line for line in lines if line == '130'] == ['130'] * 2
   begun = [line for line in lines if ': preset ' in line]
   assert [line.split(')')[-1] for line in begun] == [
@@ -83,8 +100,7 @@ def test_what_is_refused_and_what_a_stop_says(tmp_path, tmp_path_factory):
           ', 32x32x3: preset cpu_pictures, classifier strided']
   assert begun[-1].startswith('drawn (')
   lines = [line for line in lines if line != '130' and line not in begun]
-  assert len(lines) == len(REFUSED), done.stdout
+  assert len(lines) == len(REFUSED), lines
   for line, (_, match) in zip(lines, REFUSED, strict=True):
     assert re.search(match, line), line
     assert 'alignflow_tf.train' not in line
-  assert not os.listdir(tmp_path)

@@ -224,6 +224,8 @@ np.savez(sys.argv[1], answers=answers)
 
 def test_loads_without_this_package_tfp_and_keras(
     exported, expected, tmp_path):
+  # One of each kind: the other two have the same signatures.
+  servables = ('ink_to_chalk', 'ink')
   names = set().union(*SIGNATURES.values())
   feeds = {
       n: {k: v.tolist() if v.dtype == object else v
@@ -231,15 +233,16 @@ def test_loads_without_this_package_tfp_and_keras(
   np.savez(tmp_path / 'feeds.npz', feeds=np.array(feeds, object))
   done = subprocess.run(
       [sys.executable, '-c', _BLOCKED, tmp_path / 'answers.npz',
-       tmp_path / 'feeds.npz', *exported.paths.values()],
+       tmp_path / 'feeds.npz', *(exported.paths[s] for s in servables)],
       capture_output=True, text=True, check=False, cwd=tmp_path)
   assert done.returncode == 0, done.stderr
   answers = np.load(
       tmp_path / 'answers.npz', allow_pickle=True)['answers'].item()
-  assert len(answers) == len(_EVERY)
-  for servable, signature in _EVERY:
-    _check(answers[exported.paths[servable], signature],
-           expected(servable, signature))
+  assert len(answers) == sum(len(s) for s in SIGNATURES.values())
+  for servable in servables:
+    for signature in SIGNATURES[_kind(servable)]:
+      _check(answers[exported.paths[servable], signature],
+             expected(servable, signature))
 
 
 # The tool in one process for all its commands, since a start takes seconds.

@@ -104,8 +104,9 @@ def test_errors():
 _EMPTY = """
 import tensorflow as tf
 import alignflow_tf as af
+from tests.short import short
 
-flow = af.flows.real_nvp((8, 8, 1), 2, channels=4, num_blocks=1)
+flow = short((8, 8, 1))
 model = af.AlignFlow(('a', 'b'), (8, 8, 1), adapter={'a': flow, 'b': flow})
 for v in model.trainable_variables:
   v.assign_add(0.1 * tf.random.normal(v.shape))
