@@ -137,6 +137,18 @@ def _fixed_seeds():
   keras.utils.set_random_seed(0)
 
 
+@pytest.fixture
+def eagerly():
+  """Runs `tf.function`s without tracing them, for tests of one step or a few.
+
+  The numbers are those of the graph, of which `trainer_test` has a test.
+  Tracing a step takes six times as long as running it like this.
+  """
+  tf.config.run_functions_eagerly(True)
+  yield
+  tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(scope='session')
 def repo_root() -> pathlib.Path:
   """The root of the checkout."""

@@ -51,6 +51,7 @@ def _changed(before, bijector):
 
 
 @pytest.mark.parametrize('later', [0., 0.5])
+@pytest.mark.usefixtures('eagerly')
 def test_trunk_steps_train_the_trunk_and_later_ones_the_adapters(later):
   trainer = _trainer(trunk_later=later, eight_bit_weight=1.)
   model = trainer.model
@@ -69,6 +70,7 @@ def test_trunk_steps_train_the_trunk_and_later_ones_the_adapters(later):
   assert trainer.step == 3
 
 
+@pytest.mark.usefixtures('eagerly')
 def test_critics_do_not_move_a_trunk():
   trainer = _trainer(
       trunk_later=1., objective='adversarial', lambda_a=None)
@@ -77,6 +79,7 @@ def test_critics_do_not_move_a_trunk():
   assert not _changed(before, trainer.model.trunk)
 
 
+@pytest.mark.usefixtures('eagerly')
 def test_without_a_hub_all_domains_train_the_trunk():
   trainer = _trainer(hub=False)
   assert {'bits_per_dim/a', 'bits_per_dim/b'} <= set(
