@@ -84,6 +84,11 @@ def test_variables_are_found_and_counted(case):
   assert len(references) == case.entry.saved
 
 
+def test_round_trips_in_float32(case):
+  registry.check_round_trips(
+      case.entry, case.bijector, tf.float32, Case.BATCH)
+
+
 @pytest.mark.parametrize('direction', ['forward', 'inverse'])
 def test_gradients_reach_every_variable(case, direction):
   if not case.entry.variables:

@@ -20,8 +20,12 @@ import alignflow_tf as af
 
 tfb = tfp.bijectors
 
+# Rounding grows with the number of couplings and the slope of the logit.
+_TOLERANCE = {tf.float32: 1e-4, tf.float64: 1e-11}
+
 __all__ = [
-    'COUPLING_VARIABLES', 'ENTRIES', 'Entry', 'NAMES', 'per_image', 'randomize']
+    'COUPLING_VARIABLES', 'ENTRIES', 'Entry', 'NAMES', 'check_round_trips',
+    'per_image', 'randomize']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +97,31 @@ def per_image(log_det: Callable[..., tf.Tensor], value: tf.Tensor) -> tf.Tensor:
   """Calls `log_det`: a constant may come without the batch's shape."""
   return tf.broadcast_to(
       log_det(value, event_ndims=3), tf.shape(value)[:-3])
+
+
+def check_round_trips(entry: Entry, bijector: tfb.Bijector, dtype: tf.DType,
+                      batch: int) -> None:
+  """Goes there and back from either end, with the log-determinants."""
+  tolerance = _TOLERANCE[dtype]
+  x = entry.inputs(batch, dtype)
+  y = bijector.forward(tf.constant(x))
+  # `tf.identity` makes a tensor that TFP's cache has not met: without it the
+  # inverse would hand `x` itself back, whatever it computes.
+  back = bijector.inverse(tf.identity(y))
+  assert back.dtype == y.dtype == dtype
+  scale = np.abs(x).max() + np.abs(y.numpy()).max()
+  np.testing.assert_allclose(back, x, rtol=0, atol=tolerance * scale)
+  fldj = per_image(bijector.forward_log_det_jacobian, tf.constant(x))
+  ildj = per_image(bijector.inverse_log_det_jacobian, tf.identity(y))
+  assert fldj.dtype == ildj.dtype == dtype
+  np.testing.assert_allclose(
+      fldj, -ildj, rtol=0, atol=10 * tolerance * (1 + np.abs(ildj).max()))
+
+  y = entry.outputs(batch, dtype)
+  x = bijector.inverse(tf.constant(y))
+  back = bijector.forward(tf.identity(x))
+  scale = np.abs(y).max() + np.abs(x.numpy()).max()
+  np.testing.assert_allclose(back, y, rtol=0, atol=tolerance * scale)
 
 
 _network = functools.partial(
