@@ -166,6 +166,7 @@ def test_stop_and_go_on_equals_going_on(run_dir, tmp_path, monkeypatch, capsys):
   assert tiny.events(path) == tiny.events(run_dir)
 
 
+@pytest.mark.usefixtures('eagerly')
 def test_a_stop_puts_off_the_validation_of_its_step(tmp_path, monkeypatch):
   path = str(tmp_path / 'stopped')
   config = tiny.config(steps=2, eval_every=1, objective='mle')
@@ -254,6 +255,7 @@ def test_another_configuration_is_refused(run_dir):
     loop.train(tiny.config(width=5), run_dir)
 
 
+@pytest.mark.usefixtures('eagerly')
 def test_a_start_that_was_killed_is_no_obstacle(run_dir, tmp_path):
   for name in ('lock', 'flags.txt', 'config.json.partial'):
     (tmp_path / name).write_text('')
@@ -276,6 +278,7 @@ def test_weights_that_are_not_finite_are_not_loaded(run_dir, tmp_path):
     af.load(str(tmp_path))
 
 
+@pytest.mark.usefixtures('eagerly')
 def test_a_validation_picture_goes_bad_and_the_folders_move(tmp_path):
   for domain in 'ab':
     for split in ('train', 'val', 'test'):
