@@ -278,7 +278,6 @@ def test_weights_that_are_not_finite_are_not_loaded(run_dir, tmp_path):
     af.load(str(tmp_path))
 
 
-@pytest.mark.usefixtures('eagerly')
 def test_a_validation_picture_goes_bad_and_the_folders_move(tmp_path):
   for domain in 'ab':
     for split in ('train', 'val', 'test'):
