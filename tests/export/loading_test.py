@@ -256,7 +256,10 @@ for command in json.loads(sys.argv[1]):
 """
 
 
-@pytest.mark.parametrize('servable', _quick('ink'))
+# The tool loads the model for each of its commands: half a minute. Its session
+# is that of `test_session_answers_as_the_model_does`.
+@pytest.mark.slow
+@pytest.mark.parametrize('servable', ['ink_to_chalk', 'ink'])
 def test_saved_model_cli_shows_and_runs_every_signature(
     exported, expected, tmp_path, servable):
   path = exported.paths[servable]
