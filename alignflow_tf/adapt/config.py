@@ -37,7 +37,8 @@ SHOT: dict[str, float] = {
 
 
 # How pictures are read: settings of the adaptation, and of its translators.
-_READING = ('fit', 'load_size', 'flip', 'skip_unreadable', 'max_pixels')
+_READING = ('fit', 'load_size', 'flip', 'standard_levels', 'skip_unreadable',
+            'max_pixels')
 # Settings of a translator's training that follow from the adaptation's, or that
 # have no use since the images are read already.
 _OWN = frozenset({
@@ -88,6 +89,13 @@ class Settings(settings_lib.Reading):
   semantic_augment: bool = _field(
       False, 'Whether its images are warped at random, so that it demands the '
       "class of a translation rather than the source's style.")
+  semantic_guide: bool = _field(
+      False, 'Whether target images have labels in the training of a '
+      'translator: predictions of a classifier that is adapted before, without '
+      'a translator, by the stages classifier, feature and target.')
+  semantic_critics: bool = _field(
+      False, 'Whether critics see the classes of images; with semantic_guide '
+      'alone.')
   translated_images: int | None = _field(
       None, 'Largest number of source images that are translated, the first '
       'ones of a fixed shuffle; all by default.', _POSITIVE)
@@ -142,6 +150,8 @@ class Settings(settings_lib.Reading):
 
   def __post_init__(self) -> None:
     settings_lib.check_fields(self, check)
+    check(self.semantic_guide or not self.semantic_critics, 'semantic_critics',
+          self.semantic_critics, 'False without `semantic_guide`')
     for name in ('translator', 'alignflow', 'cyclegan'):
       for item in getattr(self, name):
         check('=' in item, name, item, 'name=value of a training setting')
@@ -218,6 +228,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     'cpu_svhn': {
         'image_size': 32, 'channels': 1, 'network': 'dtn',
+        'standard_levels': True,
         'translator': ('preset=cpu_pictures', 'steps=1500'),
         'translated_images': 10_000,
         'cyclegan': ('num_blocks=4', 'cycle_weight=1.', 'clip_norm=0.'),

@@ -25,12 +25,14 @@ class State(NamedTuple):
     labelled: Reads the labelled images that classifiers learn from.
     facts: The settings that these images depend on.
     semantic: Settings of the semantic term of a translator; None without it.
+    guide: The stage whose classifier gives target images labels, or None.
     last: The stage that trained the newest classifier.
   """
   name: str
   labelled: Callable[[], stages.Labelled]
   facts: dict[str, Any] = {}
   semantic: dict[str, Any] | None = None
+  guide: work_lib.Finished | None = None
   last: work_lib.Finished | None = None
 
 
@@ -71,14 +73,23 @@ def _semantic(work: work_lib.Work, state: State, settings: dict[str, Any]
   """Has the translator that follows keep the class of images."""
   if work.settings.semantic_augment:
     settings |= work.pick('augment')
-  return state._replace(semantic=settings)
+  if not work.settings.semantic_guide:
+    return state._replace(semantic=settings)
+  # The classifier of `alignflow+` without a translator.
+  guided = state
+  for stage in (_CLASSIFIER, _FEATURE, _TARGET):
+    guided = stage.run(work, guided, work.pick(*stage.settings))
+  assert guided.last is not None
+  return state._replace(
+      semantic=settings | {'guide': guided.last.facts}, guide=guided.last)
 
 
 def _translate(kind: str, work: work_lib.Work, state: State,
                settings: dict[str, Any]) -> State:
   """Trains a translator; classifiers learn from the translated source."""
   name = kind if state.semantic is not None else f'{kind}_unsemantic'
-  done = translator.translate(work, name, kind, settings, state.semantic)
+  done = translator.translate(
+      work, name, kind, settings, state.semantic, state.guide)
   return state._replace(
       name=name, facts=done.facts,
       labelled=lambda: translator.read(done, work.problem.train.labels))

@@ -35,6 +35,12 @@ class SemanticLoss(tf.Module):
   and leaves both terms out until f's loss is below 1. This class follows the
   code; by default f is trained on translations too, as in PixelDA.
 
+  With `guided`, target images have labels too: predictions of a classifier that
+  was adapted to the target before. f then learns on real images of both
+  domains and on no translations, the second term is
+  `cross_entropy(f(G_{t->s}(x')), y')` with these labels, and with
+  `semantic_critics` the critics see classes as well [4].
+
   f sees images with noise. Without, a translator and a classifier that learn
   together could encode a class in marks too faint to see.
 
@@ -49,11 +55,14 @@ class SemanticLoss(tf.Module):
   [3]: Paolo Russo et al. From Source to Target and Back: Symmetric
        Bi-Directional Adaptive GAN. In _CVPR_, 2018, section 3.
        https://arxiv.org/abs/1705.08824
+  [4]: Mingsheng Long et al. Conditional Adversarial Domain Adaptation. In
+       _NeurIPS_, 2018. https://arxiv.org/abs/1705.10667
   """
 
   def __init__(self, source: str, target: str,
                event_shape: tuple[int, int, int], num_classes: int,
-               settings: config_lib.Settings, seed: int = 0):
+               settings: config_lib.Settings, seed: int = 0,
+               guided: bool = False):
     """Builds the classifier and its optimizer.
 
     Args:
@@ -63,9 +72,13 @@ class SemanticLoss(tf.Module):
       num_classes: Number of classes.
       settings: Settings; only `semantic_*` and `augment_*` count.
       seed: Non-negative integer that fixes f's initial weights.
+      guided: Whether target images have labels, predictions of another
+        classifier.
     """
     super().__init__(name='semantic')
-    self.labels = (source,)
+    self.labels = (source, target) if guided else (source,)
+    self.critic_classes = num_classes if settings.semantic_critics else 0
+    self._guided = guided
     self._source, self._target = source, target
     self._settings = settings
     classifier = networks.strided_classifier(
@@ -99,7 +112,12 @@ class SemanticLoss(tf.Module):
         labels[s], self._logits(fakes[s, t], seeds[0])))
     metrics = {f'semantic_loss/{s}_to_{t}': value}
     loss = gate * self._settings.semantic_weight * value
-    if self._settings.semantic_target_weight:
+    if self._guided:
+      value = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
+          labels[t], self._logits(fakes[t, s], seeds[1])))
+      metrics[f'semantic_loss/{t}_to_{s}'] = value
+      loss += gate * self._settings.semantic_target_weight * value
+    elif self._settings.semantic_target_weight:
       prediction = tf.nn.softmax(self._logits(real[t], seeds[1]))
       sure = tf.cast(
           tf.reduce_max(prediction, axis=-1) >= _CONFIDENCE, tf.float32)
@@ -120,7 +138,12 @@ class SemanticLoss(tf.Module):
     """One update of the classifier; see `auxiliary.Auxiliary`."""
     s, t = self._source, self._target
     images, classes = real[s], labels[s]
-    on_translations = self._settings.semantic_on_translations
+    if self._guided:
+      images = tf.concat([images, real[t]], axis=0)
+      classes = tf.concat([classes, labels[t]], axis=0)
+    # Guided, f knows the target, and learns nothing from what may be wrong.
+    on_translations = (
+        self._settings.semantic_on_translations and not self._guided)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(self._weights)
       if on_translations:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from alignflow_tf import _io
+from alignflow_tf import classification
 from alignflow_tf import data
 from alignflow_tf import images as images_lib
 from alignflow_tf import inference
@@ -58,7 +59,8 @@ def configuration(work: work_lib.Work, kind: str) -> train_config.Config:
 
 def translate(work: work_lib.Work, name: str, kind: str,
               settings: dict[str, Any],
-              semantic_settings: dict[str, Any] | None) -> work_lib.Finished:
+              semantic_settings: dict[str, Any] | None,
+              guide: work_lib.Finished | None = None) -> work_lib.Finished:
   """Trains a translator and translates the source with it.
 
   Args:
@@ -67,6 +69,7 @@ def translate(work: work_lib.Work, name: str, kind: str,
     kind: 'alignflow' or 'cyclegan'.
     settings: Settings that the stage depends on, other than the translator's.
     semantic_settings: Those of the semantic term; None without one.
+    guide: The stage whose classifier gives the target labels; None for none.
 
   Returns:
     The finished stage; see `read`.
@@ -80,13 +83,17 @@ def translate(work: work_lib.Work, name: str, kind: str,
   run_dir = os.path.join(work.output, f'{name}_translator')
 
   def make(path: str) -> dict[str, Any]:
-    term = None
+    term, domains = None, problem.domains
+    if guide is not None:
+      images = domains.arrays(problem.target, 'train')['image']
+      domains = domains.with_labels(problem.target, {
+          'train': classification.predict(guide.model, images).argmax(-1)})
     if semantic_settings is not None:
       term = semantic.SemanticLoss(
           problem.source, problem.target, problem.domains.event_shape,
-          problem.num_classes, work.settings, work.seed)
+          problem.num_classes, work.settings, work.seed, guide is not None)
       _same_semantic_settings(run_dir, semantic_settings)
-    loop.train(config, run_dir, problem.domains, term)
+    loop.train(config, run_dir, domains, term)
     evaluator = inference.Evaluator(runs.load(run_dir), batch_size=_BATCH)
 
     def translated(levels: np.ndarray) -> np.ndarray:

@@ -144,8 +144,9 @@ class Work:
     validation = classification.predict(model, problem.validation.images)
     values['source_accuracy'] = float(
         (validation.argmax(axis=-1) == problem.validation.labels).mean())
-    if self.finished and os.path.exists(
-        path := os.path.join(self.finished[0].path, 'validation.npy')):
+    paths = [os.path.join(stage.path, 'validation.npy')
+             for stage in self.finished]
+    for path in filter(os.path.exists, paths):  # Of a translator, if any.
       translated = classification.predict(
           model, np.load(path, allow_pickle=False))
       values['translated_accuracy'] = float(
@@ -156,7 +157,9 @@ class Work:
   def _data_facts(self) -> dict[str, Any]:
     """The data, and how they are read."""
     known, settings = self.problem.domains, self.settings
-    return {
+    # Named only where it is used: earlier stages do not name it.
+    standard = {'standard_levels': True} if settings.standard_levels else {}
+    return standard | {
         'name': known.name, 'shape': known.event_shape, 'sizes': known.sizes,
         'fit': settings.fit, 'load_size': settings.load_size,
         'files': {name: found.get('files')

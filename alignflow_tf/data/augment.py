@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from alignflow_tf._lazy import tensorflow as tf
+from alignflow_tf.data import levels
 from alignflow_tf.data import streams
 
 
@@ -19,11 +20,13 @@ class Augmentation:
     stored: (height, width) of the stored images.
     size: (height, width) of the delivered images; at most that of the stored.
     flip: Whether training mirrors images left to right half of the time.
+    standard_levels: Whether images are brought to `levels.standard`, last.
   """
 
   stored: tuple[int, int]
   size: tuple[int, int]
   flip: bool = False
+  standard_levels: bool = False
 
   def train(
       self, images: tf.Tensor, seed: int, step: tf.Tensor, domain: str,
@@ -45,7 +48,7 @@ class Augmentation:
     """
     crop = self.stored != self.size
     if not (crop or self.flip):
-      return images
+      return self._standard(images)
     count, channels = images.shape[0], images.shape[-1]
 
     def draws(purpose: str, shape: list[int]) -> tf.Tensor:
@@ -69,14 +72,18 @@ class Augmentation:
       mirror = draws('flip', []) < 0.5
       images = tf.where(
           mirror[:, None, None, None], images[:, :, ::-1], images)
-    return tf.ensure_shape(images, (count, *self.size, channels))
+    return self._standard(
+        tf.ensure_shape(images, (count, *self.size, channels)))
 
   def evaluate(self, images: tf.Tensor) -> tf.Tensor:
     """The middle of images [b, h, w, C]: [b, H, W, C]."""
     height, width = self.size
     top = (self.stored[0] - height) // 2
     left = (self.stored[1] - width) // 2
-    return images[:, top:top + height, left:left + width]
+    return self._standard(images[:, top:top + height, left:left + width])
+
+  def _standard(self, images: tf.Tensor) -> tf.Tensor:
+    return levels.standard(images) if self.standard_levels else images
 
   def describe(self) -> str:
     """The augmentation in words."""
@@ -87,4 +94,6 @@ class Augmentation:
           .format(*self.size, *self.stored))
     if self.flip:
       parts.append('training: mirrored left to right half of the time')
+    if self.standard_levels:
+      parts.append('levels stretched, dark on light inverted')
     return '; '.join(parts) or 'none'

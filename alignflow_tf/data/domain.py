@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import dataclasses
 from typing import Any
 
@@ -76,6 +76,16 @@ class Domain:
     return dataclasses.replace(
         self, open_split=open_split, labelled=False, _stores={},
         info={**self.info, 'without_labels': True})
+
+  def with_labels(self, labels: Mapping[str, np.ndarray]) -> Domain:
+    """The same domain with other labels; see `DomainSet.with_labels`."""
+
+    def open_split(split: str) -> Store:
+      found = self.store(split)
+      return found.with_labels(labels[split]) if split in labels else found
+
+    return dataclasses.replace(
+        self, open_split=open_split, labelled=True, _stores={})
 
 
 def check_batch(domain: str, count: int, batch_size: int) -> None:

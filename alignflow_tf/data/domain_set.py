@@ -59,6 +59,7 @@ class DomainSet:
       seed: int = 0,
       load_shape: tuple[int, int] | None = None,
       flip: bool = False,
+      standard_levels: bool = False,
       info: Mapping[str, Any] | None = None,
   ):
     """Builds a set; `data.load` is the usual way to one.
@@ -73,6 +74,7 @@ class DomainSet:
       load_shape: (h, w) of the stored images where they are larger than the
         event: training takes a random crop, evaluation the middle.
       flip: Whether to mirror training images left to right half of the time.
+      standard_levels: Whether to bring all images to `levels.standard`.
       info: JSON-able facts about the set as a whole.
     """
     self.name = name
@@ -86,7 +88,8 @@ class DomainSet:
     self._domains = {d.name: d for d in domains}
     self._seed = int(seed)
     size = (self.event_shape[0], self.event_shape[1])
-    self._augmentation = Augmentation(load_shape or size, size, flip)
+    self._augmentation = Augmentation(
+        load_shape or size, size, flip, standard_levels)
     self._info = dict(info or {})
 
   def __repr__(self) -> str:
@@ -120,6 +123,17 @@ class DomainSet:
     result = copy.copy(self)
     hidden = {d: self._domain(d, 'names').without_labels() for d in names}
     result._domains = {**self._domains, **hidden}
+    return result
+
+  def with_labels(
+      self, domain: str, labels: Mapping[str, np.ndarray]) -> DomainSet:
+    """A copy in which splits of a domain have other labels, say predictions.
+
+    Labels are integers, one for each image of a split in stored order.
+    """
+    result = copy.copy(self)
+    known = self._domain(domain).with_labels(labels)
+    result._domains = {**self._domains, domain: known}
     return result
 
   def train_batches(

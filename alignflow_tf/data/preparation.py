@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any
 
 from alignflow_tf._lazy import tensorflow as tf
+from alignflow_tf.data import levels
 from alignflow_tf.data.recipe import FITS
 from alignflow_tf.data.recipe import Recipe
 
@@ -20,10 +21,12 @@ class Preparation:
     method: Method of `tf.image.resize`, with antialiasing.
     load_size: Side of a square, or (height, width), of which the middle of the
       model's size is cut out, as in evaluation; None for the model's size.
+    standard_levels: Whether the image is brought to `levels.standard`.
   """
   fit: str = 'crop'
   method: str = 'bilinear'
   load_size: int | tuple[int, int] | None = None
+  standard_levels: bool = False
 
   @classmethod
   def of(cls, facts: Mapping[str, Any], domain: str,
@@ -67,4 +70,6 @@ class Preparation:
     image = Recipe(loaded, channels, self.fit, method=self.method).apply(
         image, orientation)
     top, left = ((a - b) // 2 for a, b in zip(loaded, size, strict=True))
-    return image[top:top + size[0], left:left + size[1]]
+    image = tf.ensure_shape(
+        image[top:top + size[0], left:left + size[1]], event_shape)
+    return levels.standard(image) if self.standard_levels else image

@@ -84,6 +84,7 @@ def load(
     fit: str | None = None,
     load_size: int | tuple[int, int] | None = None,
     flip: bool = False,
+    standard_levels: bool = False,
     label_by_folder: bool | str = False,
     batch_size: int = 1,
 ) -> DomainSet:
@@ -112,6 +113,8 @@ def load(
       training, the middle in evaluation. None for no crop. Pictures only.
     flip: Mirror training images at random. Pictures only: a mirrored digit is
       no digit.
+    standard_levels: Stretch the levels of each image to 0..255, and invert
+      those that are dark on light; see `levels.standard`.
     label_by_folder: For 'folders': the first sub-folder is the class. With the
       name of a domain, that one must have classes so, and others have labels
       only where each of their pictures lies in a folder of its classes.
@@ -147,7 +150,8 @@ def load(
   return DomainSet(
       name, opened.domains, (*size, opened.channels),
       num_classes=opened.num_classes, paired=info.paired, seed=seed,
-      load_shape=loaded, flip=flip, info=opened.facts)
+      load_shape=loaded, flip=flip, standard_levels=standard_levels,
+      info=opened.facts)
 
 
 def _source(name: str) -> Source:

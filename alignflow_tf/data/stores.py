@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
+import copy
 import math
 
 import numpy as np
@@ -63,6 +64,14 @@ class Store(abc.ABC):
           else tf.constant(np.asarray(labels), tf.int64)
       )
       self.key_tensor = tf.constant(list(keys), tf.string, [len(keys)])
+
+  def with_labels(self, labels: np.ndarray) -> Store:
+    """The same images with labels `[n]` in the place of theirs."""
+    result = copy.copy(self)
+    with tf.device('/CPU:0'):
+      result.labels = tf.ensure_shape(
+          tf.constant(np.asarray(labels), tf.int64), [self.size])
+    return result
 
   @abc.abstractmethod
   def images(self, indices: tf.Tensor) -> tf.Tensor:

@@ -17,8 +17,12 @@ class Auxiliary(Protocol):
 
   Attributes:
     labels: Names of the domains whose labels it is given.
+    critic_classes: Number of classes, where critics are to see the class of a
+      real image, and of a translation that of its source; 0 where they are
+      not. It needs the labels of all domains.
   """
   labels: tuple[str, ...]
+  critic_classes: int
 
   def loss(
       self, real: Mapping[str, tf.Tensor],

@@ -65,13 +65,14 @@ class Critics(tf.Module):
   """
 
   def __init__(self, config: config_lib.Config, domains: tuple[str, ...],
-               event_shape: tuple[int, int, int]):
+               event_shape: tuple[int, int, int], classes: int = 0):
     """Builds the critics.
 
     Args:
       config: The configuration.
       domains: Names of the domains.
       event_shape: `(height, width, channels)`.
+      classes: Number of classes that they see; 0 for none. See `seen`.
 
     Raises:
       ConfigError: If the architecture does not fit the images.
@@ -79,12 +80,43 @@ class Critics(tf.Module):
     super().__init__(name='critics')
     self._config = config
     self._gan = objectives.GAN_LOSSES[config.gan_loss]
+    self._classes = classes
+    height, width, channels = event_shape
+    event_shape = height, width, channels + classes
     self.networks = build(config, domains, event_shape)
     self.optimizer = optimizer.Adam(
         self.networks.trainable, config.beta_1, config.beta_2)
     self._pools = {
         f'{s}_to_{t}': pool_lib.ImagePool(config.pool_size, event_shape)
         for s, t in itertools.permutations(domains, 2)}
+
+  def seen(self, real: Images, fakes: Translations, labels: Images
+          ) -> tuple[Images, Translations]:
+    """Images as `scores` and `update` take them: with their classes, if any.
+
+    Each class is a further channel, 1 in images of that class and 0 in others.
+    A translation has its source's, so that translations of a class are compared
+    with real images of it: https://arxiv.org/abs/1411.1784.
+
+    Args:
+      real: For each domain, images `[B, H, W, C]`.
+      fakes: For each (source, target), translations of them.
+      labels: For each domain, classes `[B]`; not used without classes.
+
+    Returns:
+      `real` and `fakes`, `[B, H, W, C + classes]`.
+    """
+    if not self._classes:
+      return real, fakes
+
+    def join(images: tf.Tensor, domain: str) -> tf.Tensor:
+      planes = tf.one_hot(labels[domain], self._classes, dtype=images.dtype)
+      return tf.concat([images, tf.broadcast_to(
+          planes[:, tf.newaxis, tf.newaxis],
+          tf.concat([tf.shape(images)[:3], [self._classes]], axis=0))], axis=-1)
+
+    return ({d: join(x, d) for d, x in real.items()},
+            {(s, t): join(x, s) for (s, t), x in fakes.items()})
 
   def scores(self, fakes: Translations,
              seed: tf.Tensor) -> dict[tuple[str, str], tf.Tensor]:

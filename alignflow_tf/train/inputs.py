@@ -25,6 +25,7 @@ def load(config: config_lib.Config, **kwargs: Any) -> data.DomainSet:
       config.dataset, data_dir=config.data_dir, image_size=config.image_size,
       channels=config.channels, seed=config.seed, domain_dirs=domain_dirs,
       fit=config.fit, load_size=config.load_size, flip=config.flip,
+      standard_levels=config.standard_levels,
       label_by_folder=config.label_by_folder, download=config.download,
       cache=config.cache, cache_dir=config.cache_dir,
       max_pixels=config.max_pixels, skip_unreadable=config.skip_unreadable,

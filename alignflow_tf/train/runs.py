@@ -115,9 +115,10 @@ class Run:
 
   def preparations(self) -> dict[str, preparation.Preparation]:
     """By domain, how a picture of any size becomes an image of the model."""
-    return {d: preparation.Preparation.of(
-        {'domains': self.facts}, d, self.config.load_size)
-            for d in self.domains}
+    return {d: dataclasses.replace(
+        preparation.Preparation.of(
+            {'domains': self.facts}, d, self.config.load_size),
+        standard_levels=self.config.standard_levels) for d in self.domains}
 
   @classmethod
   def create(cls, directory: str, config: config_lib.Config,
@@ -328,15 +329,19 @@ def load_critics(run_dir: str,
 
   Returns:
     For each domain, its critic: from images in [-1, 1] to logits a patch. Empty
-    where the checkpoint has none: `objective=mle`, and pretrained models.
+    where the checkpoint has none (`objective=mle`, and pretrained models), or
+    where they take classes as well as images.
 
   Raises:
     RunError: If there is no run or no checkpoint in the directory.
   """
   run = Run(run_dir)
   path = run.checkpoint(checkpoint)
-  if not any(name.startswith('critics/networks')
-             for name, _ in tf.train.list_variables(path)):
+  found = dict(tf.train.list_variables(path))
+  seen = [shape[1:] for name, shape in found.items() if (
+      name.startswith('critics/_pools') and len(shape) == 4)]
+  if not any(name.startswith('critics/networks') for name in found) or any(
+      tuple(shape) != run.event_shape for shape in seen):
     return {}
   networks = critics_lib.build(run.config, run.domains, run.event_shape)
   checkpoints_lib.restore(

@@ -81,6 +81,10 @@ class Reading:
       'which is random in training; no crop by default. Pictures only.', SIZE)
   flip: bool = field(
       False, 'Whether training images are mirrored at random. Pictures only.')
+  standard_levels: bool = field(
+      False, 'Whether the levels of each image are stretched to 0..255, and '
+      'inverted where it is dark on light: for things of either polarity, such '
+      'as house numbers.')
   max_pixels: int = field(
       64_000_000, 'Largest width times height of a picture that is read.',
       POSITIVE)

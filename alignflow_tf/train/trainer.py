@@ -146,8 +146,9 @@ class Trainer(tf.Module):
             _trunk(self.model), _trunk(self.average))
     self.trunk_optimizer = optimizer.Adam(
         self._trunk, 0.9, 0.999, averages) if self._trunk else None
-    self.critics = critics_lib.Critics(config, domains, event_shape) if (
-        config.has_critics) else None
+    classes = self._auxiliary.critic_classes if self._auxiliary else 0
+    self.critics = critics_lib.Critics(
+        config, domains, event_shape, classes) if config.has_critics else None
     self.turns: list[directions_lib.Directions] = self._no_dependency(
         directions_lib.turns(config, domains) if self.critics else [[]])
 
@@ -184,15 +185,17 @@ class Trainer(tf.Module):
         batch, replicas.fold_in(noise_seed)).items()}
     *earlier, real = [{d: x[i] for d, x in images.items()}
                       for i in range(rounds)]
-    labels = {d: tf.split(batch[f'{d}/label'], rounds)[-1] for d in self.labels}
+    known = {d: tf.split(batch[f'{d}/label'], rounds) for d in self.labels}
+    labels = {d: x[-1] for d, x in known.items()}
 
     # Critics alone.
     all_finite = tf.constant(True)
-    for chunk, critic_seed in zip(earlier, critic_seeds[:-1], strict=True):
+    for i, chunk in enumerate(earlier):
       assert critics is not None
       _, finite = critics.update(
-          chunk, translate(chunk), critic_seed, critic_rate,
-          tf.constant(True), self._loss_scale)
+          *critics.seen(chunk, translate(chunk),
+                        {d: x[i] for d, x in known.items()}),
+          critic_seeds[i], critic_rate, tf.constant(True), self._loss_scale)
       all_finite &= finite
 
     # Translate, and the generators' terms. Critics have nothing to tell a
@@ -204,7 +207,8 @@ class Trainer(tf.Module):
       tape.watch(weights)
       with networks.normalize_once(self.model):
         fakes = translate(real)
-        scores = critics.scores(fakes, seed) if critics else {}
+        scores = critics.scores(
+            critics.seen(real, fakes, labels)[1], seed) if critics else {}
         loss, metrics = objectives.total(self.terms, objectives.State(
             real, fakes, scores, tf.cast(self.step, tf.float32), seed))
       if auxiliary is not None:
@@ -233,7 +237,8 @@ class Trainer(tf.Module):
     # Update the critics.
     if critics:
       critic_metrics, finite = critics.update(
-          real, fakes, critic_seeds[-1], critic_rate, finite, self._loss_scale)
+          *critics.seen(real, fakes, labels), critic_seeds[-1], critic_rate,
+          finite, self._loss_scale)
       metrics |= critic_metrics
 
     all_finite &= finite

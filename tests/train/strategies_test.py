@@ -290,6 +290,7 @@ def test_contradictions_are_refused(mirrored):
 
   class Auxiliary:
     labels = ()
+    critic_classes = 0
 
   with pytest.raises(config_lib.ConfigError, match='`strategy`'):
     trainer_lib.Trainer(

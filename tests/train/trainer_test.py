@@ -290,6 +290,7 @@ def test_architectures_that_do_not_fit(overrides, shape, message):
 class _Brightness(tf.Module):
   """An auxiliary objective with a variable of its own."""
   labels = ('a',)
+  critic_classes = 0
 
   def __init__(self):
     super().__init__()
