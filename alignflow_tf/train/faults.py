@@ -32,6 +32,8 @@ _GPU = re.compile(
     r'\bGPU\b|StreamExecutor|\bDNN library|No algorithm worked|'
     r'convolution algorithm|Blas (GEMM|xGEMM)|libdevice|CUBIN|\bROCm\b|MIOpen',
     re.IGNORECASE)
+# Names of devices and of Python files, which prove nothing.
+_PLACES = re.compile(r'/job:\S+|File "[^"\n]*"')
 _AGAIN = 'the same command then goes on from the last checkpoint.'
 
 
@@ -52,7 +54,8 @@ def is_gpu_fault(error: BaseException, path: str = '') -> bool:
     error: The error.
     path: A path that its text may name, which proves nothing.
   """
-  text = str(error).replace(path, '') if path else str(error)
+  text = _PLACES.sub('', str(error))
+  text = text.replace(path, '') if path else text
   return isinstance(error, (OSError, tf.errors.OpError)) and bool(
       _GPU.search(text))
 

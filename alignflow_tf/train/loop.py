@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from alignflow_tf import _progress
 from alignflow_tf import bijectors
 from alignflow_tf import data
 from alignflow_tf.train import auxiliary as auxiliary_lib
@@ -185,6 +186,7 @@ class _Loop:
     self._recent = recent.Recent()
     # Whether a signal came before the validation of the last step.
     self._due = False
+    self._announced = False
 
   def run(self) -> None:
     """Trains from the newest checkpoint, or from the beginning, to the end."""
@@ -352,8 +354,20 @@ class _Loop:
       return
     values['skipped_steps'] = float(self._trainer.skipped.numpy())
     values |= self._monitor.progress(step, values)
+    self._announce_pictures(step, values['steps_per_second'])
     with faults.writing(self._run_dir):
       self._monitor.scalars(step, values)
+
+  def _announce_pictures(self, step: int, speed: float) -> None:
+    """Says once when a person will have pictures to look at."""
+    every = self._config.eval_every
+    first = (self._config.trunk_steps // every + 1) * every
+    if not self._announced and speed and step < first <= self._config.steps:
+      self._announced = True
+      self._monitor.say(
+          f'Pictures of translations after step {first}, in about '
+          f'{_progress.duration((first - step) / speed)}: '
+          f'{os.path.join(self._run_dir, "sheets")}')
 
   def _save(self, step: int, figure: float | None = None) -> None:
     """Writes a checkpoint, in the first process."""
