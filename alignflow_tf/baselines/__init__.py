@@ -42,12 +42,14 @@ class System(NamedTuple):
     pictures: Name of the preset for other data.
     presets: Names of its presets.
     critics: Whether critics train it.
+    svhn: Name of the preset for `svhn_mnist`, where it has one.
   """
   settings: tuple[str, ...]
   digits: str
   pictures: str
   presets: tuple[str, ...]
   critics: bool = True
+  svhn: str = ''
 
 
 MODELS: dict[str, System] = {
@@ -59,7 +61,7 @@ MODELS: dict[str, System] = {
          'range_l1_weight', 'magnitude_l2'),
         'cpu', 'cpu_pictures',
         ('paper', 'paper_facades', 'cpu', 'cpu_trunk', 'cpu_pictures',
-         'cpu_glow')),
+         'cpu_svhn', 'cpu_glow'), svhn='cpu_svhn'),
     'cyclegan': System(
         ('cycle_weight', 'identity_weight'), 'cyclegan_digits', 'cyclegan_cpu',
         ('cyclegan', 'cyclegan_cpu', 'cyclegan_digits')),

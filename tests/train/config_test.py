@@ -40,7 +40,10 @@ def test_overrides_win_over_presets():
 def test_the_preset_goes_by_the_dataset():
   assert config_lib.resolve().preset == 'cpu'
   assert config_lib.resolve(dataset='digits').preset == 'cpu'
-  assert config_lib.resolve(dataset='svhn_mnist').preset == 'cpu_pictures'
+  assert config_lib.resolve(dataset='svhn_mnist').preset == 'cpu_svhn'
+  assert config_lib.resolve(dataset='maps').preset == 'cpu_pictures'
+  assert config_lib.resolve(
+      dataset='svhn_mnist', model='cyclegan').preset == 'cyclegan_cpu'
   assert config_lib.resolve('paper', dataset='digits').preset == 'paper'
 
 

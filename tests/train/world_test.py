@@ -125,8 +125,8 @@ def test_a_lack_of_memory_names_what_to_lower(error, context):
 
 @pytest.mark.parametrize('text', [
     'shapes do not match',
-    '{{function_node f_device_/job:localhost/task:0/device:GPU:0}} shapes differ',
-    'shapes differ\n  File "/home/me/gpu/alignflow_tf/data/pictures.py", line 7'])
+    '{{function_node f_device_/job:localhost/device:GPU:0}} shapes differ',
+    'shapes differ\n  File "/home/me/gpu/alignflow_tf/pictures.py", line 7'])
 def test_an_error_that_is_ours_is_shown_whole(text):
   for context in (faults.computing, lambda: faults.writing('run')):
     with pytest.raises(tf.errors.InvalidArgumentError, match='shapes'):
