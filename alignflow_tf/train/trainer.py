@@ -179,23 +179,21 @@ class Trainer(tf.Module):
         schedules.learning_rate(config, value, self.step)
         for value in (config.learning_rate, config.critic_learning_rate))
 
-    # Dequantise: images of each update of the critics, the last also for the
-    # generators.
+    # Dequantise. The last of the critics' images are the generators' too.
     images = {d: tf.split(x, rounds) for d, x in self._dequantize(
         batch, replicas.fold_in(noise_seed)).items()}
-    *earlier, real = [{d: x[i] for d, x in images.items()}
-                      for i in range(rounds)]
-    known = {d: tf.split(batch[f'{d}/label'], rounds) for d in self.labels}
-    labels = {d: x[-1] for d, x in known.items()}
+    classes = {d: tf.split(batch[f'{d}/label'], rounds) for d in self.labels}
+    (*earlier, real), (*others, labels) = (
+        [{d: x[i] for d, x in found.items()} for i in range(rounds)]
+        for found in (images, classes))
 
     # Critics alone.
     all_finite = tf.constant(True)
-    for i, chunk in enumerate(earlier):
+    for chunk, other, seed in zip(earlier, others, critic_seeds, strict=False):
       assert critics is not None
       _, finite = critics.update(
-          *critics.seen(chunk, translate(chunk),
-                        {d: x[i] for d, x in known.items()}),
-          critic_seeds[i], critic_rate, tf.constant(True), self._loss_scale)
+          *critics.seen(chunk, translate(chunk), other), seed, critic_rate,
+          tf.constant(True), self._loss_scale)
       all_finite &= finite
 
     # Translate, and the generators' terms. Critics have nothing to tell a
