@@ -35,11 +35,17 @@ class SemanticLoss(tf.Module):
   and leaves both terms out until f's loss is below 1. This class follows the
   code; by default f is trained on translations too, as in PixelDA.
 
-  With `guided`, target images have labels too: predictions of a classifier that
-  was adapted to the target before. f then learns on real images of both
-  domains and on no translations, the second term is
-  `cross_entropy(f(G_{t->s}(x')), y')` with these labels, and with
-  `semantic_critics` the critics see classes as well [4].
+  With `guided`, target images have labels y' too: predictions of a classifier
+  that was adapted to the target before. Each domain then has a classifier of
+  its own, trained on its real images alone, and the terms are
+
+  ```
+  semantic_weight * cross_entropy(f_t(G_{s->t}(x)), y)
+  + semantic_target_weight * cross_entropy(f_s(G_{t->s}(x')), y')
+  ```
+
+  A classifier of both domains would also read a digit in the style of its
+  source. With `semantic_critics` the critics see classes as well [4].
 
   f sees images with noise. Without, a translator and a classifier that learn
   together could encode a class in marks too faint to see.
@@ -81,14 +87,21 @@ class SemanticLoss(tf.Module):
     self._guided = guided
     self._source, self._target = source, target
     self._settings = settings
-    classifier = networks.strided_classifier(
-        event_shape, num_classes, seed=seed, name='semantic_classifier')
-    self._classifier = networks.Tracked(classifier)
-    self._weights = [v.value for v in classifier.trainable_variables]
+    classifiers = [
+        networks.strided_classifier(
+            event_shape, num_classes, seed=seed, name=f'semantic_{domain}')
+        for domain in self.labels]
+    self._classifiers = {
+        domain: networks.Tracked(classifier) for domain, classifier in zip(
+            self.labels, classifiers, strict=True)}
+    self._weights = [v.value for classifier in classifiers
+                     for v in classifier.trainable_variables]
     self._optimizer = optimizer.Adam(self._weights, 0.5, 0.999)
     self._last_loss = tf.Variable(10., trainable=False, name='last_loss')
 
-  def _logits(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+  def _logits(self, images: tf.Tensor, seed: tf.Tensor, domain: str
+             ) -> tf.Tensor:
+    """Logits for images that are to look like those of a domain."""
     view = images_lib.to_critic(images)
     settings = self._settings
     if settings.semantic_augment:
@@ -97,7 +110,8 @@ class SemanticLoss(tf.Module):
           settings.augment_scale, settings.augment_shift)
     view += settings.semantic_noise * tf.random.stateless_normal(
         tf.shape(view), seed, dtype=view.dtype)
-    return self._classifier(view, training=True)
+    classifier = self._classifiers[domain if self._guided else self._source]
+    return classifier(view, training=True)
 
   def loss(
       self, real: Mapping[str, tf.Tensor],
@@ -109,22 +123,22 @@ class SemanticLoss(tf.Module):
     seeds = tf.random.split(seed, 3)
     gate = tf.cast(self._last_loss <= 1., tf.float32)
     value = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
-        labels[s], self._logits(fakes[s, t], seeds[0])))
+        labels[s], self._logits(fakes[s, t], seeds[0], t)))
     metrics = {f'semantic_loss/{s}_to_{t}': value}
     loss = gate * self._settings.semantic_weight * value
     if self._guided:
       value = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
-          labels[t], self._logits(fakes[t, s], seeds[1])))
+          labels[t], self._logits(fakes[t, s], seeds[1], s)))
       metrics[f'semantic_loss/{t}_to_{s}'] = value
       loss += gate * self._settings.semantic_target_weight * value
     elif self._settings.semantic_target_weight:
-      prediction = tf.nn.softmax(self._logits(real[t], seeds[1]))
+      prediction = tf.nn.softmax(self._logits(real[t], seeds[1], t))
       sure = tf.cast(
           tf.reduce_max(prediction, axis=-1) >= _CONFIDENCE, tf.float32)
       value = tf.reduce_mean(
           sure * tf.nn.sparse_softmax_cross_entropy_with_logits(
               tf.argmax(prediction, axis=-1),
-              self._logits(fakes[t, s], seeds[2])))
+              self._logits(fakes[t, s], seeds[2], s)))
       metrics |= {f'semantic_loss/{t}_to_{s}': value,
                   f'semantic_sure/{t}': tf.reduce_mean(sure)}
       loss += gate * self._settings.semantic_target_weight * value
@@ -137,22 +151,19 @@ class SemanticLoss(tf.Module):
   ) -> None:
     """One update of the classifier; see `auxiliary.Auxiliary`."""
     s, t = self._source, self._target
-    images, classes = real[s], labels[s]
-    if self._guided:
-      images = tf.concat([images, real[t]], axis=0)
-      classes = tf.concat([classes, labels[t]], axis=0)
-    # Guided, f knows the target, and learns nothing from what may be wrong.
-    on_translations = (
-        self._settings.semantic_on_translations and not self._guided)
+    seen = [(domain, real[domain]) for domain in self.labels]
+    # Guided, classifiers learn nothing from translations that may be wrong.
+    if self._settings.semantic_on_translations and not self._guided:
+      seen.append((s, tf.stop_gradient(fakes[s, t])))
+    seeds = tf.unstack(tf.random.split(seed, len(seen)))
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(self._weights)
-      if on_translations:
-        images = tf.concat([images, tf.stop_gradient(fakes[s, t])], axis=0)
-      losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-          tf.tile(classes, [1 + on_translations]),
-          self._logits(images, seed))
-      loss = (1 + on_translations) * tf.reduce_mean(losses)
+      losses = [
+          tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
+              labels[domain], self._logits(images, seed, domain)))
+          for seed, (domain, images) in zip(seeds, seen, strict=True)]
+      loss = tf.add_n(losses)
     gradients = tape.gradient(loss, self._weights)
     self._optimizer.apply(
         gradients, tf.constant(_RATE), tf.constant(True))
-    self._last_loss.assign(tf.reduce_mean(losses[:tf.shape(classes)[0]]))
+    self._last_loss.assign(tf.reduce_max(losses[:len(self.labels)]))
