@@ -39,6 +39,8 @@ SHOT: dict[str, float] = {
 # How pictures are read: settings of the adaptation, and of its translators.
 _READING = ('fit', 'load_size', 'flip', 'standard_levels', 'skip_unreadable',
             'max_pixels')
+# Settings of all translators, and of each kind.
+_TRANSLATORS = ('translator', 'alignflow', 'cyclegan', 'unit')
 # Settings of a translator's training that follow from the adaptation's, or that
 # have no use since the images are read already.
 _OWN = frozenset({
@@ -72,10 +74,11 @@ class Settings(settings_lib.Reading):
       0, 'Size to resize images to before classification, bilinearly; 0 keeps '
       'their size.', settings_lib.COUNT)
   translator: tuple[str, ...] = _field(
-      (), 'name=value of `train.Config` for both kinds of translators, for '
+      (), 'name=value of `train.Config` for all kinds of translators, for '
       'example steps=700; repeat the flag.')
   alignflow: tuple[str, ...] = _field((), 'The same for AlignFlow only.')
   cyclegan: tuple[str, ...] = _field((), 'The same for CycleGAN only.')
+  unit: tuple[str, ...] = _field((), 'The same for UNIT only.')
   semantic_weight: float = _field(
       1., 'Weight of the semantic term from source labels.', _WEIGHT)
   semantic_target_weight: float = _field(
@@ -152,7 +155,7 @@ class Settings(settings_lib.Reading):
     settings_lib.check_fields(self, check)
     check(self.semantic_guide or not self.semantic_critics, 'semantic_critics',
           self.semantic_critics, 'False without `semantic_guide`')
-    for name in ('translator', 'alignflow', 'cyclegan'):
+    for name in _TRANSLATORS:
       for item in getattr(self, name):
         check('=' in item, name, item, 'name=value of a training setting')
         key = item.split('=', 1)[0]
@@ -171,7 +174,7 @@ class Settings(settings_lib.Reading):
     """The settings of training that a kind of translator is given, by name.
 
     Args:
-      kind: 'alignflow' or 'cyclegan'.
+      kind: 'alignflow', 'cyclegan' or 'unit'.
 
     Raises:
       AdaptError: If one is unknown or does not parse.
@@ -199,7 +202,7 @@ def check(good: bool, name: str, value: Any, expected: str) -> None:
 
 
 # `cpu` is for two cores. Its digits are warped at random wherever a classifier
-# learns, and its flows have framings, since USPS's digits fill the picture and
+# learns, and translators have framings, since USPS's digits fill the picture and
 # MNIST's do not. `cpu_pictures` is for a user's own pictures, of which nothing
 # is known: no framings, no warps, and a classifier for any size.
 #
@@ -212,13 +215,15 @@ def check(good: bool, name: str, value: Any, expected: str) -> None:
 # the images there are here, where validation images are held out (in training
 # 54,000 of MNIST, 6,562 of USPS, 65,932 of SVHN).
 _CPU = ('preset=cpu', 'batch_size=16', 'steps=700', 'eval_every=700',
-        'learning_rate=5e-4', 'critic_learning_rate=5e-4')
+        'learning_rate=5e-4', 'critic_learning_rate=5e-4', 'framing=True')
 PRESETS: dict[str, dict[str, Any]] = {
     'cpu': {
         'image_size': 16, 'channels': 1, 'classifier_size': 28,
-        'translator': _CPU, 'alignflow': ('framing=True',),
-        'cyclegan': ('num_scales=2', 'width=32', 'num_blocks=2',
+        'translator': _CPU,
+        'cyclegan': ('num_scales=2', 'width=30', 'num_blocks=2',
                      'cycle_weight=1.', 'clip_norm=0.'),
+        'unit': ('num_scales=2', 'width=16', 'num_blocks=5',
+                 'cycle_weight=1.', 'kl_weight=0.01', 'clip_norm=0.'),
         'semantic_augment': True,
         'translated_images': 30_000,
         'classifier_steps': 1_500, 'classifier_augment': True,
@@ -237,6 +242,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         'image_size': 32, 'network': 'strided',
         'alignflow': ('preset=cpu_pictures',),
         'cyclegan': ('preset=cyclegan_cpu', 'cycle_weight=1.'),
+        'unit': ('preset=unit', 'width=16', 'cycle_weight=1.', 'steps=4000'),
         'translated_images': 10_000,
     },
     'paper': {
@@ -246,6 +252,8 @@ PRESETS: dict[str, dict[str, Any]] = {
                       'batch_size=16', 'steps=675000'),
         'cyclegan': ('preset=cyclegan', 'cycle_weight=1.', 'batch_size=100',
                      'steps=108000'),
+        'unit': ('preset=unit', 'cycle_weight=1.', 'batch_size=100',
+                 'steps=108000'),
         'classifier_steps': 42_200, 'classifier_rate': 1e-4,
         'feature_steps': 11_400, 'feature_rate': 1e-5, 'feature_beta_1': 0.9,
     },
@@ -256,6 +264,8 @@ PRESETS: dict[str, dict[str, Any]] = {
                       'batch_size=16', 'steps=824200'),
         'cyclegan': ('preset=cyclegan', 'cycle_weight=1.', 'batch_size=100',
                      'steps=132000'),
+        'unit': ('preset=unit', 'cycle_weight=1.', 'batch_size=100',
+                 'steps=132000'),
         'classifier_steps': 51_600, 'classifier_rate': 1e-4,
         'feature_steps': 93_800, 'feature_rate': 1e-5, 'feature_beta_1': 0.9,
     },
@@ -286,7 +296,8 @@ def resolve(preset: str | None = None, dataset: str | None = None,
     dataset: Name of the data set, for example one of `TASKS`, or None for a
       user's own data.
     **overrides: Attributes of `Settings`; those that are None are left alone.
-      `translator`, `alignflow` and `cyclegan` are appended to the preset's.
+      `translator`, `alignflow`, `cyclegan` and `unit` are appended to the
+      preset's.
 
   Returns:
     The settings.
@@ -304,7 +315,7 @@ def resolve(preset: str | None = None, dataset: str | None = None,
   for name, value in overrides.items():
     if value is None:
       continue
-    if name in ('translator', 'alignflow', 'cyclegan'):
+    if name in _TRANSLATORS:
       value = (*values.get(name, ()), *value)
     values[name] = value
   return Settings(**values)

@@ -95,6 +95,15 @@ def _translate(kind: str, work: work_lib.Work, state: State,
       labelled=lambda: translator.read(done, work.problem.train.labels))
 
 
+def _frame(work: work_lib.Work, state: State, settings: dict[str, Any]
+          ) -> State:
+  """Brings the source into the target's frame: no translator is trained."""
+  done = translator.frame(work, settings)
+  return state._replace(
+      name='framing', facts=done.facts,
+      labelled=lambda: translator.read(done, work.problem.train.labels))
+
+
 def _classifier(work: work_lib.Work, state: State, settings: dict[str, Any]
                ) -> State:
   """Trains a classifier of the labelled images."""
@@ -152,7 +161,11 @@ METHODS: Mapping[str, tuple[Stage, ...]] = {
         Stage('target_labels', (), _target_labels, _check_target_labels),
         _CLASSIFIER),
     'adda': (_CLASSIFIER, _FEATURE),
+    'framing': (
+        Stage('framing', ('translated_images',), _frame), _CLASSIFIER,
+        _FEATURE),
     'cycada': (_SEMANTIC, _translator('cyclegan'), _CLASSIFIER, _FEATURE),
+    'unit': (_SEMANTIC, _translator('unit'), _CLASSIFIER, _FEATURE),
     'alignflow': (_SEMANTIC, _translator('alignflow'), _CLASSIFIER, _FEATURE),
     'alignflow+': (
         _SEMANTIC, _translator('alignflow'), _CLASSIFIER, _FEATURE, _TARGET),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import json
 import os
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from alignflow_tf import _io
+from alignflow_tf import bijectors
 from alignflow_tf import classification
 from alignflow_tf import data
 from alignflow_tf import images as images_lib
@@ -23,8 +25,9 @@ from alignflow_tf.train import config as train_config
 from alignflow_tf.train import loop
 from alignflow_tf.train import runs
 
-# Images that are translated at a time.
+# Images that are translated at a time, and that a framing is set from.
 _BATCH = 500
+_FRAMED = 5_000
 
 
 def configuration(work: work_lib.Work, kind: str) -> train_config.Config:
@@ -32,7 +35,7 @@ def configuration(work: work_lib.Work, kind: str) -> train_config.Config:
 
   Args:
     work: The adaptation.
-    kind: 'alignflow' or 'cyclegan'.
+    kind: 'alignflow', 'cyclegan' or 'unit'.
 
   Raises:
     AdaptError: If the images are no squares, or a given setting is unknown or
@@ -66,7 +69,7 @@ def translate(work: work_lib.Work, name: str, kind: str,
   Args:
     work: The adaptation.
     name: Start of the names of the run directory and of the stage.
-    kind: 'alignflow' or 'cyclegan'.
+    kind: 'alignflow', 'cyclegan' or 'unit'.
     settings: Settings that the stage depends on, other than the translator's.
     semantic_settings: Those of the semantic term; None without one.
     guide: The stage whose classifier gives the target labels; None for none.
@@ -103,17 +106,49 @@ def translate(work: work_lib.Work, name: str, kind: str,
               problem.source, problem.target))).numpy()
           for i in range(0, len(levels), _BATCH)])
 
-    count = work.settings.translated_images
-    train = translated(problem.train.images[:count])
-    np.save(os.path.join(path, 'train.npy'), train, allow_pickle=False)
-    np.save(os.path.join(path, 'validation.npy'),
-            translated(problem.validation.images[:count]), allow_pickle=False)
-    sheets.write_png(
-        os.path.join(path, 'translated.png'),
-        _by_class(problem.train, train, problem.num_classes))
+    _translate_source(work, translated, path)
     return {}
 
   return work.stage(f'{name}_translated', facts, make)
+
+
+def frame(work: work_lib.Work, settings: dict[str, Any]) -> work_lib.Finished:
+  """Brings the source's images into the target's frame, and does no more.
+
+  It is what translators with `framing` begin with; see `bijectors.Framing`.
+  """
+  problem = work.problem
+
+  def make(path: str) -> dict[str, Any]:
+    frames = []
+    for images in (problem.train.images, problem.unlabelled):
+      frames.append(bijectors.Framing(problem.domains.event_shape))
+      bijectors.initialize_from_data(frames[-1], images_lib.from_uint8(
+          tf.constant(images[:_FRAMED])))
+    source, target = frames
+
+    def framed(levels: np.ndarray) -> np.ndarray:
+      return images_lib.to_uint8(tf.clip_by_value(target.forward(source.inverse(
+          images_lib.from_uint8(tf.constant(levels)))), 0., 1.)).numpy()
+
+    _translate_source(work, framed, path)
+    return {}
+
+  return work.stage('framing_translated', settings, make)
+
+
+def _translate_source(
+    work: work_lib.Work, translated: Callable[[np.ndarray], np.ndarray],
+    path: str) -> None:
+  """Writes translations of the source's training and validation images."""
+  problem, count = work.problem, work.settings.translated_images
+  train = translated(problem.train.images[:count])
+  np.save(os.path.join(path, 'train.npy'), train, allow_pickle=False)
+  np.save(os.path.join(path, 'validation.npy'),
+          translated(problem.validation.images[:count]), allow_pickle=False)
+  sheets.write_png(
+      os.path.join(path, 'translated.png'),
+      _by_class(problem.train, train, problem.num_classes))
 
 
 def read(stage: work_lib.Finished, labels: np.ndarray) -> stages.Labelled:

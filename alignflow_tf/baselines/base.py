@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from alignflow_tf import bijectors
 from alignflow_tf import images as images_lib
 from alignflow_tf import protocols
 
@@ -15,16 +16,18 @@ __all__ = ['Baseline', 'build']
 
 
 class Baseline(tf.Module):
-  """A model of images in float32, without data-dependent weights."""
+  """A model of images in float32."""
 
   def __init__(self, domains: Sequence[str], event_shape: tuple[int, int, int],
-               name: str):
+               name: str, framing: bool = False):
     """Checks the domains and the shape.
 
     Args:
       domains: Names of the domains, two or more different strings.
       event_shape: `(height, width, channels)` of the images of all domains.
       name: Name of the module.
+      framing: Whether networks see images in a frame that all domains share, by
+        a `bijectors.Framing` for each, which `initialize` sets.
 
     Raises:
       ValueError: If the domains are not two or more different names, or the
@@ -33,6 +36,8 @@ class Baseline(tf.Module):
     super().__init__(name=name)
     self._domains = protocols.check_domains(domains)
     self._event_shape = images_lib.check_event_shape(event_shape)
+    self._framings = {d: bijectors.Framing(self._event_shape)
+                      for d in self._domains} if framing else {}
 
   def __repr__(self) -> str:
     return (f'{type(self).__name__}(domains={self._domains}, '
@@ -65,8 +70,20 @@ class Baseline(tf.Module):
           f'`source` and `target` must be two of {self._domains}, got '
           f'{source!r} and {target!r}.')
 
+  def frame(self, images: tf.Tensor, domain: str) -> tf.Tensor:
+    """Images in [0, 1] as networks see them."""
+    if not self._framings:
+      return images
+    return self._framings[domain].inverse(images)
+
+  def unframe(self, images: tf.Tensor, domain: str) -> tf.Tensor:
+    """What networks give, as images in [0, 1]."""
+    if not self._framings:
+      return images
+    return tf.clip_by_value(self._framings[domain].forward(images), 0., 1.)
+
   def initialize(self, images: Mapping[str, tf.Tensor]) -> None:
-    """Checks images; there is nothing to initialise from data.
+    """Sets the framings, if there are any.
 
     Args:
       images: For each domain, a batch `[B, H, W, C]` in [0, 1].
@@ -80,6 +97,9 @@ class Baseline(tf.Module):
     for domain in self._domains:
       images_lib.validate(images[domain], self._event_shape,
                           f'images[{domain!r}]')
+      if self._framings:
+        bijectors.initialize_from_data(
+            self._framings[domain], images[domain])
 
 
 def build(system: Any, config: Any, domains: tuple[str, ...],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import functools
 import itertools
 from typing import Any, NamedTuple
 
@@ -20,13 +21,20 @@ class Generator(NamedTuple):
   """G_{source->target}, with the one method it shares with a bijector.
 
   Attributes:
+    model: The model, which brings images into their frame and back.
+    source: Name of the domain that `forward` takes images of.
+    target: Name of the domain that `forward` gives images of.
     network: Network from [-1, 1] to [-1, 1].
   """
+  model: CycleGAN
+  source: str
+  target: str
   network: networks.Tracked
 
   def forward(self, images: tf.Tensor) -> tf.Tensor:
     """Translates images `[B, H, W, C]` in [0, 1]; the result is in [0, 1]."""
-    return 0.5 * (self.network(images_lib.to_critic(images)) + 1.)
+    framed = images_lib.to_critic(self.model.frame(images, self.source))
+    return self.model.unframe(0.5 * (self.network(framed) + 1.), self.target)
 
 
 class CycleGAN(base.Baseline):
@@ -60,6 +68,7 @@ class CycleGAN(base.Baseline):
       num_halvings: int = 2,
       seed: int = 0,
       network_dtype: Any = 'float32',
+      framing: bool = False,
       name: str = 'cyclegan',
   ):
     """Builds the model.
@@ -72,23 +81,24 @@ class CycleGAN(base.Baseline):
       num_halvings: How often a generator halves the image.
       seed: Non-negative integer that fixes the initial weights.
       network_dtype: Keras dtype or policy of the generators.
+      framing: See `base.Baseline`.
       name: Name of the module.
 
     Raises:
       ValueError: If the domains are not two or more different names, or the
         images do not fit the generators.
     """
-    super().__init__(domains, event_shape, name)
+    super().__init__(domains, event_shape, name, framing)
     generators: dict[tuple[str, str], Generator] = {}
     for source in self.domains:
       for target in self.domains:
         if source != target:
           name = f'{source}_to_{target}'
-          generators[source, target] = Generator(networks.Tracked(
-              networks.resnet_generator(
-                  self.event_shape, filters, num_blocks, num_halvings,
-                  seed=seed * 997 + len(generators), dtype=network_dtype,
-                  name=name), name=name))
+          network = networks.resnet_generator(
+              self.event_shape, filters, num_blocks, num_halvings,
+              seed=seed * 997 + len(generators), dtype=network_dtype, name=name)
+          generators[source, target] = Generator(
+              self, source, target, networks.Tracked(network, name=name))
     self._generators = self._no_dependency(generators)
     self._networks = {
         f'{s}_to_{t}': g.network for (s, t), g in generators.items()}
@@ -117,7 +127,9 @@ def build(config: Any, domains: tuple[str, ...],
   Raises:
     ValueError: If the architecture does not fit the images.
   """
-  return base.build(CycleGAN, config, domains, event_shape)
+  return base.build(
+      functools.partial(CycleGAN, framing=config.framing), config, domains,
+      event_shape)
 
 
 def terms(config: Any, model: CycleGAN) -> list[objectives.Term]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+import functools
 import itertools
 import math
 from typing import Any, NamedTuple
@@ -77,6 +78,7 @@ class UNIT(base.Baseline):
       num_halvings: int = 2,
       seed: int = 0,
       network_dtype: Any = 'float32',
+      framing: bool = False,
       name: str = 'unit',
   ):
     """Builds the model.
@@ -90,13 +92,14 @@ class UNIT(base.Baseline):
       num_halvings: How often an encoder halves the image, at least once.
       seed: Non-negative integer that fixes the initial weights.
       network_dtype: Keras dtype or policy of the networks.
+      framing: See `base.Baseline`.
       name: Name of the module.
 
     Raises:
       ValueError: If the domains are not two or more different names, or the
         images do not fit the networks.
     """
-    super().__init__(domains, event_shape, name)
+    super().__init__(domains, event_shape, name, framing)
     own = _checks.integer('num_blocks', num_blocks) - 1
     self._halved = 2**_checks.integer('num_halvings', num_halvings)
     self._prior = tfd.Sample(tfd.Normal(0., 1.), self.event_shape, name='prior')
@@ -140,13 +143,14 @@ class UNIT(base.Baseline):
 
   def encode(self, images: tf.Tensor, domain: str) -> tf.Tensor:
     """The mean of `q(z | x)`, `[B, H, W, C]`, of images in [0, 1]."""
-    features = self._encoders[domain](images_lib.to_critic(images))
+    features = self._encoders[domain](
+        images_lib.to_critic(self.frame(images, domain)))
     return tf.nn.depth_to_space(self._to_latent(features), self._halved)
 
   def decode(self, latents: tf.Tensor, domain: str) -> tf.Tensor:
     """The median of `p(x | z)`: images `[B, H, W, C]` in [0, 1]."""
     features = self._from_latent(tf.nn.space_to_depth(latents, self._halved))
-    return 0.5 * (self._decoders[domain](features) + 1.)
+    return self.unframe(0.5 * (self._decoders[domain](features) + 1.), domain)
 
   def translator(self, source: str, target: str) -> Translator:
     """G_{source->target}; KeyError if there is no such pair of domains."""
@@ -193,7 +197,9 @@ def build(config: Any, domains: tuple[str, ...],
   Raises:
     ValueError: If the architecture does not fit the images.
   """
-  return base.build(UNIT, config, domains, event_shape)
+  return base.build(
+      functools.partial(UNIT, framing=config.framing), config, domains,
+      event_shape)
 
 
 def terms(config: Any, model: UNIT) -> list[objectives.Term]:

@@ -86,7 +86,7 @@ class Config(settings.Reading):
       4, "Number of residual blocks of a network; 6 or 9 in CycleGAN's paper.",
       _POSITIVE)
   framing: bool = _field(
-      False, "Whether each flow begins with its domain's frame "
+      False, 'Whether images are brought into a frame that all domains share '
       '(bijectors.Framing), for things on a plain background.', unused=False)
   match_colours: bool = _field(
       False, "Whether each flow begins with an ActNorm of its domain's "

@@ -24,7 +24,7 @@ def test_bad_settings(values):
     config_lib.Settings(**values)
 
 
-@pytest.mark.parametrize('kind', ['alignflow', 'cyclegan'])
+@pytest.mark.parametrize('kind', ['alignflow', 'cyclegan', 'unit'])
 @pytest.mark.parametrize('preset', config_lib.PRESETS)
 def test_presets_configure_their_translators(preset, kind):
   settings = config_lib.resolve(preset)
@@ -60,7 +60,7 @@ def test_a_translator_of_folders_knows_them_and_how_they_are_read(
 def test_presets_go_by_the_name_of_the_data(dataset, preset):
   settings = config_lib.resolve(None, dataset)
   assert settings.preset == preset
-  assert ('framing=True' in settings.alignflow) == (preset == 'cpu')
+  assert ('framing=True' in settings.translator) == (preset == 'cpu')
   if preset == 'cpu_pictures':
     assert settings.channels is None
     assert (settings.network, settings.classifier_size) == ('strided', 0)

@@ -27,7 +27,7 @@ def _batch(seed=0):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(('method', 'kind'), [
-    ('alignflow', 'alignflow'), ('cycada', 'cyclegan')])
+    ('alignflow', 'alignflow'), ('cycada', 'cyclegan'), ('unit', 'unit')])
 def test_a_classifier_adapted_before_labels_the_target(
     domains, tmp_path, method, kind):
   settings = small.settings(

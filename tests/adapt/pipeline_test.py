@@ -144,6 +144,25 @@ def test_a_stage_that_was_killed_starts_anew(domains, tmp_path, monkeypatch):
       tmp_path / 'source_classifier' / 'model.keras').st_mtime_ns
 
 
+def test_framing_moves_the_source_alone(domains, tmp_path):
+  result = adapt.adapt(
+      domains, 'optical', 'mnist', 'framing', str(tmp_path),
+      small.settings(classifier_steps=2), skip=('feature',), score=False)
+  assert result['stages'] == ['framing_translated', 'framing_classifier']
+  framed = np.load(tmp_path / 'framing_translated' / 'train.npy')
+  images = domains.arrays('optical', 'train')['image']
+  assert framed.shape == images.shape
+
+  def spread(levels):
+    mass = levels.astype(np.float64).sum((0, 2, 3))
+    places = np.arange(len(mass))
+    middle = np.average(places, weights=mass)
+    return np.sqrt(np.average((places - middle)**2, weights=mass))
+
+  target = spread(domains.arrays('mnist', 'train')['image'])
+  assert abs(spread(framed) - target) < 0.5 * abs(spread(images) - target)
+
+
 def test_cycada_trains_a_cyclegan(domains, tmp_path):
   result = adapt.adapt(
       domains, 'mnist', 'optical', 'cycada', str(tmp_path), small.settings(),

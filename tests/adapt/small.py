@@ -11,7 +11,8 @@ def settings(**overrides):
   values = dict(
       network='strided', batch_size=32, classifier_steps=60, feature_steps=5,
       target_steps=5, translator=FLOW,
-      cyclegan=('num_scales=2', 'flow=real_nvp'))
+      cyclegan=('num_scales=2', 'flow=real_nvp'),
+      unit=('num_scales=2', 'flow=real_nvp'))
   return config_lib.Settings(**(values | overrides))
 
 
