@@ -63,7 +63,8 @@ MODELS: dict[str, System] = {
         ('paper', 'paper_facades', 'cpu', 'cpu_trunk', 'cpu_pictures',
          'cpu_svhn', 'cpu_glow'), svhn='cpu_svhn'),
     'cyclegan': System(
-        ('cycle_weight', 'framing', 'identity_weight'), 'cyclegan_digits', 'cyclegan_cpu',
+        ('cycle_weight', 'framing', 'identity_weight'), 'cyclegan_digits',
+        'cyclegan_cpu',
         ('cyclegan', 'cyclegan_cpu', 'cyclegan_digits')),
     'unit': System(
         ('cycle_weight', 'framing', 'kl_weight'), 'unit_digits', 'unit',

@@ -37,7 +37,8 @@ def test_networks_see_one_frame(system):
     np.testing.assert_allclose(
         model.unframe(framed[d], d), images[d], atol=1e-4)
   y = model.translator('a', 'b').forward(images['a'])
-  assert float(tf.reduce_min(y)) >= 0. and float(tf.reduce_max(y)) <= 1.
+  assert float(tf.reduce_min(y)) >= 0.
+  assert float(tf.reduce_max(y)) <= 1.
   plain = system(('a', 'b'), SHAPE, 4, 1, 1)
   assert len(plain.trainable_variables) == len(model.trainable_variables)
 
