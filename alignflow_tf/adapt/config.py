@@ -203,8 +203,8 @@ def check(good: bool, name: str, value: Any, expected: str) -> None:
 
 # `cpu` is for two cores. Its digits are warped at random wherever a classifier
 # learns, and translators have framings, since USPS's digits fill the picture
-# and MNIST's do not. `cpu_pictures` is for a user's own pictures, of which nothing
-# is known: no framings, no warps, and a classifier for any size.
+# and MNIST's do not. `cpu_pictures` is for a user's own pictures, of which
+# nothing is known: no framings, no warps, and a classifier for any size.
 #
 # `paper` and `paper_svhn` are as near to table 2 as can be said: AlignFlow of
 # appendix B, trained adversarially (section 5.2) for the 200 epochs of
