@@ -102,6 +102,9 @@ class Settings(settings_lib.Reading):
   translated_images: int | None = _field(
       None, 'Largest number of source images that are translated, the first '
       'ones of a fixed shuffle; all by default.', _POSITIVE)
+  target_labels: int = _field(
+      0, 'Number of labelled images a class of the target that classifiers may '
+      'learn from: the first ones of its training split.', settings_lib.COUNT)
   batch_size: int = _field(
       128, 'Images per update in all stages but the translator.',
       (lambda value: value >= 2, 'an integer of 2 or more'))

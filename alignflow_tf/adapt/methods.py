@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 import functools
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from alignflow_tf.adapt import config as config_lib
 from alignflow_tf.adapt import stages
 from alignflow_tf.adapt import translator
@@ -104,6 +106,17 @@ def _frame(work: work_lib.Work, state: State, settings: dict[str, Any]
       labelled=lambda: translator.read(done, work.problem.train.labels))
 
 
+def _labelled(work: work_lib.Work, state: State) -> stages.Labelled:
+  """The labelled images of a classifier: the state's, and a fifth of target."""
+  labelled, few = state.labelled(), work.problem.few
+  if few is None:
+    return labelled
+  repeats = -(-len(labelled.labels) // (4 * len(few.labels)))
+  return stages.Labelled(*(
+      np.concatenate([a, *[b] * repeats])
+      for a, b in zip(labelled, few, strict=True)))
+
+
 def _classifier(work: work_lib.Work, state: State, settings: dict[str, Any]
                ) -> State:
   """Trains a classifier of the labelled images."""
@@ -112,7 +125,7 @@ def _classifier(work: work_lib.Work, state: State, settings: dict[str, Any]
   return state._replace(last=work.classifier_stage(
       f'{state.name}_classifier', 'classifier_rate', state.facts | settings,
       lambda: stages.train_classifier(
-          state.labelled(), work.problem.num_classes, work.settings,
+          _labelled(work, state), work.problem.num_classes, work.settings,
           work.seed)))
 
 
@@ -125,8 +138,8 @@ def _feature(work: work_lib.Work, state: State, settings: dict[str, Any]
   return state._replace(name=name, last=work.classifier_stage(
       name, 'feature_rate', settings | {'after': last.facts},
       lambda: stages.adapt_features(
-          last.model, state.labelled(), work.problem.unlabelled, work.settings,
-          work.seed)))
+          last.model, _labelled(work, state), work.problem.unlabelled,
+          work.settings, work.seed)))
 
 
 def _target(work: work_lib.Work, state: State, settings: dict[str, Any]
@@ -138,8 +151,8 @@ def _target(work: work_lib.Work, state: State, settings: dict[str, Any]
   return state._replace(name=name, last=work.classifier_stage(
       name, 'target_rate', settings | {'after': last.facts},
       lambda: stages.adapt_to_target(
-          last.model, state.labelled(), work.problem.unlabelled, work.settings,
-          work.seed)))
+          last.model, _labelled(work, state), work.problem.unlabelled,
+          work.settings, work.seed)))
 
 
 def _translator(kind: str) -> Stage:

@@ -23,6 +23,7 @@ class Problem:
     train: Labelled source images for training.
     validation: Labelled source images for choosing settings.
     unlabelled: uint8 target images, training and validation together.
+    few: Labelled target images that classifiers may learn from, or None.
   """
   source: str
   target: str
@@ -31,6 +32,7 @@ class Problem:
   train: Labelled
   validation: Labelled
   unlabelled: np.ndarray
+  few: Labelled | None = None
 
 
 class Scorer:
@@ -49,15 +51,21 @@ class Scorer:
     return _labelled(self._domains, self._target, 'train')
 
 
-def make(domains: data.DomainSet, source: str, target: str
+def make(domains: data.DomainSet, source: str, target: str, few: int = 0
         ) -> tuple[Problem, Scorer | None]:
   """Splits a set into the data of training and those of the final score.
+
+  Args:
+    domains: The two domains.
+    source: Name of the labelled one.
+    target: Name of the other.
+    few: Number of images a class of the target whose labels are used.
 
   Returns:
     The problem, and the scorer, or None where the target has no labels.
 
   Raises:
-    AdaptError: If the source has no labels.
+    AdaptError: If the source has no labels, or the target too few.
   """
   if not domains.has_labels(source) or domains.num_classes is None:
     raise config_lib.AdaptError(
@@ -70,7 +78,8 @@ def make(domains: data.DomainSet, source: str, target: str
   problem = Problem(
       source, target, hidden, domains.num_classes,
       _labelled(domains, source, 'train'),
-      _labelled(domains, source, 'validation'), unlabelled)
+      _labelled(domains, source, 'validation'), unlabelled,
+      _few(domains, target, few) if few else None)
   scorer = Scorer(domains, target) if domains.has_labels(target) else None
   return problem, scorer
 
@@ -78,3 +87,20 @@ def make(domains: data.DomainSet, source: str, target: str
 def _labelled(domains: data.DomainSet, domain: str, split: str) -> Labelled:
   arrays = domains.arrays(domain, split)
   return Labelled(arrays['image'], arrays['label'])
+
+
+def _few(domains: data.DomainSet, target: str, count: int) -> Labelled:
+  """The first images of each class of the target's training split."""
+  if not domains.has_labels(target):
+    raise config_lib.AdaptError(
+        f'`target_labels` needs labels of {target!r}, which has none.')
+  images, labels = _labelled(domains, target, 'train')
+  assert domains.num_classes is not None
+  places = [np.flatnonzero(labels == c)[:count]
+            for c in range(domains.num_classes)]
+  least = min(map(len, places))
+  config_lib.check(
+      least == count, 'target_labels', count,
+      f'at most {least}, the images of the rarest class of {target!r}')
+  chosen = np.concatenate(places)
+  return Labelled(images[chosen], labels[chosen])

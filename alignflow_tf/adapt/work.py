@@ -158,8 +158,10 @@ class Work:
     """The data, and how they are read."""
     known, settings = self.problem.domains, self.settings
     # Named only where it is used: earlier stages do not name it.
-    standard = {'standard_levels': True} if settings.standard_levels else {}
-    return standard | {
+    used = {name: getattr(settings, name)
+            for name in ('standard_levels', 'target_labels')
+            if getattr(settings, name)}
+    return used | {
         'name': known.name, 'shape': known.event_shape, 'sizes': known.sizes,
         'fit': settings.fit, 'load_size': settings.load_size,
         'files': {name: found.get('files')

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import os
+import types
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from alignflow_tf import adapt
 from alignflow_tf import data
 from alignflow_tf.adapt import config as config_lib
+from alignflow_tf.adapt import methods
 from alignflow_tf.adapt import problem as problem_lib
 from alignflow_tf.adapt import report
 from alignflow_tf.data import splits
@@ -82,6 +84,38 @@ def test_labels_of_the_target_are_out_of_reach(domains):
       domains.arrays('optical', s)['image'] for s in ('train', 'validation')])
   assert sorted(x.tobytes() for x in both) == sorted(
       x.tobytes() for x in problem.unlabelled)
+
+
+def test_a_few_labels_of_the_target_are_used_if_asked_for(domains, tmp_path):
+  problem, _ = problem_lib.make(domains, 'mnist', 'optical', 2)
+  assert not problem.domains.has_labels('optical')
+  few = problem.few
+  assert few.labels.tolist() == [c for c in range(10) for _ in range(2)]
+  true = domains.arrays('optical', 'train')
+  labels = {x.tobytes(): y for x, y in zip(
+      true['image'], true['label'], strict=True)}
+  assert [labels[x.tobytes()] for x in few.images] == few.labels.tolist()
+
+  settings = small.settings(classifier_steps=2, target_labels=2)
+  result = adapt.adapt(domains, 'mnist', 'optical', 'source_only',
+                       str(tmp_path), settings, score=False)
+  assert result['target_labels'] == 20
+  with pytest.raises(config_lib.AdaptError, match='`target_labels` must be at'):
+    problem_lib.make(domains, 'mnist', 'optical', 10_000)
+  with pytest.raises(config_lib.AdaptError, match="labels of 'optical'"):
+    problem_lib.make(
+        domains.without_labels('optical'), 'mnist', 'optical', 2)
+
+
+def test_a_fifth_of_the_labelled_images_are_the_targets(domains):
+  problem, _ = problem_lib.make(domains, 'mnist', 'optical', 2)
+  work = types.SimpleNamespace(problem=problem)
+  state = methods.State('source', lambda: problem.train)
+  found = methods._labelled(work, state)
+  assert found.images.shape[1:] == problem.train.images.shape[1:]
+  assert len(found.labels) == len(found.images)
+  assert 1 - len(problem.train.labels) / len(found.labels) == pytest.approx(
+      0.2, abs=0.01)
 
 
 @pytest.mark.slow
