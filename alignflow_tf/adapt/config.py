@@ -219,27 +219,35 @@ def check(good: bool, name: str, value: Any, expected: str) -> None:
 # 54,000 of MNIST, 6,562 of USPS, 65,932 of SVHN).
 _CPU = ('preset=cpu', 'batch_size=16', 'steps=700', 'eval_every=700',
         'learning_rate=5e-4', 'critic_learning_rate=5e-4', 'framing=True')
+# A LeNet of grey images, warped at random; the feature stage with the source's
+# labels, an average and priors.
+_LENET: dict[str, Any] = {
+    'channels': 1, 'semantic_augment': True, 'classifier_steps': 1_500,
+    'classifier_augment': True, 'feature_rate': 5e-4, 'feature_beta_1': 0.5,
+    'feature_source_weight': 1., 'feature_average': 0.99, 'class_priors': True,
+}
 PRESETS: dict[str, dict[str, Any]] = {
-    'cpu': {
-        'image_size': 16, 'channels': 1, 'classifier_size': 28,
-        'translator': _CPU,
+    'cpu': _LENET | {
+        'image_size': 16, 'classifier_size': 28, 'translator': _CPU,
         'cyclegan': ('num_scales=2', 'width=30', 'num_blocks=2',
                      'cycle_weight=1.', 'clip_norm=0.'),
         'unit': ('num_scales=2', 'width=16', 'num_blocks=5',
                  'cycle_weight=1.', 'kl_weight=0.01', 'clip_norm=0.'),
-        'semantic_augment': True,
-        'translated_images': 30_000,
-        'classifier_steps': 1_500, 'classifier_augment': True,
-        'feature_rate': 5e-4, 'feature_beta_1': 0.5,
-        'feature_source_weight': 1., 'feature_average': 0.99,
-        'class_priors': True, 'target_steps': 4_000,
+        'translated_images': 30_000, 'target_steps': 4_000,
     },
-    'cpu_svhn': {
-        'image_size': 32, 'channels': 1, 'network': 'dtn',
-        'standard_levels': True,
-        'translator': ('preset=cpu_pictures', 'steps=1500'),
-        'translated_images': 10_000,
-        'cyclegan': ('num_blocks=4', 'cycle_weight=1.', 'clip_norm=0.'),
+    'cpu_svhn': _LENET | {
+        'image_size': 32, 'standard_levels': True,
+        'translator': ('preset=cpu_pictures', 'steps=4000', 'eval_every=1000',
+                       'learning_rate=1e-3', 'critic_learning_rate=5e-4',
+                       'critic_width=16'),
+        'alignflow': ('flow=couplings', 'num_scales=2', 'width=24',
+                      'objective=adversarial'),
+        'cyclegan': ('num_scales=3', 'width=10', 'num_blocks=3',
+                     'cycle_weight=1.', 'clip_norm=0.'),
+        'unit': ('num_scales=3', 'width=8', 'num_blocks=3', 'cycle_weight=1.',
+                 'kl_weight=0.01', 'clip_norm=0.'),
+        'semantic_guide': True, 'semantic_critics': True,
+        'semantic_weight': 3., 'target_steps': 3_000,
     },
     'cpu_pictures': {
         'image_size': 32, 'network': 'strided',
