@@ -102,7 +102,7 @@ class Settings(settings_lib.Reading):
   translated_images: int | None = _field(
       None, 'Largest number of source images that are translated, the first '
       'ones of a fixed shuffle; all by default.', _POSITIVE)
-  target_labels: int = _field(
+  few_labels: int = _field(
       0, 'Number of labelled images a class of the target that classifiers may '
       'learn from: the first ones of its training split.', settings_lib.COUNT)
   batch_size: int = _field(
@@ -237,7 +237,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     'cpu_svhn': _LENET | {
         'image_size': 32, 'standard_levels': True,
-        'translator': ('preset=cpu_pictures', 'steps=4000', 'eval_every=1000',
+        'translator': ('preset=cpu_pictures', 'steps=5000', 'eval_every=1000',
                        'learning_rate=1e-3', 'critic_learning_rate=5e-4',
                        'critic_width=16'),
         'alignflow': ('flow=couplings', 'num_scales=2', 'width=24',
@@ -247,7 +247,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         'unit': ('num_scales=3', 'width=8', 'num_blocks=3', 'cycle_weight=1.',
                  'kl_weight=0.01', 'clip_norm=0.'),
         'semantic_guide': True, 'semantic_critics': True,
-        'semantic_weight': 3., 'target_steps': 3_000,
+        'semantic_weight': 5., 'target_steps': 3_000,
     },
     'cpu_pictures': {
         'image_size': 32, 'network': 'strided',

@@ -69,7 +69,7 @@ def adapt(
   settings = settings or config_lib.resolve(dataset=domains.name)
   methods.check_call([method], [seed], skip)
   problem, scorer = problem_lib.make(
-      domains, source, target, settings.target_labels)
+      domains, source, target, settings.few_labels)
   work = work_lib.Work(problem, scorer, output, settings, seed)
   chosen = [s for s in methods.METHODS[method] if s.name not in skip]
   for stage in chosen:
@@ -99,7 +99,7 @@ def _summary(work: work_lib.Work, method: str, skip: tuple[str, ...]
       'criteria': records[last.name].get('criteria', {}),
       'source_images': len(problem.train.labels),
       'target_images': len(problem.unlabelled),
-      'target_labels': len(problem.few.labels) if problem.few else 0,
+      'few_labels': len(problem.few.labels) if problem.few else 0,
       'classes': problem.domains.describe().get('classes'),
       'pixel_range': [0., 1.],
       'accuracy': None,

@@ -93,14 +93,14 @@ def _few(domains: data.DomainSet, target: str, count: int) -> Labelled:
   """The first images of each class of the target's training split."""
   if not domains.has_labels(target):
     raise config_lib.AdaptError(
-        f'`target_labels` needs labels of {target!r}, which has none.')
+        f'`few_labels` needs labels of {target!r}, which has none.')
   images, labels = _labelled(domains, target, 'train')
   assert domains.num_classes is not None
   places = [np.flatnonzero(labels == c)[:count]
             for c in range(domains.num_classes)]
   least = min(map(len, places))
   config_lib.check(
-      least == count, 'target_labels', count,
+      least == count, 'few_labels', count,
       f'at most {least}, the images of the rarest class of {target!r}')
   chosen = np.concatenate(places)
   return Labelled(images[chosen], labels[chosen])

@@ -159,7 +159,7 @@ class Work:
     known, settings = self.problem.domains, self.settings
     # Named only where it is used: earlier stages do not name it.
     used = {name: getattr(settings, name)
-            for name in ('standard_levels', 'target_labels')
+            for name in ('standard_levels', 'few_labels')
             if getattr(settings, name)}
     return used | {
         'name': known.name, 'shape': known.event_shape, 'sizes': known.sizes,

@@ -92,7 +92,7 @@ def test_paper_is_adversarial_and_has_the_papers_epochs(
 def test_presets_are_settings():
   for name in config_lib.PRESETS:
     assert config_lib.resolve(name).preset == name
-  assert config_lib.resolve(None, 'svhn_mnist').network == 'dtn'
+  assert config_lib.resolve(None, 'svhn_mnist').semantic_guide
   settings = config_lib.resolve('cpu', alignflow=('width=8',))
   assert settings.alignflow[-1] == 'width=8'
   with pytest.raises(config_lib.AdaptError, match='`preset`'):

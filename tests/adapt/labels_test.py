@@ -96,11 +96,11 @@ def test_a_few_labels_of_the_target_are_used_if_asked_for(domains, tmp_path):
       true['image'], true['label'], strict=True)}
   assert [labels[x.tobytes()] for x in few.images] == few.labels.tolist()
 
-  settings = small.settings(classifier_steps=2, target_labels=2)
+  settings = small.settings(classifier_steps=2, few_labels=2)
   result = adapt.adapt(domains, 'mnist', 'optical', 'source_only',
                        str(tmp_path), settings, score=False)
-  assert result['target_labels'] == 20
-  with pytest.raises(config_lib.AdaptError, match='`target_labels` must be at'):
+  assert result['few_labels'] == 20
+  with pytest.raises(config_lib.AdaptError, match='`few_labels` must be at'):
     problem_lib.make(domains, 'mnist', 'optical', 10_000)
   with pytest.raises(config_lib.AdaptError, match="labels of 'optical'"):
     problem_lib.make(
