@@ -7,7 +7,8 @@ convolutions that are in its graph. `tfb.Glow` of TFP has no Real NVP on images
 of several scales; its row is a Glow of three scales with its own networks,
 beside ours of as many steps. `normflows` (PyTorch) runs in a process of another
 Python, named by --torch_python, which has torch and normflows; its row is a
-Glow of the same numbers of scales, steps and channels, eager as it comes.
+Glow of the same numbers of scales, steps and channels, eager as it comes. Its
+networks are smaller than ours, so a third Glow is ours with networks like its.
 """
 
 from __future__ import annotations
@@ -47,6 +48,14 @@ for i in range(scales):
   q0.append(nf.distributions.DiagGaussian(latent, trainable=False))
 model = nf.MultiscaleFlow(q0, flows, merges)
 x = torch.rand(batch, *shape)
+flops = []
+hooks = [m.register_forward_hook(
+    lambda m, _, y: flops.append(2 * y.numel() * m.weight[0].numel()))
+         for m in model.modules() if isinstance(m, torch.nn.Conv2d)]
+with torch.no_grad():
+  model.log_prob(x, None)
+for hook in hooks:
+  hook.remove()
 passes = {'log_prob': lambda: model.log_prob(x, None),
           'sample': lambda: model.sample(batch)}
 result = {}
@@ -60,6 +69,7 @@ with torch.no_grad():
       times.append(time.perf_counter() - begin)
     result[name] = [statistics.median(times), min(times)]
 result['parameters'] = sum(p.numel() for p in model.parameters())
+result['convolutions'], result['flops'] = len(flops), sum(flops)
 print(json.dumps(result))
 """
 
@@ -105,10 +115,44 @@ def _measure(title: str, traced: dict[str, Any], batch: int,
     argument = inputs.get(name, x)
     counts = _common.convolutions(function)
     print(f'\n{title}, {name}, batch {batch}: {sum(counts.values())} '
-          f'convolutions, {_common.flops(counts) / 1e9:.1f} GFLOP')
+          f'convolutions, {_common.flops(counts) / 1e9:.2f} GFLOP')
     _common.print_turns(_common.measure_in_turns({
         name: lambda f=function, a=argument: f(a).numpy(),
         'floor': _common.floor(counts)}, seconds), 'floor', batch)
+
+
+def _glow_of_plain_networks() -> Any:
+  """Our Glow with the networks of `normflows`: convolutions of 3, 1 and 3."""
+  import keras
+  import tensorflow_probability as tfp
+
+  from alignflow_tf import bijectors
+
+  scales, steps, width = _GLOW
+
+  def network(outputs: int) -> keras.Sequential:
+    convolution = keras.layers.Conv2D
+    return keras.Sequential([
+        convolution(width, 3, padding='same', activation='relu'),
+        convolution(width, 1, activation='relu'),
+        convolution(outputs, 3, padding='same', kernel_initializer='zeros')])
+
+  def scale(index: int, channels: int) -> Any:
+    layers: list[Any] = []
+    for step in range(steps):
+      mask = bijectors.ChannelMask(reverse=bool(step % 2))
+      layers += [
+          bijectors.ActNorm(channels),
+          bijectors.InvertibleConv1x1(channels, seed=steps * index + step),
+          bijectors.Coupling(channels, mask, network)]
+    if index < scales - 1:
+      layers.append(bijectors.FactorOut(scale(index + 1, 2 * channels)))
+    squeeze = bijectors.Squeeze('channel')
+    return bijectors.ImageChain([
+        tfp.bijectors.Invert(squeeze), *layers, squeeze])
+
+  return bijectors.ImageChain([
+      bijectors.ImagePreprocess(), scale(0, 4 * _SHAPE[-1])])
 
 
 def _tfp_glow(batch: int, seconds: float) -> None:
@@ -143,8 +187,9 @@ def _normflows(python: str, batch: int, seconds: float) -> None:
     print(f'\nnormflows is left out: {lines[-1][:200]}')
     return
   values = json.loads(result.stdout.splitlines()[-1])
-  print(f'\nnormflows, Glow, batch {batch}: '
-        f'{values.pop("parameters"):,} parameters')
+  print(f'\nnormflows, Glow, batch {batch}: {values.pop("parameters"):,} '
+        f'parameters, {values.pop("convolutions")} convolutions, '
+        f'{values.pop("flops") / 1e9:.2f} GFLOP')
   _common.print_table(['', 'median ms', 'fastest ms', 'images/s'], [
       [name, f'{1e3 * median:.1f}', f'{1e3 * fastest:.1f}',
        f'{batch / median:.1f}'] for name, (median, fastest) in values.items()])
@@ -169,11 +214,13 @@ def main() -> None:
         model['a'], args.batch, model.translator('a', 'b')), args.batch,
              args.seconds)
     scales, steps, channels = _GLOW
-    glow = af.flows.glow(_SHAPE, scales, channels, 1, steps)
-    _measure('ours, Glow', _passes(tfp.distributions.TransformedDistribution(
-        tfp.distributions.Sample(
-            tfp.distributions.Normal(0., 1.), list(_SHAPE)), glow),
-        args.batch), args.batch, args.seconds)
+    for title, flow in (
+        ('ours, Glow', af.flows.glow(_SHAPE, scales, channels, 1, steps)),
+        ("ours, Glow with normflows' networks", _glow_of_plain_networks())):
+      _measure(title, _passes(tfp.distributions.TransformedDistribution(
+          tfp.distributions.Sample(
+              tfp.distributions.Normal(0., 1.), list(_SHAPE)), flow),
+          args.batch), args.batch, args.seconds)
     _tfp_glow(args.batch, args.seconds)
   _normflows(args.torch_python, args.batch, args.seconds)
 
