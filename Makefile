@@ -9,6 +9,8 @@
 #   make results-check
 #                figures of the pages, measured again; those of Maps and Facades
 #                with DATA_DIR=DIR
+#   make results-json
+#                the pages' tables as JSON, in docs/results/data/
 #   make pretrained
 #                train the model that comes with the package once more
 #   make wheel   a wheel and a source archive, in dist/
@@ -35,8 +37,8 @@ BENCHMARKS = $(sort $(filter-out benchmarks/_% benchmarks/choose_settings.py, \
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint fix types bench docs results-check pretrained \
-  wheel clean same-python
+.PHONY: help demo test lint fix types bench docs results-check \
+  results-json pretrained wheel clean same-python
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -101,7 +103,11 @@ docs: $(VENV)/.installed-docs
 	$(VENV)/bin/mkdocs build --strict --quiet
 
 results-check: $(VENV)/.installed-demo
-	$(VENV_PYTHON) tools/results_check.py $(DATA_DIR:%=--data_dir=%)
+	$(VENV_PYTHON) -m tools.results_check $(DATA_DIR:%=--data_dir=%)
+
+# Of Python's own library alone.
+results-json:
+	$(PYTHON) -m tools.results_json
 
 pretrained: $(VENV)/.installed-demo
 	$(VENV_PYTHON) -m alignflow_tf.train --preset=cpu_trunk --noexport \

@@ -3,6 +3,7 @@
 import pytest
 
 from tools import results_check
+from tools import results_json
 
 PAGE = """
 ## Other
@@ -24,8 +25,8 @@ PAGE = """
 
 
 def _differ(column, *figures, title='mean image', share=0.):
-  return results_check.differences(PAGE, [results_check.Row(
-      '## Maps', title, (column,), list(figures), share)])
+  row = results_check.Row('Maps', title, (column,), list(figures), share)
+  return results_check.differences(results_json.tables(PAGE), [row])
 
 
 def test_figures_agree_as_far_as_they_are_written():
@@ -47,7 +48,7 @@ def test_figures_agree_as_far_as_they_are_written():
     ('MSE', (9.,), 'no such cell')])
 def test_a_difference_is_told_with_both_values(column, figures, message):
   text, = _differ(column, *figures)
-  assert text.startswith('## Maps, mean image')
+  assert text.startswith('Maps, mean image')
   assert message in text
 
 

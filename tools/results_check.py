@@ -1,6 +1,6 @@
 """Measures a part of the figures in the pages again and compares.
 
-  python tools/results_check.py --data_dir=DIR
+  python -m tools.results_check --data_dir=DIR
 
 DIR has the data of Maps and Facades; without it their tables are skipped.
 Measured are figures of the pretrained model and rows that depend on the data
@@ -14,19 +14,19 @@ from __future__ import annotations
 import argparse
 import decimal
 import functools
-import pathlib
+import json
 import re
 import sys
 import tempfile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from alignflow_tf import _quiet as _quiet
 from alignflow_tf import data
 from alignflow_tf.evaluate import evaluation
 from alignflow_tf.evaluate import reference_networks
 from alignflow_tf.evaluate import translations
+from tools import results_json
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Shares by which a figure may differ from what is written.
 EXACT, TRAINED, KID, ROUNDING = 0.001, 0.05, 0.25, 2.
 # Others need a supervised network, or are in no table.
@@ -36,34 +36,30 @@ PAIRED = ('mse', 'correlation', 'top_1', 'top_5', 'percentile',
 
 class Row(NamedTuple):
   """Cells of a page, and the figures that they are to have, in their order."""
-  section: str  # Text above the table.
+  place: str  # The table's section or caption.
   title: str
   columns: tuple[str, ...]
   figures: list[float]
   share: float = EXACT
 
 
-def cells(text: str, section: str) -> dict[tuple[str, str], str]:
-  """Cells of the tables after a text by row and column; the first of a name."""
+def cells(tables: list[dict[str, Any]], place: str) -> dict[
+    tuple[str, str], str]:
+  """Cells of a section's or caption's tables, by row and column; the first."""
   found: dict[tuple[str, str], str] = {}
-  head: list[str] = []
-  for line in text.partition(section)[2].splitlines():
-    parts = [part.strip() for part in line.split('|')[1:-1]]
-    if not parts:
-      head = []
-    elif not head:
-      head = parts
-    else:
-      for column, value in zip(head, parts, strict=True):
-        found.setdefault((parts[0], column), value)
+  for table in tables:
+    if place in (table['section'], table['caption']):
+      for title, *row in table['rows']:
+        for column, value in zip(table['header'][1:], row, strict=True):
+          found.setdefault((title, column), value)
   return found
 
 
-def differences(text: str, rows: list[Row]) -> list[str]:
-  """The rows of a page in which a figure differs, with both values."""
+def differences(tables: list[dict[str, Any]], rows: list[Row]) -> list[str]:
+  """The rows of `results_json.tables` that differ, with both values."""
   wrong = []
   for row in rows:
-    table = cells(text, row.section)
+    table = cells(tables, row.place)
     written = ' / '.join(table.get((row.title, column), 'no such cell')
                          for column in row.columns)
     scale = 0.01 if '%' in written else 1.
@@ -75,7 +71,7 @@ def differences(text: str, rows: list[Row]) -> list[str]:
       good &= abs(figure - value) <= 0.501 * unit + row.share * abs(value)
     if not good:
       measured = ' / '.join(f'{figure:.4g}' for figure in row.figures)
-      wrong.append(f'{row.section}, {row.title}, {", ".join(row.columns)}: '
+      wrong.append(f'{row.place}, {row.title}, {", ".join(row.columns)}: '
                    f'written {written}, measured {measured}')
   return wrong
 
@@ -92,9 +88,9 @@ def digits() -> dict[str, list[Row]]:
   saved = [found['round_trip_pictures'][key]['mean'] for key in keys]
   bits = list(found['bits_per_dim'].values())
   samples = [1000. * v['samples'] for v in found['samples']['kid'].values()]
-  card = functools.partial(Row, '## Figures')
+  card = functools.partial(Row, 'Figures')
   ways, each = ('optical to MNIST', 'MNIST to optical'), ('optical', 'MNIST')
-  row = functools.partial(Row, '## Systems', 'AlignFlow, `cpu_trunk`')
+  row = functools.partial(Row, 'Systems', 'AlignFlow, `cpu_trunk`')
   return {
       'docs/model_card.md': [
           card('label kept, by a LeNet of the target', ways, kept, TRAINED),
@@ -123,12 +119,12 @@ def pairs(name: str, page: str, data_dir: str | None) -> dict[str, list[Row]]:
       domains, s, t, test[s]['image'], test[t]['image'], None,
       reference_networks.References(domains), supervised=False).baselines()
             for s, t in ((a, b), (b, a))}
-  mean = functools.partial(Row, f'## {name.capitalize()}', 'mean image')
+  mean = functools.partial(Row, name.capitalize(), 'mean image')
   there, back = (rows['mean_image'] for rows in scores.values())
   size = len(test[a]['image'])
   return {
       f'docs/results/data/{page}.md': [
-          Row(f'**{s} to {t}**', translations.ROWS[title],
+          Row(f'{s} to {t}', translations.ROWS[title],
               (translations.FIGURES[figure].title,), [row[figure]])
           for (s, t), rows in scores.items() for title, row in rows.items()
           for figure in PAIRED if figure in row],
@@ -154,7 +150,9 @@ def main() -> int:
       print(f'{name}: skipped, {e}')
       continue
     for page, rows in found.items():
-      wrong = differences((ROOT / page).read_text(), rows)
+      tables = json.loads(results_json.json_of(
+          results_json.ROOT / page).read_text('utf-8'))
+      wrong = differences(tables, rows)
       failed |= bool(wrong)
       print(f'{name}, {page}: {len(rows) - len(wrong)} of {len(rows)} agree',
             *wrong, sep='\n  ')
