@@ -98,6 +98,16 @@ def clear_cache() -> None:
   keeps every traced graph alive, since a graph's tensors refer to their graph:
   call this after tracing graphs that are not needed any more. Results that were
   cleared are computed again when asked for.
+
+  Examples:
+    >>> weight = tf.Variable(2.)
+    >>> scale = tfp.bijectors.Scale(weight)
+    >>> x = tf.constant(3.)
+    >>> before = scale.forward(x)
+    >>> bijectors.clear_cache()
+    >>> _ = weight.assign(4.)
+    >>> scale.forward(x).numpy().item()
+    12.0
   """
   # Private to TFP. Without it results stay correct and memory grows.
   storage: Any = getattr(

@@ -31,6 +31,10 @@ def from_uint8(images: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
 
   Raises:
     TypeError: If the images are of a floating type.
+
+  Examples:
+    >>> images.from_uint8(np.array([0, 255], np.uint8)).numpy() * 256.
+    array([  0.5, 255.5], dtype=float32)
   """
   _check_levels(images, 'images')
   return (tf.cast(images, dtype) + 0.5) / 256.
@@ -95,6 +99,11 @@ def dequantize(
     TypeError: If the images are of a floating type.
     ValueError: If `width` is below 1.
 
+  Examples:
+    >>> x = images.dequantize(np.array([0, 255], np.uint8), seed=(0, 1))
+    >>> images.to_uint8(x).numpy()
+    array([  0, 255], dtype=uint8)
+
   #### References
 
   [1]: Lucas Theis, Aäron van den Oord, Matthias Bethge. A note on the
@@ -120,6 +129,10 @@ def bits_per_dim(log_prob: tf.Tensor, event_size: int) -> tf.Tensor:
 
   Returns:
     A `Tensor` of the shape of `log_prob`, in bits; lower is better.
+
+  Examples:
+    >>> float(images.bits_per_dim(tf.constant(0.), 12))
+    8.0
   """
   return -log_prob / (event_size * math.log(2.)) + 8.
 

@@ -27,11 +27,11 @@ class Evaluator:
   the model's variables, so one evaluator serves a whole run. On a CPU, a few
   batches run at a time.
 
-  For example:
-
-    evaluator = Evaluator(model)
-    translated = evaluator.translate(images, 'svhn', 'mnist')
-    evaluator.round_trip(images, 'svhn', 'mnist')['max']
+  Examples:
+    >>> model = alignflow_tf.AlignFlow(('a', 'b'), (4, 4, 1), flows.view)
+    >>> evaluator = inference.Evaluator(model)
+    >>> evaluator.translate(np.zeros([2, 4, 4, 1], np.float32), 'a', 'b').shape
+    (2, 4, 4, 1)
   """
 
   def __init__(self, model: model_lib.Translates, batch_size: int = 100,

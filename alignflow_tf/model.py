@@ -84,6 +84,13 @@ class AlignFlow(tf.Module):
   Images are NHWC with pixels in [0, 1]. Translations and samples may lie a
   little outside (they are not clipped, since that would lose the way back).
 
+  Examples:
+    >>> model = alignflow_tf.AlignFlow(
+    ...     ('a', 'b'), (4, 4, 1), lambda shape: flows.couplings(shape, 1, 4))
+    >>> images = tf.constant(0.5, shape=[2, 4, 4, 1])
+    >>> model['a'].log_prob(images).shape
+    TensorShape([2])
+
   #### References
 
   [1]: Aditya Grover, Christopher Chute, Rui Shu, Zhangjie Cao, Stefano Ermon.

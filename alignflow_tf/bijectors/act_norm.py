@@ -34,6 +34,12 @@ def initialize_from_data(flow: tfb.Bijector, images: tf.Tensor) -> None:
   Raises:
     RuntimeError: If called inside a `tf.function`.
     ValueError: If `images` holds NaN or infinity, or is no batch of images.
+
+  Examples:
+    >>> flow = bijectors.ImageChain([bijectors.ActNorm(1)])
+    >>> bijectors.initialize_from_data(flow, tf.constant([[[[1.], [3.]]]]))
+    >>> flow.bijectors[0].loc.numpy()
+    array([2.], dtype=float32)
   """
   if not tf.executing_eagerly():
     raise RuntimeError(
@@ -62,11 +68,12 @@ class ActNorm(image_bijector.ImageBijector):
   identity) and are set from data by `initialize_from_data` alone: no graph that
   is traced, exported or served holds an initialisation.
 
-  ```python
-  act_norm = ActNorm(3)
-  initialize_from_data(act_norm, images)   # [B, H, W, 3]
-  act_norm.inverse(images)                 # Zero mean, unit variance.
-  ```
+  Examples:
+    >>> act_norm = bijectors.ActNorm(1)
+    >>> images = tf.constant([[[[1.], [3.]]]])
+    >>> bijectors.initialize_from_data(act_norm, images)
+    >>> act_norm.inverse(images).numpy().ravel()
+    array([-1.,  1.], dtype=float32)
 
   #### References
 

@@ -36,12 +36,12 @@ class Coupling(image_bijector.ImageBijector):
   directions, so the inverse is exact to rounding, whatever the network's own
   precision.
 
-  ```python
-  coupling = Coupling(
-      3, CheckerboardMask(), networks.ConditionerResNet,
-      transforms.RationalQuadratic(bins=8))
-  coupling.forward(tf.zeros([2, 8, 8, 3]))  # Shape [2, 8, 8, 3].
-  ```
+  Examples:
+    >>> coupling = bijectors.Coupling(
+    ...     3, bijectors.CheckerboardMask(), networks.ConditionerResNet,
+    ...     bijectors.transforms.RationalQuadratic(bins=8))
+    >>> coupling.forward(tf.zeros([2, 4, 4, 3])).shape
+    TensorShape([2, 4, 4, 3])
 
   #### References
 

@@ -28,6 +28,11 @@ class FactorOut(image_bijector.ImageBijector):
   half is latent as it stands. Both halves come back in one tensor, so a latent
   has as many dimensions as its image.
 
+  Examples:
+    >>> flow = bijectors.FactorOut(tfp.bijectors.Scale(2.))
+    >>> flow.forward(tf.ones([1, 1, 1, 4])).numpy().ravel()
+    array([2., 2., 1., 1.], dtype=float32)
+
   #### References
 
   [1]: Laurent Dinh, Jascha Sohl-Dickstein, Samy Bengio. Density estimation

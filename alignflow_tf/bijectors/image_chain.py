@@ -42,10 +42,11 @@ class ImageChain(image_bijector.ImageBijector):
   and of first order only: gradients of gradients raise NotImplementedError. It
   applies to batches `[B, H, W, C]`; others are computed as by 'standard'.
 
-  ```python
-  flow = ImageChain([ActNorm(4), InvertibleConv1x1(4)])
-  flow.inverse_log_det_jacobian(tf.ones([2, 8, 8, 4]))  # Shape [2].
-  ```
+  Examples:
+    >>> flow = bijectors.ImageChain([
+    ...     bijectors.ActNorm(4), bijectors.InvertibleConv1x1(4)])
+    >>> flow.inverse_log_det_jacobian(tf.ones([2, 8, 8, 4])).shape
+    TensorShape([2])
 
   #### References
 

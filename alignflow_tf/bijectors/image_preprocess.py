@@ -39,6 +39,11 @@ class ImagePreprocess(image_bijector.ImageBijector):
 
   Dequantisation is no part of it: see `alignflow_tf.images.dequantize`.
 
+  Examples:
+    >>> preprocess = bijectors.ImagePreprocess()
+    >>> preprocess.inverse(tf.constant([0., 0.5, 1.])).numpy().round(3)
+    array([-2.944,  0.   ,  2.944], dtype=float32)
+
   #### References
 
   [1]: Laurent Dinh, Jascha Sohl-Dickstein, Samy Bengio. Density estimation

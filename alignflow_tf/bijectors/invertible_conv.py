@@ -32,10 +32,10 @@ class InvertibleConv1x1(image_bijector.ImageBijector):
   triangular systems for each pixel, where this one inverts the matrix once (it
   is as small as the number of channels) and convolves.
 
-  ```python
-  conv = InvertibleConv1x1(12, seed=1)
-  conv.forward(tf.zeros([2, 8, 8, 12]))   # Shape [2, 8, 8, 12].
-  ```
+  Examples:
+    >>> conv = bijectors.InvertibleConv1x1(12, seed=1)
+    >>> conv.forward(tf.zeros([2, 8, 8, 12])).shape
+    TensorShape([2, 8, 8, 12])
 
   #### References
 

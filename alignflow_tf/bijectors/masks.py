@@ -113,6 +113,13 @@ class CheckerboardMask(Mask):
 
   Both parts have the images' shape, with zeros in the other part's place. The
   network reads the kept part and, as one more channel, the mask.
+
+  Examples:
+    >>> mask = bijectors.CheckerboardMask()
+    >>> kept, changed = mask.split(tf.ones([1, 2, 2, 1]))
+    >>> kept.numpy().reshape(2, 2)
+    array([[0., 1.],
+           [1., 0.]], dtype=float32)
   """
 
   def tensor(self, kept: tf.Tensor) -> tf.Tensor:
@@ -151,7 +158,14 @@ class CheckerboardMask(Mask):
 
 
 class ChannelMask(Mask):
-  """Keeps one half of the channels; each part has half of the channels."""
+  """Keeps one half of the channels; each part has half of the channels.
+
+  Examples:
+    >>> mask = bijectors.ChannelMask()
+    >>> kept, changed = mask.split(tf.constant([[[[1., 2., 3., 4.]]]]))
+    >>> kept.numpy().ravel()
+    array([3., 4.], dtype=float32)
+  """
 
   def validate(self, channels: int) -> None:
     if channels % 2:

@@ -24,6 +24,11 @@ class Reorder(tfb.Bijector):
   ```
 
   The orders are those of `Squeeze`.
+
+  Examples:
+    >>> reorder = bijectors.Reorder('raster', 'alternate')
+    >>> reorder.forward(tf.constant([[[[0, 1, 2, 3]]]])).numpy().ravel()
+    array([0, 3, 1, 2], dtype=int32)
   """
 
   def __init__(

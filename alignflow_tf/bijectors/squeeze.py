@@ -35,6 +35,10 @@ def channel_permutation(channels: int, order: str) -> np.ndarray:
 
   Raises:
     ValueError: If `order` is unknown.
+
+  Examples:
+    >>> bijectors.channel_permutation(2, 'channel')
+    array([0, 2, 4, 6, 1, 3, 5, 7], dtype=int32)
   """
   raster = np.arange(4 * channels, dtype=np.int32).reshape(4, channels)
   if order == 'raster':
@@ -64,6 +68,11 @@ class Squeeze(tfb.Bijector):
     and (1, 0), all channels of a pixel together, so that the first half of the
     channels is one colour of a checkerboard. It is the order in which Real NVP
     factors out half of the variables.
+
+  Examples:
+    >>> squeeze = bijectors.Squeeze()
+    >>> squeeze.forward(tf.zeros([1, 4, 4, 3])).shape
+    TensorShape([1, 2, 2, 12])
 
   #### References
 

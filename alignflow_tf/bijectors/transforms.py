@@ -93,6 +93,14 @@ class Affine(Transform):
   `bound` is learned, one a channel, from 1 on: `log_scale` cannot run away in
   one step, and its range is learned from the data.
 
+  Examples:
+    >>> affine = bijectors.transforms.Affine()
+    >>> y, log_derivative = affine.forward(
+    ...     tf.constant([[[[2.]]]]), tf.constant([[[[0., 1.]]]]),
+    ...     {'log_scale_bound': tf.ones([1])})
+    >>> y.numpy().item(), log_derivative.numpy().item()
+    (3.0, 0.0)
+
   #### References
 
   [1]: Laurent Dinh, Jascha Sohl-Dickstein, Samy Bengio. Density estimation
@@ -133,6 +141,10 @@ class RationalQuadratic(Transform):
   Attributes:
     bins: Number of bins.
     limit: Half the width of the interval; 3 holds 99.7 % of a standard normal.
+
+  Examples:
+    >>> bijectors.transforms.RationalQuadratic(bins=8).num_parameters()
+    23
 
   #### References
 
@@ -216,6 +228,10 @@ class MixtureOfLogistics(Transform):
 
   Attributes:
     components: Number of logistic distributions.
+
+  Examples:
+    >>> bijectors.transforms.MixtureOfLogistics(components=4).num_parameters()
+    14
 
   #### References
 

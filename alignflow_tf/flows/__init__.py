@@ -46,11 +46,21 @@ def magnitudes(module: tf.Module) -> list[tf.Variable]:
 
   Returns:
     One variable for each network; empty without weight normalisation.
+
+  Examples:
+    >>> flow = flows.glow((4, 4, 1), 1, 4, 1, 2)
+    >>> len(flows.magnitudes(flow))   # A network in each of two steps.
+    2
   """
   return [g for layer in networks.conditioners(module)
           for g in layer.magnitudes]
 
 
 def num_parameters(module: tf.Module) -> int:
-  """Number of trainable scalars of a bijector, flow or model."""
+  """Number of trainable scalars of a bijector, flow or model.
+
+  Examples:
+    >>> flows.num_parameters(bijectors.ActNorm(3))
+    6
+  """
   return sum(int(np.prod(v.shape)) for v in module.trainable_variables)

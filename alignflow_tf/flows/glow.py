@@ -49,6 +49,11 @@ def glow(
     ValueError: If an argument is out of range or the scales do not divide the
       image.
 
+  Examples:
+    >>> flow = flows.glow((4, 4, 1), num_scales=1, channels=4)
+    >>> flow.inverse(tf.zeros([2, 4, 4, 1])).shape
+    TensorShape([2, 4, 4, 1])
+
   #### References
 
   [1]: Diederik P. Kingma, Prafulla Dhariwal. Glow: Generative Flow with

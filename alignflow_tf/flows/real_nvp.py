@@ -52,6 +52,11 @@ def real_nvp(
     ValueError: If an argument is out of range or the scales do not divide the
       image.
 
+  Examples:
+    >>> flow = flows.real_nvp((4, 4, 1), num_scales=1, channels=4, num_blocks=1)
+    >>> flow.inverse(tf.zeros([2, 4, 4, 1])).shape
+    TensorShape([2, 4, 4, 1])
+
   #### References
 
   [1]: Aditya Grover et al. AlignFlow: Cycle Consistent Learning from Multiple
@@ -114,6 +119,11 @@ def spline(event_shape: tuple[int, int, int], *args: Any, bins: int = 8,
   Raises:
     ValueError: As `real_nvp`, or if `bins` is not a positive integer.
 
+  Examples:
+    >>> flow = flows.spline((4, 4, 1), 1, 4, 1, bins=4)
+    >>> flow.inverse_event_shape([4, 4, 1])
+    TensorShape([4, 4, 1])
+
   #### References
 
   [1]: Conor Durkan, Artur Bekasov, Iain Murray, George Papamakarios. Neural
@@ -143,6 +153,11 @@ def flowpp(event_shape: tuple[int, int, int], *args: Any, components: int = 4,
 
   Raises:
     ValueError: As `real_nvp`, or if `components` is not a positive integer.
+
+  Examples:
+    >>> flow = flows.flowpp((4, 4, 1), 1, 4, 1, components=2)
+    >>> flow.inverse_event_shape([4, 4, 1])
+    TensorShape([4, 4, 1])
 
   #### References
 

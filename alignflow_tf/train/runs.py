@@ -304,6 +304,11 @@ def load(run_dir: str, average: bool = True,
   Raises:
     RunError: If there is no run or no checkpoint in the directory, or its
       weights are not finite.
+
+  Examples:
+    >>> model = alignflow_tf.load('pretrained:digits')
+    >>> model.domains
+    ('optical', 'mnist')
   """
   run = Run(run_dir)
   path = run.checkpoint(checkpoint)
