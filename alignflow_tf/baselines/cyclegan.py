@@ -147,9 +147,11 @@ def terms(config: Any, model: CycleGAN) -> list[objectives.Term]:
         model.translator(t, s).forward(state.fakes[s, t]), state.real[s])
 
   def identity(state: objectives.State) -> tf.Tensor:
+    # Of images of the target, which are brought to the frame from their own.
     return tf.add_n([
         objectives.mean_absolute_difference(
-            model.translator(s, t).forward(state.real[t]), state.real[t])
+            model.translator(s, t)._replace(source=t).forward(state.real[t]),
+            state.real[t])
         for s, t in state.fakes])
 
   found = objectives.adversarial_terms(model.domains)

@@ -125,7 +125,7 @@ def test_configuration():
 def run_dir(tmp_path_factory):
   path = str(tmp_path_factory.mktemp('runs') / 'run')
   config = _config(steps=3, eval_every=3, checkpoint_every=2, log_every=1,
-                   critic_layers=2)
+                   critic_layers=2, framing=True)
   loop.train(config, path)
   return path
 

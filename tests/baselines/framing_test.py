@@ -5,6 +5,9 @@ import pytest
 import tensorflow as tf
 
 from alignflow_tf import baselines
+from alignflow_tf import networks
+from alignflow_tf import objectives
+from alignflow_tf.baselines import cyclegan
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import trainer as trainer_lib
 
@@ -41,6 +44,21 @@ def test_networks_see_one_frame(system):
   assert float(tf.reduce_max(y)) <= 1.
   plain = system(('a', 'b'), SHAPE, 4, 1, 1)
   assert len(plain.trainable_variables) == len(model.trainable_variables)
+
+
+def test_a_generator_that_does_nothing_has_no_identity_loss(monkeypatch):
+  config = config_lib.resolve(
+      model='cyclegan', framing=True, identity_weight=0.5, num_scales=2,
+      width=4, num_blocks=1)
+  model = trainer_lib.build_model(config, ('a', 'b'), SHAPE)
+  real = {'a': _squares(3), 'b': _squares(6)}
+  model.initialize(real)
+  monkeypatch.setattr(networks.Tracked, '__call__', lambda self, x: x)
+  fakes = {(s, t): real[s] for s, t in (('a', 'b'), ('b', 'a'))}
+  state = objectives.State(real, fakes, {}, tf.zeros([]), tf.constant([0, 0]))
+  term, = (t for t in cyclegan.terms(config, model)
+           if t.name == 'identity_loss')
+  assert float(term.fn(state)) < 1e-4
 
 
 def test_the_averaged_model_has_the_frames_of_the_trained_one():
