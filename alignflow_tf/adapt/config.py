@@ -85,7 +85,7 @@ class Settings(settings_lib.Reading):
       1., 'Weight of the semantic term from predictions.', _WEIGHT)
   semantic_on_translations: bool = _field(
       True, 'Whether the semantic classifier is trained on translations as '
-      'well as on source images.')
+      'well as on source images; with semantic_guide it never is.')
   semantic_noise: float = _field(
       0.15, "Standard deviation of the noise on the semantic classifier's "
       'images, in [-1, 1].', _WEIGHT)
@@ -103,8 +103,9 @@ class Settings(settings_lib.Reading):
       None, 'Largest number of source images that are translated, the first '
       'ones of a fixed shuffle; all by default.', _POSITIVE)
   few_labels: int = _field(
-      0, 'Number of labelled images a class of the target that classifiers may '
-      'learn from: the first ones of its training split.', settings_lib.COUNT)
+      0, 'Number of images of each class of the target whose labels '
+      'classifiers learn from: the first ones of its training split. With 0, '
+      'no label of the target is used.', settings_lib.COUNT)
   batch_size: int = _field(
       128, 'Images per update in all stages but the translator.',
       (lambda value: value >= 2, 'an integer of 2 or more'))
@@ -213,10 +214,10 @@ def check(good: bool, name: str, value: Any, expected: str) -> None:
 # appendix B, trained adversarially (section 5.2) for the 200 epochs of
 # appendix B.1, in the place of CyCADA's CycleGAN, whose code has 200 epochs
 # too, then 100 of the classifier and 200 of the feature stage.
-# docs/adaptation.md lists where they leave that code. An epoch of a translator
-# is one of the larger set and one of the feature stage one of the smaller, in
-# the images there are here, where validation images are held out (in training
-# 54,000 of MNIST, 6,562 of USPS, 65,932 of SVHN).
+# docs/results/adaptation_details.md lists where they leave that code. An epoch
+# of a translator is one of the larger set and one of the feature stage one of
+# the smaller, in the images there are here, where validation images are held
+# out (in training 54,000 of MNIST, 6,562 of USPS, 65,932 of SVHN).
 _CPU = ('preset=cpu', 'batch_size=16', 'steps=700', 'eval_every=700',
         'learning_rate=5e-4', 'critic_learning_rate=5e-4', 'framing=True')
 # A LeNet of grey images, warped at random; the feature stage with the source's

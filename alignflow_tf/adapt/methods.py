@@ -107,9 +107,13 @@ def _frame(work: work_lib.Work, state: State, settings: dict[str, Any]
 
 
 def _labelled(work: work_lib.Work, state: State) -> stages.Labelled:
-  """The labelled images of a classifier: the state's, and a fifth of target."""
+  """What classifiers learn from: the state's images, and the target's few.
+
+  The few are repeated until they are a fifth of all. `target_only` has them
+  already.
+  """
   labelled, few = state.labelled(), work.problem.few
-  if few is None:
+  if few is None or state.name == 'target':
     return labelled
   repeats = -(-len(labelled.labels) // (4 * len(few.labels)))
   return stages.Labelled(*(

@@ -71,7 +71,9 @@ def adapt(
   problem, scorer = problem_lib.make(
       domains, source, target, settings.few_labels)
   work = work_lib.Work(problem, scorer, output, settings, seed)
-  chosen = [s for s in methods.METHODS[method] if s.name not in skip]
+  # A semantic term, and the guide that it may need, is a translator's.
+  left_out = {*skip, *(['semantic'] if 'translator' in skip else [])}
+  chosen = [s for s in methods.METHODS[method] if s.name not in left_out]
   for stage in chosen:
     stage.check(work)
   # Nothing stands in the directory before all the above went well.

@@ -13,17 +13,17 @@ from alignflow_tf.adapt.stages import Labelled
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-  """Training data. Target labels are removed, also from the stores below.
+  """Training data, without the target's labels other than those of `few`.
 
   Attributes:
     source: Name of the labelled domain.
     target: Name of the domain without labels.
-    domains: Both, for a translator; the target's labels are stripped.
+    domains: Both, for a translator; no store below has the target's labels.
     num_classes: Number of classes.
     train: Labelled source images for training.
     validation: Labelled source images for choosing settings.
     unlabelled: uint8 target images, training and validation together.
-    few: Labelled target images that classifiers may learn from, or None.
+    few: Labelled target images that classifiers learn from too, or None.
   """
   source: str
   target: str
@@ -59,7 +59,7 @@ def make(domains: data.DomainSet, source: str, target: str, few: int = 0
     domains: The two domains.
     source: Name of the labelled one.
     target: Name of the other.
-    few: Number of images a class of the target whose labels are used.
+    few: Number of images of each class of the target whose labels are used.
 
   Returns:
     The problem, and the scorer, or None where the target has no labels.

@@ -22,6 +22,8 @@ def table(results: Mapping[str, Sequence[dict[str, Any]]], task: str,
     published: Whether the images are those of the published figures, and not a
       user's own domains of the same names.
 
+  With labels of the target (`few_labels`) there is no published figure either.
+
   Returns:
     Lines of text. The spread is the standard deviation over seeds (n - 1).
   """
@@ -34,7 +36,8 @@ def table(results: Mapping[str, Sequence[dict[str, Any]]], task: str,
       continue
     spread = f'{np.std(values, ddof=1):8.2f}' if len(values) > 1 else ' ' * 8
     left_out = set(runs[0]['skip']) & {s.name for s in methods.METHODS[method]}
-    paper = _published(task, method) if published and not left_out else ''
+    alike = published and not left_out and not runs[0].get('few_labels')
+    paper = _published(task, method) if alike else ''
     name = ' '.join([method, *(f'-{s}' for s in runs[0]['skip'])])
     lines.append(
         f'{name:<24}{np.mean(values):8.2f}{spread}{paper:>14}  '

@@ -69,7 +69,7 @@ class SemanticLoss(tf.Module):
                event_shape: tuple[int, int, int], num_classes: int,
                settings: config_lib.Settings, seed: int = 0,
                guided: bool = False):
-    """Builds the classifier and its optimizer.
+    """Builds the classifiers and their optimizer.
 
     Args:
       source: The domain whose labels are used.
@@ -77,7 +77,7 @@ class SemanticLoss(tf.Module):
       event_shape: `(height, width, channels)`.
       num_classes: Number of classes.
       settings: Settings; only `semantic_*` and `augment_*` count.
-      seed: Non-negative integer that fixes f's initial weights.
+      seed: Non-negative integer that fixes initial weights.
       guided: Whether target images have labels, predictions of another
         classifier.
     """
@@ -101,7 +101,7 @@ class SemanticLoss(tf.Module):
 
   def _logits(self, images: tf.Tensor, seed: tf.Tensor, domain: str
              ) -> tf.Tensor:
-    """Logits for images that are to look like those of a domain."""
+    """Logits of images, real or translated, by the classifier of a domain."""
     view = images_lib.to_critic(images)
     settings = self._settings
     if settings.semantic_augment:
@@ -149,7 +149,7 @@ class SemanticLoss(tf.Module):
       fakes: Mapping[tuple[str, str], tf.Tensor],
       labels: Mapping[str, tf.Tensor], seed: tf.Tensor,
   ) -> None:
-    """One update of the classifier; see `auxiliary.Auxiliary`."""
+    """One update of the classifiers; see `auxiliary.Auxiliary`."""
     s, t = self._source, self._target
     seen = [(domain, real[domain]) for domain in self.labels]
     # Guided, classifiers learn nothing from translations that may be wrong.

@@ -98,15 +98,8 @@ def translate(work: work_lib.Work, name: str, kind: str,
       _same_semantic_settings(run_dir, semantic_settings)
     loop.train(config, run_dir, domains, term)
     evaluator = inference.Evaluator(runs.load(run_dir), batch_size=_BATCH)
-
-    def translated(levels: np.ndarray) -> np.ndarray:
-      return np.concatenate([
-          images_lib.to_uint8(tf.constant(evaluator.translate(
-              images_lib.from_uint8(tf.constant(levels[i:i + _BATCH])).numpy(),
-              problem.source, problem.target))).numpy()
-          for i in range(0, len(levels), _BATCH)])
-
-    _translate_source(work, translated, path)
+    _translate_source(work, lambda images: evaluator.translate(
+        images.numpy(), problem.source, problem.target), path)
     return {}
 
   return work.stage(f'{name}_translated', facts, make)
@@ -115,7 +108,7 @@ def translate(work: work_lib.Work, name: str, kind: str,
 def frame(work: work_lib.Work, settings: dict[str, Any]) -> work_lib.Finished:
   """Brings the source's images into the target's frame, and does no more.
 
-  It is what translators with `framing` begin with; see `bijectors.Framing`.
+  The `bijectors.Framing` of both domains, with no network between them.
   """
   problem = work.problem
 
@@ -126,22 +119,25 @@ def frame(work: work_lib.Work, settings: dict[str, Any]) -> work_lib.Finished:
       bijectors.initialize_from_data(frames[-1], images_lib.from_uint8(
           tf.constant(images[:_FRAMED])))
     source, target = frames
-
-    def framed(levels: np.ndarray) -> np.ndarray:
-      return images_lib.to_uint8(tf.clip_by_value(target.forward(source.inverse(
-          images_lib.from_uint8(tf.constant(levels)))), 0., 1.)).numpy()
-
-    _translate_source(work, framed, path)
+    _translate_source(
+        work, lambda images: target.forward(source.inverse(images)), path)
     return {}
 
   return work.stage('framing_translated', settings, make)
 
 
 def _translate_source(
-    work: work_lib.Work, translated: Callable[[np.ndarray], np.ndarray],
-    path: str) -> None:
+    work: work_lib.Work, translate: Callable[[tf.Tensor], Any], path: str
+) -> None:
   """Writes translations of the source's training and validation images."""
   problem, count = work.problem, work.settings.translated_images
+
+  def translated(levels: np.ndarray) -> np.ndarray:
+    return np.concatenate([
+        images_lib.to_uint8(tf.constant(translate(images_lib.from_uint8(
+            tf.constant(levels[i:i + _BATCH]))))).numpy()
+        for i in range(0, len(levels), _BATCH)])
+
   train = translated(problem.train.images[:count])
   np.save(os.path.join(path, 'train.npy'), train, allow_pickle=False)
   np.save(os.path.join(path, 'validation.npy'),

@@ -36,6 +36,10 @@ def test_a_classifier_adapted_before_labels_the_target(
   output = str(tmp_path)
   plain = adapt.adapt(domains, 'mnist', 'optical', 'alignflow+', output,
                       settings, skip=('translator',), score=False)
+  # Where there is no translator, nothing needs a guide.
+  alone = adapt.adapt(domains, 'mnist', 'optical', method, output, settings,
+                      skip=('translator',), score=False)
+  assert alone['stages'] == plain['stages'][:2]
   result = adapt.adapt(
       domains, 'mnist', 'optical', method, output, settings, score=False)
   # The guide is the classifier that there would be without a translator.

@@ -1,4 +1,4 @@
-"""Tests that nothing which trains reaches the target's labels."""
+"""Tests that training uses no label of the target, or those asked for."""
 
 import copy
 import dataclasses
@@ -116,6 +116,9 @@ def test_a_fifth_of_the_labelled_images_are_the_targets(domains):
   assert len(found.labels) == len(found.images)
   assert 1 - len(problem.train.labels) / len(found.labels) == pytest.approx(
       0.2, abs=0.01)
+  # The upper bound has all labels once.
+  assert methods._labelled(
+      work, state._replace(name='target')) is problem.train
 
 
 @pytest.mark.slow

@@ -86,6 +86,14 @@ def test_table_has_shots_row_and_none_where_stages_are_left_out():
   assert '+-' not in row('alignflow', [], published=False)
 
 
+def test_published_rows_are_of_no_label_of_the_target():
+  run = {'accuracy': 0.9, 'seed': 0, 'skip': [], 'criteria': {}}
+  for few, shown in ((0, True), (20, False)):
+    text = report.table({'alignflow': [run | {'few_labels': few}]},
+                        'usps_mnist')
+    assert ('96.7 +- 0.1' in text) == shown
+
+
 def test_table_of_criteria_that_differ_and_are_not_finite():
   adda, flow = ([{'accuracy': None, 'seed': 0, 'skip': [], 'criteria': c}]
                 for c in ({'entropy': None}, {'entropy': 0.1, 'rarest': 0.2}))
