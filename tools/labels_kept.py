@@ -1,13 +1,14 @@
-"""How many translations of an adaptation keep their class, for a true judge.
+"""The share of an adaptation's translations that keep their class.
 
   python -m alignflow_tf.adapt --task=svhn_mnist --output=runs/adapt \
     --method=alignflow,cycada,target_only
   python tools/labels_kept.py --task=svhn_mnist --output=runs/adapt --seed=0
 
 The judge is the classifier of `target_only`: it learned from real images of the
-target with their true labels, and no stage of another method uses it. Images
-are the source's test images. Prints the share that it reads right, as they are
-and translated by each translator of the directory, and one picture each.
+target with their true labels, and no other method uses it. It reads the
+source's test images, as they are and translated by each translator of the
+directory. Prints the share that it reads right, and writes a picture of each
+translator's images to the directory.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from alignflow_tf.train import runs
 
 
 def main() -> None:
-  """Prints the table."""
+  """Prints the shares and writes the pictures."""
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument('--task', default='svhn_mnist')
   parser.add_argument('--output', default='runs/adapt')
@@ -41,7 +42,7 @@ def main() -> None:
   domains = data.load(
       arguments.task, data_dir=arguments.data_dir,
       image_size=settings.image_size, channels=settings.channels,
-      standard_levels=settings.standard_levels)
+      **settings.reading())
   folder = os.path.join(
       arguments.output, arguments.task, f'seed_{arguments.seed}')
   judge = keras.models.load_model(
