@@ -45,8 +45,11 @@ def main() -> None:
       **settings.reading())
   folder = os.path.join(
       arguments.output, arguments.task, f'seed_{arguments.seed}')
-  judge = keras.models.load_model(
-      os.path.join(folder, 'target_only', 'model.keras'), compile=False)
+  path = os.path.join(folder, 'target_only', 'model.keras')
+  if not os.path.exists(path):
+    parser.error(f'--output: {path} is not there; run the adaptation with '
+                 '--method=target_only first.')
+  judge = keras.models.load_model(path, compile=False)
 
   def share(images: np.ndarray, labels: np.ndarray) -> str:
     right = judge.predict(images, batch_size=500, verbose=0).argmax(-1)

@@ -254,7 +254,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         'image_size': 32, 'network': 'strided',
         'alignflow': ('preset=cpu_pictures',),
         'cyclegan': ('preset=cyclegan_cpu', 'cycle_weight=1.'),
-        'unit': ('preset=unit', 'width=16', 'cycle_weight=1.', 'steps=4000'),
+        'unit': ('preset=cyclegan_cpu', 'cycle_weight=1.', 'kl_weight=0.01'),
         'translated_images': 10_000,
     },
     'paper': {
