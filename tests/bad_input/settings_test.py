@@ -64,7 +64,7 @@ def test_config(name, value):
     ('share', 'all', dict(
         model='cyclegan', objective='adversarial', share='all')),
     ('framing', True, dict(
-        model='cyclegan', objective='adversarial', framing=True)),
+        model='ot_cfm', objective='adversarial', framing=True)),
 ])
 def test_config_that_contradicts_itself(name, value, overrides):
   bad.fails(name, value, lambda: dataclasses.replace(

@@ -62,7 +62,7 @@ def test_likelihood_weights():
     (dict(model='cyclegan', flow='glow'), '`flow`.*model=cyclegan'),
     (dict(model='cyclegan', lambda_a=1.), '`lambda_a`.*model=cyclegan'),
     (dict(model='cyclegan', magnitude_l2=1.), '`magnitude_l2`.*=cyclegan'),
-    (dict(model='cyclegan', framing=True), '`framing`.*model=cyclegan'),
+    (dict(model='ot_cfm', framing=True), '`framing`.*model=ot_cfm'),
     (dict(model='cyclegan', objective='mle'), '`objective`.*=cyclegan'),
     (dict(objective='adversarial', lambda_b=1.), '`lambda_b`.*=adversarial'),
 ])
