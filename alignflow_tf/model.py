@@ -65,13 +65,15 @@ class AlignFlow(tf.Module):
     old weights. `initialize` clears the cache. After any other update, call
     `bijectors.clear_cache()`, or pass `tf.identity(x)`.
 
-  ```python
-  model = alignflow_tf.AlignFlow(('svhn', 'mnist'), (32, 32, 3))
-  model.initialize({'svhn': images_a, 'mnist': images_b})
-  model['mnist'].log_prob(x)                  # nats, shape [B]
-  model['mnist'].sample(8, seed=(0, 1))       # shape [8, 32, 32, 3]
-  model.translator('svhn', 'mnist').forward(x)
-  ```
+  >>> model = alignflow_tf.AlignFlow(
+  ...     ('a', 'b'), (4, 4, 1), lambda shape: flows.couplings(shape, 1, 4))
+  >>> x = tf.constant(0.5, shape=[2, 4, 4, 1])
+  >>> model['a'].log_prob(x).shape  # Nats.
+  TensorShape([2])
+  >>> model['b'].sample(8, seed=(0, 1)).shape
+  TensorShape([8, 4, 4, 1])
+  >>> model.translator('a', 'b').forward(x).shape
+  TensorShape([2, 4, 4, 1])
 
   With a trunk, and MNIST as the hub whose images the trunk models itself:
 
@@ -83,13 +85,6 @@ class AlignFlow(tf.Module):
 
   Images are NHWC with pixels in [0, 1]. Translations and samples may lie a
   little outside (they are not clipped, since that would lose the way back).
-
-  Examples:
-    >>> model = alignflow_tf.AlignFlow(
-    ...     ('a', 'b'), (4, 4, 1), lambda shape: flows.couplings(shape, 1, 4))
-    >>> images = tf.constant(0.5, shape=[2, 4, 4, 1])
-    >>> model['a'].log_prob(images).shape
-    TensorShape([2])
 
   #### References
 

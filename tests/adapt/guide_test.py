@@ -75,6 +75,22 @@ def test_critics_and_the_semantic_term_take_labels_of_both_domains():
       fakes['a', 'b'][:, 5, 5, 1:].numpy().argmax(-1), labels['a'])
 
 
+def test_a_translation_is_read_by_the_classifier_of_its_domain():
+  term = semantic.SemanticLoss(
+      'a', 'b', SHAPE, 3, small.settings(semantic_guide=True), guided=True)
+  # The same images are of class 0 in one domain and of class 1 in the other,
+  # which no classifier of both can tell.
+  x = tf.random.stateless_uniform([8, *SHAPE], [1, 2])
+  real, fakes = {'a': x, 'b': x}, {('a', 'b'): x, ('b', 'a'): x}
+  zero, one = tf.zeros([8], tf.int64), tf.ones([8], tf.int64)
+  for i in range(60):
+    term.update(real, fakes, {'a': zero, 'b': one}, tf.constant([3, i]))
+  _, metrics = term.loss(
+      real, fakes, {'a': one, 'b': zero}, tf.constant([4, 0]))
+  assert float(metrics['semantic_loss/a_to_b']) < 0.3
+  assert float(metrics['semantic_loss/b_to_a']) < 0.3
+
+
 def test_critics_see_classes_of_a_guide_alone():
   with pytest.raises(config_lib.AdaptError, match='semantic_guide'):
     small.settings(semantic_critics=True)
