@@ -14,7 +14,7 @@ from alignflow_tf.train import unpaired
 
 # Steps between two checks, each of which waits for the GPU.
 _CHECK_EVERY = 10
-# Trained models stay below 1e-4 in float32 and below 7: docs/training.md.
+# Trained models stay below 1e-4 in float32 and below 7.
 _ROUND_TRIP = 1e-2
 _LOG_SCALE = 10.
 _BITS = 1.
