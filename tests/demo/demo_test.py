@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 from PIL import Image
@@ -18,6 +19,7 @@ from alignflow_tf import images as images_lib
 from alignflow_tf import train
 from alignflow_tf.demo import page
 from alignflow_tf.demo import playground
+from tests.data import fakes
 from tests.exported import DOMAINS
 from tests.exported import SHAPE
 
@@ -154,6 +156,20 @@ def test_without_the_data_the_rest_works(play):
   assert play.missing
   assert not play.held
   assert not play.is_dark('ink')
+
+
+def test_pictures_of_tfds_records_are_held(tmp_path):
+  fakes.write_records(tmp_path, 'mnist', '3.0.1', (28, 28, 1),
+                      {'train': 20, 'test': 5})
+  fakes.write_usps(tmp_path / 'usps', 20, 6)
+  run = types.SimpleNamespace(
+      directory=str(tmp_path), domains=('mnist', 'usps'),
+      event_shape=(8, 8, 1), config=train.resolve(
+          'cpu', dataset='mnist_usps', data_dir=str(tmp_path), image_size=8))
+  split, held = playground._held(run)
+  assert split == 'test'
+  assert {d: x.shape for d, x in held.items()} == {
+      'mnist': (5, 8, 8, 1), 'usps': (6, 8, 8, 1)}
 
 
 def test_a_picture_of_another_ground_is_told(exported):
