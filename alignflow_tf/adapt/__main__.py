@@ -46,8 +46,9 @@ _DATASET = flags.DEFINE_string(
     'A pair of domains in place of --task, for example your own pictures; the '
     'first domain is the source. `folders` needs --domain twice.')
 _DOMAIN = flags.DEFINE_multi_string(
-    'domain', [], 'name:DIR of a domain of --dataset=folders, the source '
-    'first. Its sub-folders are its classes; the target may have none.')
+    'domain', [], 'name:DIR or name:tfds:SET of a domain of '
+    '--dataset=folders, the source first. Sub-folders of the source are its '
+    'classes; the target may have none.')
 _DATA_DIR = flags.DEFINE_string('data_dir', None, 'Directory of the data.')
 _DOWNLOAD = flags.DEFINE_bool(
     'download', True, 'Whether missing data may be downloaded.')
@@ -67,11 +68,14 @@ def _load(settings: config_lib.Settings) -> data.DomainSet:
     raise config_lib.AdaptError(
         '`domain` must name two domains, name:DIR, the source first, got '
         f'{_DOMAIN.value}.')
+  # TFDS sets have labels of their own.
+  by_folder = not any(place.startswith('tfds:') for place in folders.values())
   return data.load(
       name, data_dir=_DATA_DIR.value,
       image_size=settings.image_size, channels=settings.channels,
       download=_DOWNLOAD.value, domain_dirs=folders or None,
-      label_by_folder=next(iter(folders), False), **settings.reading())
+      label_by_folder=by_folder and next(iter(folders), False),
+      **settings.reading())
 
 
 def _run() -> None:

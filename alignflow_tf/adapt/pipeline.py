@@ -93,6 +93,9 @@ def _summary(work: work_lib.Work, method: str, skip: tuple[str, ...]
   problem = work.problem
   records = {stage.name: stage.record() for stage in work.finished}
   last = work.finished[-1]
+  classes = problem.domains.describe().get('classes')
+  if isinstance(classes, dict):  # Of TFDS sets, by domain.
+    classes = classes.get(problem.source)
   return {
       'method': method, 'source': problem.source, 'target': problem.target,
       'seed': work.seed, 'skip': list(skip), 'facts': last.facts,
@@ -102,7 +105,7 @@ def _summary(work: work_lib.Work, method: str, skip: tuple[str, ...]
       'source_images': len(problem.train.labels),
       'target_images': len(problem.unlabelled),
       'few_labels': len(problem.few.labels) if problem.few else 0,
-      'classes': problem.domains.describe().get('classes'),
+      'classes': classes,
       'pixel_range': [0., 1.],
       'accuracy': None,
   }

@@ -147,6 +147,20 @@ def test_labels_that_are_used_would_be_noticed_in_the_weights(
       _weights(_relabelled(domains, 'optical'), tmp_path / 'b', 'target_only'))
 
 
+def test_a_source_of_tfds_gives_the_names_of_its_classes(tmp_path):
+  fakes.write_records(tmp_path, 'mnist', '3.0.1', (28, 28, 1),
+                      {'train': 60, 'test': 10})
+  fakes.fill_folder(tmp_path / 'photo', 40, grey=True)
+  domains = data.load(
+      'folders', data_dir=str(tmp_path), download=False, image_size=8,
+      domain_dirs={'digit': 'tfds:mnist', 'photo': str(tmp_path / 'photo')})
+  result = adapt.adapt(
+      domains, 'digit', 'photo', 'source_only', str(tmp_path / 'out'),
+      small.settings(classifier_steps=2, batch_size=8))
+  assert result['accuracy'] is None
+  assert result['classes'] == [str(i) for i in range(10)]
+
+
 @pytest.mark.slow
 def test_pictures_of_ones_own_with_a_target_without_labels(tmp_path):
   for kind in ('cat', 'dog'):

@@ -35,8 +35,8 @@ for arguments in [*refused, good]:
   if arguments is good:
     print('left behind:', os.listdir(), flush=True)
   flags.FLAGS.unparse_flags()
-  for name in ('task', 'dataset', 'domain', 'method', 'seeds', 'skip',
-               'output', 'fit'):
+  for name in ('task', 'dataset', 'domain', 'data_dir', 'method', 'seeds',
+               'skip', 'output', 'fit'):
     flags.FLAGS[name].unparse()
   flags.FLAGS(['adapt', *(a for a in arguments if a.startswith('--'))])
   program.pipeline.adapt = stop if 'stop' in arguments else adapt
@@ -57,6 +57,8 @@ REFUSED = (
      "`output` '/dev/null'.*the same command"),
     (['--dataset=digits', '--fit=pad'], '`fit`.*digits'),
     (['--dataset=digits', 'stop'], 'Stopped.*The same command goes on'),
+    (['--dataset=folders', '--domain=a:tfds:mnist', '--domain=b:tfds:kmnist',
+      '--data_dir=TFDS', 'stop'], 'Stopped'),
     (['--dataset=folders', '--domain=drawn:DRAWN', '--domain=photo:PHOTO',
       'stop'], 'Stopped'),
 )
@@ -72,8 +74,11 @@ def called(tmp_path_factory, repo_root):
   mine, work = (tmp_path_factory.mktemp(name) for name in ('mine', 'work'))
   for name in ('DRAWN/cat', 'DRAWN/dog', 'PHOTO'):
     fakes.fill_folder(mine / name, 12)
-  calls = [[a.replace('DRAWN', f'{mine}/DRAWN').replace(
-      'PHOTO', f'{mine}/PHOTO') for a in call] for call, _ in REFUSED]
+  for name in ('mnist', 'kmnist'):
+    fakes.write_records(mine / 'TFDS', name, '3.0.1', (28, 28, 1),
+                        {'train': 40, 'test': 10})
+  calls = [[re.sub('DRAWN|PHOTO|TFDS', rf'{mine}/\g<0>', a) for a in call]
+           for call, _ in REFUSED]
   done = subprocess.run(
       [sys.executable, '-c', _CALLS, json.dumps([*calls, GOOD])], cwd=work,
       text=True, capture_output=True, check=False,
@@ -93,11 +98,12 @@ def test_two_methods_and_seeds(called):
 
 def test_what_is_refused_and_what_a_stop_says(called):
   lines, _, _ = called
-  assert [line for line in lines if line == '130'] == ['130'] * 2
+  assert [line for line in lines if line == '130'] == ['130'] * 3
   begun = [line for line in lines if ': preset ' in line]
   assert [line.split(')')[-1] for line in begun] == [
       ', 16x16x1: preset cpu, classifier lenet'] * 2 + [
-          ', 32x32x3: preset cpu_pictures, classifier strided']
+          f', 32x32x{channels}: preset cpu_pictures, classifier strided'
+          for channels in (1, 3)]
   assert begun[-1].startswith('drawn (')
   lines = [line for line in lines if line != '130' and line not in begun]
   assert len(lines) == len(REFUSED), lines
