@@ -152,6 +152,13 @@ def test_steps_that_remain():
     training.remaining(kinds, 0, 4)
 
 
+def test_steps_of_training_are_no_programs_of_a_model(monkeypatch):
+  monkeypatch.setattr(figures.Model, '_compile', lambda self, name: name)
+  names = ['train_step', 'trunk_step', 'translate_a_to_b', 'log_prob_a']
+  kit = types.SimpleNamespace(manifest={'programs': dict.fromkeys(names)})
+  assert list(figures.Model(kit)._compiled) == names[2:]
+
+
 def test_partners_are_scored_as_by_the_evaluation():
   random = np.random.RandomState(0)
   partners = random.uniform(size=(30, 4, 4, 3)).astype(np.float32)

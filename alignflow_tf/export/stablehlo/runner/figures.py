@@ -24,11 +24,12 @@ class Model:
 
     Args:
       kit: The kit.
-      names: Names of programs; all but the training step by default.
+      names: Names of programs; all but training's steps by default.
     """
     self._kit = kit
     names = names or [
-        name for name in kit.manifest['programs'] if name != 'train_step']
+        name for name in kit.manifest['programs']
+        if not name.endswith('_step')]
     pool = futures.ThreadPoolExecutor(len(names))
     self._compiled = {n: pool.submit(self._compile, n) for n in names}
 
