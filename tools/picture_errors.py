@@ -11,18 +11,22 @@ from __future__ import annotations
 
 import collections
 import pathlib
+import sys
 import tempfile
 import warnings
 
 import numpy as np
 import tensorflow as tf
 
-from alignflow_tf import images as images_lib
-from alignflow_tf.data import decoding
-from alignflow_tf.data.recipe import Recipe
-from alignflow_tf.export import codec
-from tests.data import zoo
-from tests.data import zoo_test
+# For the zoo of the tests.
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+
+from alignflow_tf import images as images_lib  # noqa: E402
+from alignflow_tf.data import decoding  # noqa: E402
+from alignflow_tf.data.recipe import Recipe  # noqa: E402
+from alignflow_tf.export import codec  # noqa: E402
+from tests.data import zoo  # noqa: E402
+from tests.data import zoo_test  # noqa: E402
 
 
 def main():
