@@ -101,8 +101,9 @@ def test_a_data_set_of_your_own(repo_root, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.real_data
-def test_data_in_python(repo_root, real_data):
+def test_data_in_python(repo_root, real_data, monkeypatch):
   *_, block = _blocks(repo_root / 'docs' / 'data.md')
+  monkeypatch.setenv('TFDS_DATA_DIR', str(real_data / 'tfds'))
   names = {}
-  exec(block.replace('../shared/data', str(real_data)), names)
+  exec(block, names)
   assert set(names['batch']['mnist']) == {'image'}
