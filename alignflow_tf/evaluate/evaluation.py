@@ -151,12 +151,6 @@ def evaluate(
   for d in run.domains if evaluator.has_bounds else ():
     bits = evaluator.bits_per_dim(test[d]['level'], d, seed)
     result['bits_per_dim_bound'][d] = float(bits.mean())
-  for s, t in itertools.permutations(run.domains, 2):
-    key = f'{s}_to_{t}'
-    result['round_trip'][key] = evaluator.round_trip(test[s]['image'], s, t)
-    result['round_trip_pictures'][key] = evaluator.round_trip(
-        test[s]['image'], s, t, as_picture=True)
-    result['round_trip_extremes'][key] = evaluator.round_trip(extremes, s, t)
   result['pictures'] = sheets.write_all(
       output, evaluator, {d: test[d]['image'] for d in run.domains},
       paired=paired)
@@ -172,9 +166,15 @@ def evaluate(
         test[s].get('label'), kept, inception or None, supervised, seed,
         paired)
     key = f'{s}_to_{t}'
+    images = test[s]['image']
+    translated = evaluator.translate(images, s, t)
+    for name, as_picture in (
+        ('round_trip', False), ('round_trip_pictures', True)):
+      result[name][key] = evaluator.round_trip(
+          images, s, t, as_picture, translated)
+    result['round_trip_extremes'][key] = evaluator.round_trip(extremes, s, t)
     result['translation'][key] = {
-        'model': judge.score(evaluator.translate(test[s]['image'], s, t)),
-        **judge.baselines()}
+        'model': judge.score(translated), **judge.baselines()}
     result['chance'][key] = judge.chance
     result['features'][key] = judge.features
     _io.dump(path, result)

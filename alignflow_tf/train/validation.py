@@ -69,13 +69,14 @@ class Validation:
       values[f'validation/bits_per_dim_bound/{d}'] = float(
           self._evaluator.bits_per_dim(self._levels[d], d).mean())
     for s, t in itertools.permutations(names, 2):
-      trip = self._evaluator.round_trip(images[s], s, t)
+      translated = self._evaluator.translate(images[s], s, t)
+      trip = self._evaluator.round_trip(
+          images[s], s, t, translated=translated)
       values[f'validation/round_trip_max/{s}_to_{t}'] = trip['max']
       values[f'validation/outside/{s}_to_{t}'] = trip['outside']
-      translated = self._evaluator.translate(images[s], s, t)
       kernel = unpaired.kernel_distance(translated, images[t])
       hidden = self._evaluator.round_trip(
-          images[s], s, t, as_picture=True)['mean']
+          images[s], s, t, as_picture=True, translated=translated)['mean']
       values[f'validation/kernel_distance/{s}_to_{t}'] = kernel
       values[f'validation/round_trip_8_bits/{s}_to_{t}'] = hidden
       figures.append(kernel + unpaired.HIDDEN * hidden)
