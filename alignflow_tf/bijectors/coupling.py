@@ -82,8 +82,9 @@ class Coupling(image_bijector.ImageBijector):
       name: Name of the bijector.
 
     Raises:
-      ValueError: If an argument is of another kind than above, or the mask
-        cannot split that many channels.
+      TypeError: If `network` is not callable.
+      ValueError: If another argument, or what `network` gives, is of another
+        kind than above, or the mask cannot split that many channels.
     """
     parameters = dict(locals())
     channels = _checks.integer('channels', channels)

@@ -29,8 +29,9 @@ class Framing(image_bijector.ImageBijector):
   first step. It is what `ActNorm` is to brightness: the inverse brings images
   to a frame that all domains share, in which what differs from the background
   lies about the middle with a standard deviation of `spread` of the height and
-  of the width. `initialize_from_data` sets it from data, without labels or
-  pairs; nothing of it is trained, and it starts as the identity.
+  of the width. Sizes change by a factor of 2 at most. `initialize_from_data`
+  sets it from data, without labels or pairs; nothing of it is trained, and it
+  starts as the identity.
 
   `R` and `C` resample by linear interpolation, averaged where they shrink. To
   shrink loses what is finer than a pixel, and to enlarge what leaves the
@@ -72,7 +73,7 @@ class Framing(image_bijector.ImageBijector):
     Args:
       event_shape: `(height, width, channels)` of the images.
       spread: Standard deviation in the shared frame, of height and width, in
-        (0, 0.5). Which it is matters little: translation takes it back.
+        (0, 0.5]. Which it is matters little: translation takes it back.
       floor: Least singular value of `R` and `C`, in (0, 1].
       dtype: Floating type.
       validate_args: As in `tfb.Bijector`.

@@ -27,7 +27,8 @@ class InvertibleConv1x1(image_bijector.ImageBijector):
   ```
 
   `P` is a fixed permutation, `L` unit lower and `U` strictly upper triangular,
-  and `sign` fixed: the matrix starts as a random rotation and stays invertible.
+  and `sign` fixed: the matrix starts as a random orthogonal one and stays
+  invertible.
   `tfb.ScaleMatvecLU` is the same map of vectors; on images it solves two
   triangular systems for each pixel, where this one inverts the matrix once (it
   is as small as the number of channels) and convolves.
@@ -54,11 +55,11 @@ class InvertibleConv1x1(image_bijector.ImageBijector):
       validate_args: bool = False,
       name: str = 'invertible_conv_1x1',
   ):
-    """Builds the bijector with a random rotation.
+    """Builds the bijector with a random orthogonal matrix.
 
     Args:
       channels: Number of channels, a positive integer.
-      seed: Non-negative integer that fixes the rotation.
+      seed: Non-negative integer that fixes the first matrix.
       dtype: Floating type.
       validate_args: As in `tfb.Bijector`.
       name: Name of the bijector.

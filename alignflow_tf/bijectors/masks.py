@@ -1,8 +1,7 @@
-"""Masks of affine couplings: which part conditions, which part changes.
+"""Masks of couplings: which part conditions, which part changes.
 
-Convention, in words: the *kept* part passes through a coupling unchanged and
-conditions the network; the *changed* part is scaled and shifted. With
-`reverse=False`,
+Convention, in words: the *kept* part passes through a coupling unchanged and is
+what the network sees; the *changed* part is transformed. With `reverse=False`,
 
 - a checkerboard mask keeps the pixels where `row + column` is odd, for all
   channels, so the top-left pixel is changed;

@@ -37,7 +37,7 @@ def real_nvp(
   Args:
     event_shape: `(height, width, channels)` of the images.
     num_scales: Number of scales; `2**(num_scales - 1)` must divide height and
-      width.
+      width, which must be at least twice that.
     channels: Hidden channels of the networks at the finest scale (32 in the
       paper: 32, 64, 128, 256 over four scales).
     num_blocks: Residual blocks a network (4 in the paper).
