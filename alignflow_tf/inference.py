@@ -22,10 +22,11 @@ _CONCURRENT = 4
 class Evaluator:
   """Compiled evaluation of a model, batch by batch.
 
-  All methods take and give NumPy arrays. Images are floating numbers in [0, 1];
-  they are computed with, and returned, in the model's own type. Each call reads
-  the model's variables, so one evaluator serves a whole run. On a CPU, a few
-  batches run at a time.
+  All methods take NumPy arrays, and give them or Python's floats. Images are
+  floating numbers in [0, 1]; they are computed with, and returned, in the
+  model's own type. TypeError is raised for an ability that the model lacks.
+  Each call reads the model's variables, so one evaluator serves a whole run. On
+  a CPU, a few batches run at a time.
 
   Examples:
     >>> model = alignflow_tf.AlignFlow(('a', 'b'), (4, 4, 1), flows.view)
@@ -186,7 +187,8 @@ class Evaluator:
       Bits per dimension of each image, `[N]`.
 
     Raises:
-      TypeError: If the levels are not integers.
+      TypeError: If the levels are not integers, or the model has neither
+        densities nor a bound.
     """
     if not np.issubdtype(levels.dtype, np.integer):
       raise TypeError(
@@ -234,7 +236,7 @@ class Evaluator:
     """Error of translating to the target and back, without TFP's cache.
 
     Args:
-      images: float32 images `[N, H, W, C]` of the source domain.
+      images: Images `[N, H, W, C]` of the source domain.
       source: Its name.
       target: The domain in between.
       as_picture: Whether the translation is clipped and rounded to 8 bits

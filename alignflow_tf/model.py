@@ -125,8 +125,8 @@ class AlignFlow(tf.Module):
 
     Raises:
       ValueError: If the domains are not two or more different names, the shape
-        is not that of images, the bijectors do not fit in type or in shape, or
-        there is no trunk where `adapter` or `hub` asks for one.
+        is not that of images, the bijectors do not fit in type or in shape,
+        `hub` is no domain, or `adapter` or `hub` needs a trunk.
     """
     super().__init__(name=name)
     self._domains = protocols.check_domains(domains)
@@ -278,20 +278,20 @@ class AlignFlow(tf.Module):
     return self.flow(domain).forward(latents)
 
   def initialize(self, images: Mapping[str, tf.Tensor]) -> None:
-    """Initialises the activation normalisations from data, domain by domain.
+    """Sets activation normalisations and framings from data, by domain.
 
     To be called once, eagerly, before the first training step. At its end it
-    clears TFP's cache (`bijectors.clear_cache`), so that no value from before
-    is handed out; other updates of weights leave the cache as it is.
+    clears TFP's cache (`bijectors.clear_cache`), as other updates do not.
 
     Args:
       images: For each domain, a batch `[B, H, W, C]` in [0, 1], of any floating
         type.
 
     Raises:
+      RuntimeError: If called inside a `tf.function`.
       TypeError: If images are not of a floating type.
-      ValueError: If a domain is missing or its images do not fit: shape, range,
-        NaN or infinity.
+      ValueError: If there is not one batch for each domain, or images do not
+        fit: number, shape, range, NaN or infinity.
     """
     protocols.check_batches(images, self._domains)
     checked = {

@@ -5,7 +5,7 @@ example, is one adversarial term for each direction and one likelihood term for
 each domain: see `baselines.alignflow.terms`.
 
 Critics give logits of any shape; a patch critic gives many for an image. An
-adversarial loss is the mean over all of them.
+adversarial loss takes the mean over all of them.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def total(
     The loss, a scalar, and for each term the value that is logged.
 
   Raises:
-    ValueError: If all weights are 0.
+    ValueError: If the weights of all terms that are not left out are 0.
   """
   weighted, metrics = [], {}
   for term in terms:
@@ -191,7 +191,7 @@ def gradient_penalty(
   """`mean((||d critic(x) / dx|| - 1)**2)` between real and translated images.
 
   Args:
-    critic: Function of images `[B, H, W, C]`.
+    critic: Function from images `[B, H, W, C]` to logits of rank 4.
     real: Real images.
     fake: As many translated ones.
     seed: Stateless seed, of the points between each pair.

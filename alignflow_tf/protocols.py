@@ -3,7 +3,7 @@
 Training, evaluation, adaptation and export take any model that `Translates`.
 They offer more for one that `HasLatents`, `HasDensity` or `HasBound`, and find
 out by `isinstance(model, HasDensity)`, never by the model's class. For example,
-evaluation reports bits per dimension of models that have densities only.
+evaluation reports exact bits per dimension only of models that have densities.
 """
 
 from __future__ import annotations
