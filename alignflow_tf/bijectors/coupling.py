@@ -82,9 +82,8 @@ class Coupling(image_bijector.ImageBijector):
       name: Name of the bijector.
 
     Raises:
-      TypeError: If `network` is not callable.
-      ValueError: If another argument, or what `network` gives, is of another
-        kind than above, or the mask cannot split that many channels.
+      ValueError: If an argument, or what `network` gives, is of another kind
+        than above, or the mask cannot split that many channels.
     """
     parameters = dict(locals())
     channels = _checks.integer('channels', channels)
@@ -94,6 +93,10 @@ class Coupling(image_bijector.ImageBijector):
           '`mask` must be a `CheckerboardMask` or a `ChannelMask`, got '
           f'{mask!r}.')
     mask.validate(channels)
+    if not callable(network) or isinstance(network, keras.layers.Layer):
+      raise ValueError(
+          '`network` must be a function from a number of channels to a Keras '
+          f'layer, got {network!r}.')
     transform = transforms.Affine() if transform is None else transform
     if not isinstance(transform, transforms.Transform):
       raise ValueError(

@@ -1,5 +1,6 @@
 """Bijectors, flows and networks."""
 
+import keras
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -28,6 +29,8 @@ BIJECTORS = [
     ('seed', 'x', lambda: B.InvertibleConv1x1(2, seed='x')),
     ('mask', 'checker', lambda: B.Coupling(2, 'checker', _network)),
     ('mask', None, lambda: B.Coupling(2, None, _network)),
+    *[('network', v, lambda v=v: B.Coupling(2, CHECKER, v))
+      for v in (3, None, keras.layers.Conv2D(4, 3))],
     ('channels', 3, lambda: B.Coupling(3, CHANNEL, _network)),
     *[('reverse', v, lambda v=v, c=c: c(reverse=v)) for v in (1, 'x', None)
       for c in (B.CheckerboardMask, B.ChannelMask)],
