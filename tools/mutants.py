@@ -276,7 +276,7 @@ def main() -> None:
   if not arguments.report:
     tree = os.path.join(directory, 'tree')
     if not os.path.exists(tree):
-      for name in ('alignflow_tf', 'tests'):
+      for name in ('alignflow_tf', 'tests', 'tools'):
         shutil.copytree(_ROOT / name, os.path.join(tree, name))
       shutil.copy(_ROOT / 'pyproject.toml', tree)
     path = os.path.join(directory, 'socket')
