@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 import os
 from typing import Any
@@ -13,6 +13,7 @@ import tensorflow as tf
 from alignflow_tf import _checks
 from alignflow_tf import images as images_lib
 from alignflow_tf import model as model_lib
+from alignflow_tf import one_to_many
 from alignflow_tf import protocols
 
 # Largest number of batches that run at a time; each holds its own activations.
@@ -140,6 +141,28 @@ class Evaluator:
     g = self.model.translator(source, target)
     return self._map(
         self._function((source, target), lambda x: g.forward(x)), images)
+
+  def draws(self, images: np.ndarray, source: str, target: str, every: int,
+            seeds: Iterable[int]) -> Iterator[np.ndarray]:
+    """Several translations of each image (`one_to_many`), one a seed.
+
+    The pixels that are drawn are those of all images, whatever the batches.
+
+    Args:
+      images: Images `[N, H, W, C]` of the source.
+      source: Its name.
+      target: Name of the target.
+      every: As in `one_to_many.redraw`.
+      seeds: Non-negative integers.
+
+    Yields:
+      Translations `[N, H, W, C]`.
+    """
+    z = self.encode(images, source)
+    for seed in seeds:
+      drawn = np.random.RandomState(seed).standard_normal((1, *z.shape[1:]))
+      yield self.decode(np.asarray(one_to_many.redraw(
+          z, drawn.astype(z.dtype), every)), target)
 
   def encode(self, images: np.ndarray, domain: str) -> np.ndarray:
     """Latents of images of a domain."""

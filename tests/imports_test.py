@@ -9,7 +9,7 @@ _LEVELS = (
     ('bijectors', 'networks', 'images', 'data', 'objectives', 'protocols',
      'pretrained', 'realism'),
     ('flows',),
-    ('model', 'baselines'),
+    ('model', 'baselines', 'one_to_many'),
     ('inference', 'sheets', 'classification'),
     ('train',),
     ('evaluate', 'adapt', 'export', 'translate'),

@@ -56,7 +56,8 @@ MODELS: dict[str, System] = {
     'alignflow': System(
         ('flow', 'framing', 'match_colours', 'share', 'trunk', 'trunk_scales',
          'trunk_width', 'trunk_steps', 'trunk_learning_rate', 'trunk_later',
-         'hub', 'train_domains', 'eight_bit_weight', 'memory', 'objective',
+         'hub', 'train_domains', 'eight_bit_weight', 'many', 'many_every',
+         'memory', 'objective',
          'lambda_a', 'lambda_b', 'lambda_until', 'range_weight',
          'range_l1_weight', 'magnitude_l2'),
         'cpu', 'cpu_pictures',

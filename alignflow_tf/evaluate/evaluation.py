@@ -18,6 +18,7 @@ from alignflow_tf import images as images_lib
 from alignflow_tf import inference
 from alignflow_tf import pretrained
 from alignflow_tf import sheets
+from alignflow_tf.evaluate import draws
 from alignflow_tf.evaluate import equation_9
 from alignflow_tf.evaluate import own_pictures
 from alignflow_tf.evaluate import paired_samples
@@ -142,7 +143,7 @@ def evaluate(
       'translation': {}, 'chance': {}, 'features': {},
       'bits_per_dim': {}, 'bits_per_dim_bound': {},
       'round_trip': {}, 'round_trip_pictures': {}, 'round_trip_extremes': {},
-      'samples': {}, 'accuracy': {}, 'critics': None,
+      'draws': {}, 'samples': {}, 'accuracy': {}, 'critics': None,
   }
   extremes = _extremes(run.event_shape)
   for d in run.domains if evaluator.has_densities else ():
@@ -172,6 +173,14 @@ def evaluate(
         ('round_trip', False), ('round_trip_pictures', True)):
       result[name][key] = evaluator.round_trip(
           images, s, t, as_picture, translated)
+    if t in config.many:
+      result['draws'][key] = draws.score(
+          evaluator, images, s, t, config.many_every, test[t]['image'], paired,
+          seed)
+      result['pictures'].append(os.path.join(output, f'draws_{key}.png'))
+      sheets.write_png(result['pictures'][-1], draws.sheet(
+          evaluator, images[:16], s, t, config.many_every,
+          test[t]['image'][:16] if paired else None, seed))
     result['round_trip_extremes'][key] = evaluator.round_trip(extremes, s, t)
     result['translation'][key] = {
         'model': judge.score(translated), **judge.baselines()}

@@ -57,6 +57,7 @@ def figures(result: Mapping[str, Any]) -> dict[str, list[layout.Table]]:
   """
   found = {'Translations': _translations(result),
            'Round trips': [_round_trips(result)],
+           'Several translations': _draws(result),
            'Densities': _densities(result), 'Samples': _samples(result),
            'Classifiers': _labels(result)}
   return {heading: tables for heading, tables in found.items() if tables}
@@ -118,6 +119,24 @@ def _round_trips(result: Mapping[str, Any]) -> layout.Table:
       'saturated being all not strictly inside.')
 
 
+def _draws(result: Mapping[str, Any]) -> list[layout.Table]:
+  found = result.get('draws')
+  if not found:
+    return []
+  columns = {
+      'spread': 'two translations', 'spread_real': 'two real images',
+      'back': 'back from 8 bits', 'mse': 'MSE', 'best_mse': 'best of eight'}
+  shown = [name for name in columns if any(name in v for v in found.values())]
+  return [layout.Table(
+      ['', *(columns[name] for name in shown)],
+      [[_title(direction), *(
+          _number('{:.4f}'.format, values.get(name)) for name in shown)]
+       for direction, values in found.items()],
+      note='Each image has eight translations, drawn at random. Differences '
+      'and errors are mean absolute ones of a pixel in [0, 1], MSE is on (-1, '
+      '1).')]
+
+
 def _densities(result: Mapping[str, Any]) -> list[layout.Table]:
   bounds = result.get('bits_per_dim_bound')
   if bounds:
@@ -166,6 +185,8 @@ _CAPTIONS = (
      'end: in their domain, and below it decoded into each other one.'),
     ('worst_', 'Worst round trips, {}',
      'The images that come back worst: image, translation, the way back.'),
+    ('draws_', 'Several translations, {}',
+     'Image, and four translations of it, drawn at random{}.'),
     ('samples', 'Samples', 'A row a domain, a column a latent.'),
     ('', '{}', 'Image, translation, the way back{}.'),
 )

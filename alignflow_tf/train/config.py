@@ -12,6 +12,7 @@ from typing import Any
 
 from alignflow_tf import baselines
 from alignflow_tf import objectives
+from alignflow_tf.train import contradictions
 from alignflow_tf.train import presets
 from alignflow_tf.train import settings
 
@@ -123,6 +124,13 @@ class Config(settings.Reading):
   eight_bit_weight: float = _field(
       0., 'Weight of the mean absolute error of the way back from a '
       'translation that is clipped and rounded to 8 bits.', _WEIGHT, unused=0.)
+  many: tuple[str, ...] = _field(
+      (), 'Domain whose images others do not determine, so that each has many '
+      'translations to it, drawn at random; repeat the flag. Needs '
+      'eight_bit_weight, for the way back.', unused=())
+  many_every: int = _field(
+      4, 'Of the latents, the pixels at multiples of this on both axes are '
+      'drawn anew for `many`.', _POSITIVE, unused=4)
   directions: str = _field(
       'in_turns', "Directions that a step trains where there are more than two "
       "domains: with 'in_turns' one from and one to each domain, and others at "
@@ -239,39 +247,7 @@ class Config(settings.Reading):
       value, wanted = getattr(self, field.name), field.metadata['unused']
       _check(value == wanted, field.name, value,
              f'{wanted!r} where `model={self.model}`, which does not use it')
-    if self.objective == 'hybrid' and not self.lambda_a + self.lambda_b:
-      raise ConfigError(
-          '`objective=hybrid` needs `lambda_a` or `lambda_b` above 0, got 0 for'
-          ' both: use `objective=adversarial`.')
-    if self.objective == 'adversarial':
-      for name in ('lambda_a', 'lambda_b'):
-        _check(not getattr(self, name), name, getattr(self, name),
-               '0 where `objective=adversarial`, which has no likelihood')
-    _check(self.objective == 'hybrid' or not self.lambda_until, 'lambda_until',
-           self.lambda_until, '0 where `objective` is not hybrid')
-    if self.trunk == 'none':
-      for name in ('trunk_steps', 'hub'):
-        _check(not getattr(self, name), name, getattr(self, name),
-               f'{getattr(Config, name)} where `trunk` is none')
-    elif self.share != 'none':
-      raise ConfigError(
-          "`share` must be 'none' where there is a `trunk`, which is shared, "
-          f'got {self.share!r}.')
-    if self.train_domains:
-      _check(self.init_from is not None, 'init_from', self.init_from,
-             'a run that has the other domains where there are `train_domains`')
-      _check(self.share == 'none', 'share', self.share,
-             "'none' where there are `train_domains`")
-      for name in ('trunk_steps', 'trunk_later'):
-        _check(not getattr(self, name), name, getattr(self, name),
-               '0 where there are `train_domains`: the trunk stays as it is')
-    _check(self.trunk_steps < self.steps, 'trunk_steps', self.trunk_steps,
-           f'below `steps`, {self.steps}')
-    _check(self.objective != 'mle' or not self.eight_bit_weight,
-           'eight_bit_weight', self.eight_bit_weight,
-           '0 where `objective=mle`, which translates nothing')
-    _check(self.strategy == 'default' or not self.xla, 'strategy',
-           self.strategy, "'default' where steps are compiled with `xla`")
+    contradictions.check(self)
 
   def likelihood_weights(self, domains: tuple[str, ...]) -> dict[str, float]:
     """Lambda of each domain (equation 7)."""

@@ -45,6 +45,11 @@ def check(config: config_lib.Config, domains: data.DomainSet) -> None:
       raise config_lib.ConfigError(
           '`train_domains` must name domains that have an adapter, of '
           f'{", ".join(adapted)}, got {domain!r}.')
+  for domain in config.many:
+    if domain not in domains.domains:
+      raise config_lib.ConfigError(
+          f'`many` must name domains, of {", ".join(domains.domains)}, got '
+          f'{domain!r}.')
   taken = config.images_per_step()
   steps = '' if taken == config.batch_size else (
       f' times `critic_steps`, {config.critic_steps},')

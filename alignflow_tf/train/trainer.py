@@ -16,6 +16,7 @@ from alignflow_tf import images as images_lib
 from alignflow_tf import model as model_lib
 from alignflow_tf import networks
 from alignflow_tf import objectives
+from alignflow_tf import one_to_many
 from alignflow_tf.train import auxiliary as auxiliary_lib
 from alignflow_tf.train import config as config_lib
 from alignflow_tf.train import critics as critics_lib
@@ -23,6 +24,7 @@ from alignflow_tf.train import directions as directions_lib
 from alignflow_tf.train import optimizer
 from alignflow_tf.train import replicas
 from alignflow_tf.train import schedules
+from alignflow_tf.train import trained
 
 Images = dict[str, tf.Tensor]
 Translations = dict[tuple[str, str], tf.Tensor]
@@ -138,12 +140,12 @@ class Trainer(tf.Module):
         2.**13 if self._scaled else 1., trainable=False, name='loss_scale')
     self._good_steps = _counter('good_steps')
     # Critics train what translates, likelihoods also the trunk.
-    self._weights, averages = _weights(config, self.model, self.average)
+    self._weights, averages = trained.weights(config, self.model, self.average)
     self.flow_optimizer = optimizer.Adam(
         self._weights, config.beta_1, config.beta_2, averages)
     self._trunk, averages = ([], []) if (
         config.trunk == 'none' or config.train_domains) else (
-            _trunk(self.model), _trunk(self.average))
+            trained.trunk(self.model), trained.trunk(self.average))
     self.trunk_optimizer = optimizer.Adam(
         self._trunk, 0.9, 0.999, averages) if self._trunk else None
     classes = self._auxiliary.critic_classes if self._auxiliary else 0
@@ -192,8 +194,8 @@ class Trainer(tf.Module):
     for chunk, other, seed in zip(earlier, others, critic_seeds, strict=False):
       assert critics is not None
       _, finite = critics.update(
-          *critics.seen(chunk, translate(chunk), other), seed, critic_rate,
-          tf.constant(True), self._loss_scale)
+          *critics.seen(chunk, translate(chunk, seed), other), seed,
+          critic_rate, tf.constant(True), self._loss_scale)
       all_finite &= finite
 
     # Translate, and the generators' terms. Critics have nothing to tell a
@@ -204,7 +206,7 @@ class Trainer(tf.Module):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(weights)
       with networks.normalize_once(self.model):
-        fakes = translate(real)
+        fakes = translate(real, seed)
         scores = critics.scores(
             critics.seen(real, fakes, labels)[1], seed) if critics else {}
         loss, metrics = objectives.total(self.terms, objectives.State(
@@ -308,10 +310,15 @@ class Trainer(tf.Module):
     return {d: images_lib.dequantize(images[d], seeds[i], self._noise[d])
             for i, d in enumerate(self.model.domains)}
 
-  def _translate(self, real: Images, directions: directions_lib.Directions
-                ) -> Translations:
-    return {(s, t): self.model.translator(s, t).forward(real[s])
-            for s, t in directions}
+  def _translate(self, real: Images, seed: tf.Tensor,
+                 directions: directions_lib.Directions) -> Translations:
+    config = self._config
+    model: Any = self.model  # With latents, where there are `many`.
+    return {
+        (s, t): one_to_many.translate(
+            model, real[s], s, t, _other(seed, 2 + i), config.many_every)
+        if t in config.many else model.translator(s, t).forward(real[s])
+        for i, (s, t) in enumerate(directions)}
 
   def _count(self, finite: tf.Tensor) -> None:
     """Counts the step, and adjusts the loss's scale."""
@@ -343,35 +350,13 @@ class Trainer(tf.Module):
     return tf.train.Checkpoint(**parts)
 
 
-def _weights(
-    config: config_lib.Config, model: Any, average: Any
-) -> tuple[list[tf.Variable], list[tf.Variable]]:
-  """Weights other than the trunk's that are trained, and their averages."""
-  if config.train_domains:
-    adapters = [(model.adapter(d), average.adapter(d))
-                for d in config.train_domains]
-    found = [(v, a) for pair in adapters for v, a in zip(
-        *(bijector.trainable_variables for bijector in pair), strict=True)]
-  else:
-    of_trunk = set() if config.trunk == 'none' else {
-        v.ref() for v in _trunk(model)}
-    found = [(v, a) for v, a in zip(
-        model.trainable_variables, average.trainable_variables, strict=True)
-             if v.ref() not in of_trunk]
-  return [v for v, _ in found], [a for _, a in found]
-
-
-def _trunk(model: Any) -> list[tf.Variable]:
-  return list(model.trunk.trainable_variables)
-
-
 def _counter(name: str) -> tf.Variable:
   return tf.Variable(0, dtype=tf.int64, trainable=False, name=name)
 
 
-def _other(seed: tf.Tensor) -> tf.Tensor:
+def _other(seed: tf.Tensor, number: int = 1) -> tf.Tensor:
   """Another stateless seed: noise of one seed is the same noise."""
-  return tf.random.experimental.stateless_fold_in(seed, 1)
+  return tf.random.experimental.stateless_fold_in(seed, number)
 
 
 def _then_zero(function: Any) -> Any:

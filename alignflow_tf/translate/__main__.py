@@ -31,7 +31,7 @@ from alignflow_tf.translate import models
 
 # Settings by which the outputs of a folder belong together.
 _KEPT = ('from', 'to', 'size', 'fit', 'exact', 'score', 'interpolate', 'sample',
-         'seed', 'temperature')
+         'seed', 'temperature', 'many')
 
 
 def define(values: flags.FlagValues) -> None:
@@ -68,7 +68,11 @@ def define(values: flags.FlagValues) -> None:
   switch('score', 'Write bits/dim of each picture to <output>/scores.csv.')
   switch('interpolate', 'Interpolate between two pictures, which follow.')
   number('sample', None, 'Number of samples of each domain, paired by names.')
-  number('seed', 0, 'Seed of --sample and --score.', 0, 2**32 - 1)
+  number('many', None, 'Number of translations of each picture, drawn at '
+         'random, in folders 0, 1, ... of <output>; of runs that were trained '
+         'with --many.')
+  number('seed', 0, 'Seed of --sample and --score, and the first one of '
+         '--many.', 0, 2**31 - 1)
   flags.DEFINE_float(
       'temperature', 1., 'Standard deviation of the latents of --sample.',
       lower_bound=0., flag_values=values)
@@ -104,6 +108,9 @@ def _check(values: flags.FlagValues, inputs: Sequence[str]
         '`size=original` goes with `to`, and without `fit`.')
   if values.exact and values.to in (None, files.LATENT):
     raise files.TranslateError('`exact` goes with `to` and a domain.')
+  if values.many and (values.to in (None, files.LATENT) or
+                      values['from'].value == files.LATENT):
+    raise files.TranslateError('`many` goes with `from` and `to` domains.')
   if values.sample:
     return [], ''
   output = os.path.realpath(values.output) + os.sep
@@ -153,6 +160,16 @@ def _run(values: flags.FlagValues, items: list[files.Item], ignored: str
   if values.score:
     summary = scores.score(
         opened, reader, items, output, values.batch_size, values.seed)
+  elif values.many:
+    if values.to not in opened.many:
+      raise files.TranslateError(
+          f'`many` needs a run that was trained with --many={values.to}, got '
+          f'one with {", ".join(opened.many) or "none"}.')
+    summary = translation.Summary()
+    for i in range(values.many):
+      summary += translation.translate(
+          opened, reader, items, values.to, os.path.join(output, str(i)),
+          values.exact, values.batch_size, draw=values.seed + i)
   else:
     summary = translation.translate(
         opened, reader, items, values.to, output, values.exact,

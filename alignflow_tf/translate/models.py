@@ -27,6 +27,8 @@ class Opened:
     model: The model, one that `Translates`.
     preparations: By domain, how pictures are brought to the model's size.
     version: Its checkpoint or the version of its export.
+    many: Domains whose translations may be drawn (`one_to_many`).
+    many_every: As `every` there.
     multiple: Where the model is convolutional, a number by which the sizes of
       images that it takes can be divided; 0 where it takes its own size alone.
   """
@@ -35,6 +37,8 @@ class Opened:
   preparations: dict[str, Preparation]
   version: str
   multiple: int = 0
+  many: tuple[str, ...] = ()
+  many_every: int = 1
 
   def check(self, latents: bool, densities: bool) -> None:
     """Raises TranslateError unless the model has what is needed."""
@@ -85,7 +89,8 @@ def open_model(path: str, checkpoint: str = 'newest') -> Opened:
       scales = max(scales, run.config.trunk_scales)
     multiple = 0 if run.config.framing else 2**scales
     return Opened(
-        model, run.preparations(), os.path.basename(found), multiple)
+        model, run.preparations(), os.path.basename(found), multiple,
+        run.config.many, run.config.many_every)
   servables = _servables(path)
   served = _Served(servables, facts)
   if served.has('decode'):

@@ -42,6 +42,12 @@ class Summary:
   kept: int = 0
   failed: list[str] = dataclasses.field(default_factory=list)
 
+  def __iadd__(self, other: Summary) -> Summary:
+    self.done += other.done
+    self.kept += other.kept
+    self.failed += other.failed
+    return self
+
 
 def check_settings(output: str, settings: dict[str, object]) -> None:
   """Refuses an output folder of other settings; writes these into it.
@@ -69,7 +75,8 @@ def check_settings(output: str, settings: dict[str, object]) -> None:
 
 def translate(
     opened: models.Opened, reader: reading.Reader, items: Sequence[files.Item],
-    target: str, output: str, exact: bool = False, batch_size: int = 16
+    target: str, output: str, exact: bool = False, batch_size: int = 16,
+    draw: int | None = None,
 ) -> Summary:
   """Translates files, but for those whose outputs are there and newer.
 
@@ -81,6 +88,8 @@ def translate(
     output: Folder of the outputs.
     exact: Whether the float32 values are written too.
     batch_size: Images of the model's size at a time.
+    draw: Seed of a translation of many (`one_to_many`); None for the one of
+      the model's translator.
 
   Returns:
     Numbers of files done and kept, and lines on failures.
@@ -106,7 +115,8 @@ def translate(
   summary = Summary(kept=len(items) - len(waiting))
   evaluator = inference.Evaluator(
       opened.model, batch_size, any_size=bool(opened.multiple))
-  apply = _pass(evaluator, batch_size, reader.domain, target)
+  apply = _pass(evaluator, batch_size, reader.domain, target,
+                None if draw is None else (opened.many_every, draw))
   progress = _progress.Progress(len(waiting), 'pictures')
   writes: list[futures.Future[None]] = []
   with futures.ThreadPoolExecutor(THREADS) as pool:
@@ -118,7 +128,7 @@ def translate(
           reader.domain != files.LATENT):
         progress.say(_way_back(
             evaluator, pictures[0].tiles[:batch_size], reader.domain, target,
-            exact))
+            exact, apply))
       translated = _translated(apply, pictures)
       for written in writes:  # Of the batch before: memory holds two.
         written.result()
@@ -147,7 +157,8 @@ def _is_newer(path: str, source: str) -> bool:
 
 
 def _pass(evaluator: inference.Evaluator, batch_size: int, source: str,
-          target: str) -> Callable[[np.ndarray], np.ndarray]:
+          target: str, draw: tuple[int, int] | None = None,
+          ) -> Callable[[np.ndarray], np.ndarray]:
   """The function of tiles `[N, H, W, C]` that takes source to target."""
   height, width, _ = evaluator.model.event_shape
 
@@ -159,6 +170,9 @@ def _pass(evaluator: inference.Evaluator, batch_size: int, source: str,
       return evaluator.decode(tiles, target)
     if target == files.LATENT:
       return evaluator.encode(tiles, source)
+    if draw is not None:
+      every, seed = draw
+      return next(evaluator.draws(tiles, source, target, every, [seed]))
     return evaluator.translate(tiles, source, target)
 
   return apply
@@ -190,10 +204,12 @@ def _translated(
 
 
 def _way_back(evaluator: inference.Evaluator, tiles: np.ndarray, source: str,
-              target: str, exact: bool) -> str:
+              target: str, exact: bool,
+              apply: Callable[[np.ndarray], np.ndarray]) -> str:
   """A line on the error of translating to the target and back."""
   try:
-    trip = evaluator.round_trip(tiles, source, target, as_picture=not exact)
+    trip = evaluator.round_trip(tiles, source, target, as_picture=not exact,
+                                translated=apply(tiles))
   except (files.TranslateError, tf.errors.InvalidArgumentError) as e:
     return f'The way back was not tried: {_io.first_line(e)}'
   if exact:

@@ -226,7 +226,8 @@ def maps(tmp_path_factory):
   config = config_lib.resolve(
       'cpu', dataset='maps', data_dir=str(root), image_size=16, flow='short',
       num_scales=1, width=4, num_blocks=1, critic_width=4, critic_layers=1,
-      batch_size=4, steps=1, eval_every=1)
+      batch_size=4, steps=1, eval_every=1, many=('aerial',),
+      eight_bit_weight=1.)
   run = loop.train(config, str(root / 'run'))
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(reference_networks, 'STEPS', 60)
@@ -252,6 +253,17 @@ def test_pairs_are_scored_beside_what_needs_no_model(maps):
     assert rows['random_image']['mse'] > rows['mean_image']['mse']
     assert maps['chance'][direction]['top_1'] == 1 / 12
     assert 'supervised network' in maps['features'][direction]
+
+
+def test_several_translations_are_scored(maps):
+  (found,) = maps['draws'].values()
+  assert set(maps['draws']) == {'map_to_aerial'}
+  assert 0. < found['spread'] < found['spread_real']
+  assert found['best_mse'] < found['mse']
+  # An untrained flow shows what was drawn on the way back.
+  assert 0.001 < found['back'] < 0.5
+  assert any(p.endswith('draws_map_to_aerial.png') for p in maps['pictures'])
+  assert 'best of eight' in evaluate.table(maps)
 
 
 def test_references_are_trained_once(maps, capsys, monkeypatch, tmp_path):

@@ -25,7 +25,8 @@ def _wide(tmp_path_factory):
   directory = tmp_path_factory.mktemp('wide') / 'run'
   config = train.resolve(
       'cpu_pictures', dataset='folders', flow='short', num_scales=1, width=4,
-      image_size=8, domain=('day:a', 'night:b'), objective='mle')
+      image_size=8, domain=('day:a', 'night:b'), objective='mle',
+      many=('night',), many_every=2)
   domains, shape = ('day', 'night'), (8, 8, 3)
   run = train.Run.create(
       str(directory), config, domains, shape, dict.fromkeys(domains, False))
@@ -145,6 +146,25 @@ def test_exact_values_give_the_source_back_in_its_own_size(
   assert '1 done, 3 there' in text
 
 
+def test_many_translations_of_each_picture(wide, photos, tmp_path, capsys):
+  (photos / 'bad.png').unlink()
+  out = tmp_path / 'out'
+  arguments = _arguments(
+      wide, out, 'day', 'night', input=[str(photos)], many=2)
+  _run(**arguments)
+  names = ['a.jpg.png', 'a.png.png', 'trip/b.png', 'trip/c.png']
+  assert _files(out) == [f'{i}/{name}' for i in (0, 1) for name in names]
+  assert '8 done, 0 there already' in capsys.readouterr().out
+  for name in names:
+    first, second = (_levels(out / str(i) / name).astype(int) for i in (0, 1))
+    assert np.abs(first - second).max() > 1
+  _run(**arguments)
+  assert '0 done, 8 there already' in capsys.readouterr().out
+  _run(code='`many` needs a run that was trained with --many=day',
+       **_arguments(wide, tmp_path / 'other', 'night', 'day', many=2,
+                    input=[str(photos)]))
+
+
 def test_windows_cover_a_picture_and_join_without_seams():
   random = np.random.RandomState(0)
   for size in ((8, 8), (5, 30), (17, 8), (40, 23)):
@@ -235,6 +255,7 @@ def test_samples_and_interpolations(exported, photos, tmp_path):
       'output': 'photos/out'}, '`output` must not be where `input`'),
     ({'to': 'chalk', 'from': 'ink', 'input': ['photos/a.png'],
       'output': 'photos'}, '`output` must not be where `input`'),
+    ({'to': 'latent', 'from': 'ink', 'many': 2}, '`many` goes with'),
     ({'to': 'chalk', 'from': 'ink', 'run': 'photos'},
      '`run` must be a directory made by'),
 ])
