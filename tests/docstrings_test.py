@@ -14,16 +14,18 @@ from alignflow_tf import flows
 from alignflow_tf import images
 from alignflow_tf import inference
 from alignflow_tf import networks
+from alignflow_tf import one_to_many
 
 NAMES = {
     'alignflow_tf': alignflow_tf, 'bijectors': bijectors, 'flows': flows,
     'images': images, 'inference': inference, 'networks': networks,
-    'np': np, 'tf': tf, 'tfp': tfp}
+    'np': np, 'one_to_many': one_to_many, 'tf': tf, 'tfp': tfp}
 PUBLIC = {
     f'{module.__name__}.{name}': getattr(module, name)
     for module, names in (
         (alignflow_tf, alignflow_tf.__all__), (bijectors, bijectors.__all__),
         (flows, flows.__all__), (inference, ['Evaluator']),
+        (one_to_many, one_to_many.__all__),
         (bijectors.transforms, bijectors.transforms.__all__),
         (images, ['bits_per_dim', 'dequantize', 'from_uint8']))
     for name in names
