@@ -294,8 +294,8 @@ def test_report_stands_alone(maps):
     page = f.read()
   assert not re.findall(r'(?:src|href)="(?!data:)', page)
   assert 'http' not in page
-  # Sheets, worst round trips, interpolations still and moving, samples.
-  assert page.count('src="data:image/png') == 7
+  # Sheets, worst round trips, interpolations still and moving, samples, draws.
+  assert page.count('src="data:image/png') == 8
   assert page.count('src="data:image/gif') == 2
   for part in ('name="viewport"', 'supervised on pairs', 'chance', '<svg',
                'mean IoU', 'C_aerial + C_map = 1', 'bits/dim', 'critic_noise',
