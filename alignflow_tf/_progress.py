@@ -43,18 +43,23 @@ class Progress:
     self._unit = unit
     # None: this process was started with its output closed.
     self._live = sys.stdout is not None and sys.stdout.isatty()
-    self._begin = self._shown = time.monotonic()
+    self._shown = time.monotonic()
+    # Number and time of the first pieces, which wait for what is prepared once.
+    self._first: tuple[int, float] | None = None
     self._open = False
 
   def update(self, done: int) -> None:
     """Shows the number of pieces that are done."""
     now = time.monotonic()
     last = done == self._total
+    self._first = self._first or (done, now)
     if now - self._shown < (_LIVE if self._live else _PLAIN) and not last:
       return
     self._shown = now
-    speed = done / max(1e-9, now - self._begin)
-    text = f'{done}/{self._total} {self._unit}  {speed:.3g} {self._unit}/s'
+    text = f'{done}/{self._total} {self._unit}'
+    speed = (done - self._first[0]) / max(1e-9, now - self._first[1])
+    if speed:
+      text += f'  {speed:.3g} {self._unit}/s'
     if not last and speed:
       text += f'  {duration((self._total - done) / speed)} left'
     if self._live:

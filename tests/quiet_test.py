@@ -41,6 +41,7 @@ def _seen_on_a_terminal(monkeypatch, work):
 def _work():
   progress = _progress.Progress(40, 'pictures')
   progress.say('first')
+  progress.update(5)
   progress._shown -= 60.
   progress.update(10)
   progress.say('a note')

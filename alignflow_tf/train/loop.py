@@ -209,7 +209,7 @@ class _Loop:
       monitor.say(self._domains.summary())
       monitor.say(
           f'Training {config.dataset} for {config.steps} steps in '
-          f'{self._run_dir}; the first step takes a while.')
+          f'{self._run_dir}; the first step takes up to a minute.')
       with signals_lib.Signals() as signals:
         stopped = self._steps(start, signals)
       # The first process writes last, and the others wait for it.

@@ -139,6 +139,7 @@ def _run(values: flags.FlagValues, items: list[files.Item], ignored: str
   from alignflow_tf.translate import translation
   if ignored:
     print(f'Not read: {ignored}.')
+  print('Loading the model; the first picture takes longest.', flush=True)
   source: str = values['from'].value or ''
   output = values.output
   opened = models.open_model(values.run, values.checkpoint)
