@@ -63,7 +63,10 @@ def main() -> None:
   images, labels = arrays(source)
   print(f'{target}, real: {share(*arrays(target))}')
   print(f'{source}, as it is: {share(images, labels)}')
-  for run in sorted(glob.glob(os.path.join(folder, '*_translator'))):
+  # A result without a translator, `alignflow+-no_translator`, is no run.
+  for config in sorted(glob.glob(
+      os.path.join(folder, '*_translator', 'config.json'))):
+    run = os.path.dirname(config)
     translated = np.clip(inference.Evaluator(
         runs.load(run), batch_size=500).translate(images, source, target), 0, 1)
     name = os.path.basename(run)

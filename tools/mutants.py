@@ -80,6 +80,8 @@ TESTS: dict[str, tuple[str, ...]] = {
         f'{_TRAINER}::test_loss_is_equation_7_and_the_penalty',
         f'{_TRAINER}::test_mle_has_no_critics_and_learns',
         f'{_TRAINER}::test_adversarial_training_leaves_the_likelihood_out',
+        'tests/train/trunk_test.py::'
+        'test_adapters_start_in_the_colours_of_their_target',
         'tests/baselines/cyclegan_test.py'),
     f'{_TRAIN}/checkpoints.py': (
         'tests/train/checkpoints_test.py', 'tests/train/golden_test.py'),
