@@ -38,7 +38,7 @@ class Progress:
   """
 
   def __init__(self, total: int, unit: str):
-    """Starts the clock."""
+    """Nothing is shown yet; speeds are those after the first update."""
     self._total = total
     self._unit = unit
     # None: this process was started with its output closed.

@@ -111,6 +111,9 @@ def _check(values: flags.FlagValues, inputs: Sequence[str]
   if values.many and (values.to in (None, files.LATENT) or
                       values['from'].value == files.LATENT):
     raise files.TranslateError('`many` goes with `from` and `to` domains.')
+  if values.many and values.exact:
+    # What was drawn stays in the way back, whatever the precision.
+    raise files.TranslateError('`exact` does not go with `many`.')
   if values.sample:
     return [], ''
   output = os.path.realpath(values.output) + os.sep
@@ -170,7 +173,7 @@ def _run(values: flags.FlagValues, items: list[files.Item], ignored: str
     for i in range(values.many):
       summary += translation.translate(
           opened, reader, items, values.to, os.path.join(output, str(i)),
-          values.exact, values.batch_size, draw=values.seed + i)
+          batch_size=values.batch_size, draw=values.seed + i)
   else:
     summary = translation.translate(
         opened, reader, items, values.to, output, values.exact,

@@ -216,5 +216,5 @@ def _way_back(evaluator: inference.Evaluator, tiles: np.ndarray, source: str,
     return ('The way back from exact values, first picture: largest error '
             f'{trip["max"]:.1e} of a pixel in [0, 1].')
   return ('The way back from 8 bits, first picture: off by '
-          f'{256 * trip["mean"]:.2f} of 255 levels in the mean, '
-          f'{256 * trip["max"]:.0f} at most. --exact keeps the exact way back.')
+          f'{256 * trip["mean"]:.2f} of 256 levels in the mean, '
+          f'{256 * trip["max"]:.0f} at most (--exact: see docs/translate.md).')

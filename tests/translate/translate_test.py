@@ -256,6 +256,8 @@ def test_samples_and_interpolations(exported, photos, tmp_path):
     ({'to': 'chalk', 'from': 'ink', 'input': ['photos/a.png'],
       'output': 'photos'}, '`output` must not be where `input`'),
     ({'to': 'latent', 'from': 'ink', 'many': 2}, '`many` goes with'),
+    ({'to': 'chalk', 'from': 'ink', 'many': 2, 'exact': True},
+     '`exact` does not go with `many`'),
     ({'to': 'chalk', 'from': 'ink', 'run': 'photos'},
      '`run` must be a directory made by'),
 ])
