@@ -8,7 +8,8 @@
 #   make docs    the site, in site/
 #   make results-check
 #                figures of the pages, measured again; those of Maps and Facades
-#                with DATA_DIR=DIR
+#                with DATA_DIR=DIR, and with TRAIN=1 TFDS_DIR=DIR also a small
+#                row of each table that needs training
 #   make results-json
 #                the pages' tables as JSON, in docs/results/data/
 #   make pretrained
@@ -103,7 +104,8 @@ docs: $(VENV)/.installed-docs
 	$(VENV)/bin/mkdocs build --strict --quiet
 
 results-check: $(VENV)/.installed-demo
-	$(VENV_PYTHON) -m tools.results_check $(DATA_DIR:%=--data_dir=%)
+	$(VENV_PYTHON) -m tools.results_check $(DATA_DIR:%=--data_dir=%) \
+	  $(if $(TRAIN),--train) $(TFDS_DIR:%=--tfds_dir=%)
 
 # Of Python's own library alone.
 results-json:

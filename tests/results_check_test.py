@@ -4,6 +4,7 @@ import pytest
 
 from tools import results_check
 from tools import results_json
+from tools import results_rows
 
 PAGE = """
 ## Other
@@ -25,8 +26,8 @@ PAGE = """
 
 
 def _differ(column, *figures, title='mean image', share=0.):
-  row = results_check.Row('Maps', title, (column,), list(figures), share)
-  return results_check.differences(results_json.tables(PAGE), [row])
+  row = results_rows.Row('Maps', title, (column,), list(figures), share)
+  return results_rows.differences(results_json.tables(PAGE), [row])
 
 
 def test_figures_agree_as_far_as_they_are_written():
