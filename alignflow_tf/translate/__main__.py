@@ -178,7 +178,8 @@ def _run(values: flags.FlagValues, items: list[files.Item], ignored: str
     summary = translation.translate(
         opened, reader, items, values.to, output, values.exact,
         values.batch_size)
-  print(f'{summary.done} done, {summary.kept} there already, '
+  exact = f' ({summary.exact} from exact values)' if summary.exact else ''
+  print(f'{summary.done} done{exact}, {summary.kept} there already, '
         f'{len(summary.failed)} could not be read or translated: {output}')
   return 3 if summary.failed else 0
 

@@ -33,12 +33,14 @@ class Picture:
     layout: Where its tiles lie.
     tiles: Its tiles, float32 `[N, H, W, C]`.
     note: What a user should know of how it was read, or ''.
+    exact: Whether the tiles are the float32 values beside the file.
   """
 
   item: files.Item
   layout: tiles_lib.Layout
   tiles: np.ndarray
   note: str = ''
+  exact: bool = False
 
 
 class Reader:
@@ -121,7 +123,7 @@ class Reader:
       try:
         layout, tiles = files.unpack(beside, self.domain)
         if np.array_equal(levels, to_levels(layout.join(tiles))):
-          return Picture(item, layout, tiles)
+          return Picture(item, layout, tiles, exact=True)
         note = f'{beside} belongs to another picture'
       except decoding.UnreadableError as e:
         note = f'{beside}: {e}'

@@ -34,16 +34,19 @@ class Summary:
 
   Attributes:
     done: Number of files that were read and answered.
+    exact: Number of them whose float32 values were read, and not their 8 bits.
     kept: Number of files that were answered before.
     failed: Lines on the others.
   """
 
   done: int = 0
+  exact: int = 0
   kept: int = 0
   failed: list[str] = dataclasses.field(default_factory=list)
 
   def __iadd__(self, other: Summary) -> Summary:
     self.done += other.done
+    self.exact += other.exact
     self.kept += other.kept
     self.failed += other.failed
     return self
@@ -139,6 +142,7 @@ def translate(
         else:
           writes.append(pool.submit(write, picture, tiles))
           summary.done += 1
+          summary.exact += picture.exact
       for line in (*failed, *(p.note for p in pictures if p.note)):
         progress.say(line)
       summary.failed += failed

@@ -124,6 +124,7 @@ def test_exact_values_give_the_source_back_in_its_own_size(
   assert error < 1e-4
   _run(**_arguments(wide, back, 'night', 'day', input=[str(there)],
                     exact=True, size='original'))
+  assert '4 done (4 from exact values), 0' in capsys.readouterr().out
   for name, source in (('a.jpg', 'a.jpg'), ('a.png', 'a.png'),
                        ('trip/b', 'trip/b.webp'), ('trip/c', 'trip/c.png')):
     want = _levels(photos / source)
