@@ -15,7 +15,7 @@ DOMAINS = ('ink', 'chalk')
 def _make_run(directory):
   config = train.resolve(
       'cpu', num_scales=1, width=4, num_blocks=1, image_size=8,
-      objective='mle')
+      objective='mle', many=DOMAINS, many_every=2)
   run = train.Run.create(
       str(directory), config, DOMAINS, SHAPE, dict.fromkeys(DOMAINS, False))
   trainer = train.Trainer(config, DOMAINS, SHAPE)

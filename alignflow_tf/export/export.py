@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 import itertools
@@ -66,7 +66,7 @@ def export_run(
   model = runs.load(run_dir, average, checkpoint)
   return export_model(
       model, output, version, max_batch, max_pixels, run.preparations(),
-      runtimes)
+      runtimes, dict.fromkeys(run.config.many, run.config.many_every))
 
 
 def export_model(
@@ -77,6 +77,7 @@ def export_model(
     max_pixels: int = codec.MAX_PIXELS,
     preparations: dict[str, codec.Preparation] | None = None,
     runtimes: Sequence[str] = (),
+    many: Mapping[str, int] | None = None,
 ) -> list[str]:
   """Exports a model: a servable for each direction and for each domain.
 
@@ -101,6 +102,8 @@ def export_model(
     runtimes: Names of `convert.RUNTIMES` that translators are converted for as
       well, to `assets.extra/model.*` of their versions; size and latency are
       printed.
+    many: Domains whose translations may be drawn, and `every` of
+      `one_to_many.redraw`: none by default.
 
   Returns:
     The directories written, `<output>/<name>/<version>`.
@@ -114,7 +117,7 @@ def export_model(
   output = os.path.abspath(os.path.expanduser(output))
   try:
     options = servables_lib.Options(
-        max_batch, max_pixels, dict(preparations or {}))
+        max_batch, max_pixels, dict(preparations or {}), dict(many or {}))
   except ValueError as e:
     raise ExportError(str(e)) from e
   unknown = set(runtimes) - set(convert.RUNTIMES)
@@ -122,6 +125,11 @@ def export_model(
     raise ExportError(
         f'`runtimes` must be of {tuple(convert.RUNTIMES)}, got '
         f'{sorted(unknown)}.')
+  for d, every in options.many.items():
+    if d not in model.domains or every < 1:
+      raise ExportError(
+          f'`many` must give positive integers to some of {model.domains}, '
+          f'got {options.many}.')
   for variable in model.variables:
     if variable.dtype.is_floating and not bool(
         tf.reduce_all(tf.math.is_finite(variable))):
@@ -158,7 +166,8 @@ def export_model(
           'domains': model.domains, 'event_shape': model.event_shape,
           'preparations': {
               d: dataclasses.asdict(options.preparations.get(
-                  d, codec.Preparation())) for d in model.domains}})
+                  d, codec.Preparation())) for d in model.domains},
+          'many': options.many})
     for source, target in itertools.permutations(model.domains, 2):
       for runtime in runtimes:
         name = f'{source}_to_{target}'

@@ -127,7 +127,7 @@ def write_facts(path: str, facts: Mapping[str, Any]) -> None:
 
   Args:
     path: Directory of the version.
-    facts: `domains`, `event_shape` and `preparations`, as JSON values.
+    facts: `domains`, `event_shape`, `preparations` and `many`, as JSON values.
   """
   directory = os.path.join(path, 'assets.extra')
   os.makedirs(directory, exist_ok=True)

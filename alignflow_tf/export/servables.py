@@ -19,6 +19,7 @@ import tensorflow as tf
 from alignflow_tf import _checks
 from alignflow_tf import images as images_lib
 from alignflow_tf import model as model_lib
+from alignflow_tf import one_to_many
 from alignflow_tf.export import checks
 from alignflow_tf.export import codec
 from alignflow_tf.networks import tracked
@@ -27,6 +28,7 @@ from alignflow_tf.networks import tracked
 # and a seed a whole sample.
 MAX_BATCH = 256
 MAX_TEMPERATURE = 10.
+_SEEDS = tf.TensorSpec([None, 2], tf.int64)
 
 Function = Any  # A `tf.function` of a fixed input signature.
 Outputs = dict[str, tf.Tensor]
@@ -42,11 +44,14 @@ class Options:
       count).
     max_pixels: Largest width * height of a picture that is decoded.
     preparations: By domain, how pictures are brought to the model's size.
+    many: Domains whose translations may be drawn, and `every` of
+      `one_to_many.redraw`.
   """
   max_batch: int = MAX_BATCH
   max_pixels: int = codec.MAX_PIXELS
   preparations: dict[str, codec.Preparation] = dataclasses.field(
       default_factory=dict)
+  many: dict[str, int] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self) -> None:
     for name in ('max_batch', 'max_pixels'):
@@ -128,11 +133,13 @@ class Factory:
                        [B, K, H, W, C]
     encode             image of the source -> latent
     decode             latent -> image of the target
+    draw               image, seed [B, 2] -> image
     ```
 
     `round_trip` gives the translation, the image that comes back, and its
     largest absolute error a row, in units of [0, 1]. A model without latents
-    (CycleGAN) has the first three only.
+    (CycleGAN) has the first three only. `draw` gives one of many translations
+    (`one_to_many`), where the target's may be drawn.
     """
     translate = functools.partial(self._translate, source, target)
 
@@ -162,6 +169,15 @@ class Factory:
       return self._interpolate(image_0, image_1, fraction, source,
                                {'source': source, 'target': target})
 
+    def draw(image: tf.Tensor, seed: tf.Tensor) -> Outputs:
+      image = self._check(image, 'image')
+      drawn = self._normal(checks.batch(
+          seed, 'seed', [2], self._options.max_batch))
+      image = checks.same_rows(image, drawn, ('image', 'seed'))
+      z = one_to_many.redraw(
+          self._encoders[source](image), drawn, self._options.many[target])
+      return {'image': checks.finite(self._decoders[target](z), 'image')}
+
     functions = {
         'serving_default': _function(serving_default, image=self._images),
         'round_trip': _function(round_trip, image=self._images),
@@ -172,6 +188,8 @@ class Factory:
           'encode': self._encode(source),
           'decode': self._decode(target),
       }
+      if target in self._options.many:
+        functions['draw'] = _function(draw, image=self._images, seed=_SEEDS)
     if self._shape[2] in (1, 3):
       functions['translate_encoded'] = _function(
           translate_encoded, image_bytes=tf.TensorSpec([None], tf.string))
@@ -224,10 +242,7 @@ class Factory:
           checks.batch(temperature, 'temperature', [], limit), 'temperature',
           0., MAX_TEMPERATURE)
       seed = checks.same_rows(seed, temperature, ('seed', 'temperature'))
-      # Philox by name: 'auto' depends on the device.
-      z = tf.map_fn(
-          lambda s: tf.random.stateless_normal(self._shape, s, alg='philox'),
-          seed, fn_output_signature=tf.TensorSpec(self._shape, tf.float32))
+      z = self._normal(seed)
       z *= temperature[:, tf.newaxis, tf.newaxis, tf.newaxis]
       x = checks.finite(self._decoders[name](z), 'image')
       return {'image': x, 'latent': z}
@@ -245,7 +260,7 @@ class Factory:
           'encode': self._encode(name),
           'decode': self._decode(name),
           'sample': _function(
-              sample, seed=tf.TensorSpec([None, 2], tf.int64),
+              sample, seed=_SEEDS,
               temperature=tf.TensorSpec([None], tf.float32)),
           'interpolate': self._interpolation(interpolate),
       }
@@ -267,6 +282,13 @@ class Factory:
 
   def _check(self, image: tf.Tensor, name: str) -> tf.Tensor:
     return checks.images(image, name, self._shape, self._options.max_batch)
+
+  def _normal(self, seed: tf.Tensor) -> tf.Tensor:
+    """A latent for each row of seeds `[B, 2]`."""
+    # Philox by name: 'auto' depends on the device.
+    return tf.map_fn(
+        lambda s: tf.random.stateless_normal(self._shape, s, alg='philox'),
+        seed, fn_output_signature=tf.TensorSpec(self._shape, tf.float32))
 
   def _encode(self, domain: str) -> Function:
     def encode(image: tf.Tensor) -> Outputs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import dataclasses
 import glob
 import json
@@ -27,18 +27,17 @@ class Opened:
     model: The model, one that `Translates`.
     preparations: By domain, how pictures are brought to the model's size.
     version: Its checkpoint or the version of its export.
-    many: Domains whose translations may be drawn (`one_to_many`).
-    many_every: As `every` there.
     multiple: Where the model is convolutional, a number by which the sizes of
       images that it takes can be divided; 0 where it takes its own size alone.
+    many: Domains whose translations may be drawn, and `every` of
+      `one_to_many.redraw`.
   """
 
   model: Any
   preparations: dict[str, Preparation]
   version: str
   multiple: int = 0
-  many: tuple[str, ...] = ()
-  many_every: int = 1
+  many: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
   def check(self, latents: bool, densities: bool) -> None:
     """Raises TranslateError unless the model has what is needed."""
@@ -90,7 +89,7 @@ def open_model(path: str, checkpoint: str = 'newest') -> Opened:
     multiple = 0 if run.config.framing else 2**scales
     return Opened(
         model, run.preparations(), os.path.basename(found), multiple,
-        run.config.many, run.config.many_every)
+        dict.fromkeys(run.config.many, run.config.many_every))
   servables = _servables(path)
   served = _Served(servables, facts)
   if served.has('decode'):
@@ -100,7 +99,8 @@ def open_model(path: str, checkpoint: str = 'newest') -> Opened:
   return Opened(
       served,
       {d: Preparation(**values) for d, values in facts['preparations'].items()},
-      os.path.basename(next(iter(servables.values()))))
+      os.path.basename(next(iter(servables.values()))),
+      many=facts.get('many', {}))  # Earlier exports have none.
 
 
 def _facts(path: str) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def translate(
   evaluator = inference.Evaluator(
       opened.model, batch_size, any_size=bool(opened.multiple))
   apply = _pass(evaluator, batch_size, reader.domain, target,
-                None if draw is None else (opened.many_every, draw))
+                None if draw is None else (opened.many[target], draw))
   progress = _progress.Progress(len(waiting), 'pictures')
   writes: list[futures.Future[None]] = []
   with futures.ThreadPoolExecutor(THREADS) as pool:

@@ -18,12 +18,13 @@ from tensorflow.core.protobuf import saved_model_pb2
 from alignflow_tf import baselines
 from alignflow_tf import export
 from alignflow_tf import images as images_lib
+from alignflow_tf import one_to_many
 from tests import cpp_loader
 
 SERVABLES = ('ink_to_chalk', 'chalk_to_ink', 'ink', 'chalk')
 SIGNATURES = {
     'translator': {'serving_default', 'translate_encoded', 'round_trip',
-                   'interpolate', 'encode', 'decode'},
+                   'interpolate', 'encode', 'decode', 'draw'},
     'domain': {'serving_default', 'log_prob', 'encode', 'decode', 'sample',
                'interpolate'},
 }
@@ -54,6 +55,9 @@ def _feeds(signature):
   if signature == 'sample':
     return {'seed': np.array([[0, 1], [2, 3], [0, 1]], np.int64),
             'temperature': np.array([1., 0.7, 0.5], np.float32)}
+  if signature == 'draw':
+    return {'image': _image(4),
+            'seed': np.array([[0, 1], [2, 3], [0, 1]], np.int64)}
   if signature == 'interpolate':
     return {'image_0': _image(2), 'image_1': _image(3),
             'fraction': np.array(
@@ -85,6 +89,12 @@ def _expected(model, servable, signature):
             'error': tf.zeros([_BATCH])}
   if signature == 'encode':
     return {'latent': model.flow(source).inverse(feeds['image'])}
+  if signature == 'draw':
+    drawn = tf.stack([tf.random.stateless_normal([8, 8, 1], s, alg='philox')
+                      for s in feeds['seed']])
+    z = one_to_many.redraw(
+        model.flow(source).inverse(feeds['image']), drawn, every=2)
+    return {'image': model.flow(target).forward(z)}
   if signature == 'decode':
     return {'image': model.flow(target).forward(feeds['latent'])}
   if signature == 'sample':

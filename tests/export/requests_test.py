@@ -110,6 +110,9 @@ def test_all_signatures_check_what_they_get(domain, translator, signature):
                   **{name: _with(_NAN)})
   assert _refused(translator, '`image` must be finite', 'round_trip',
                   image=_with(_NAN))
+  assert _refused(translator, '`image` and `seed` must have equally many',
+                  'draw', image=_images(2, 8, 8, 1), seed=np.zeros(
+                      (3, 2), np.int64))
 
 
 def test_latents_far_away_are_refused(domain):

@@ -201,6 +201,20 @@ def test_an_export_alone_translates_as_its_run_does(
       assert np.abs(_levels(output / name).astype(int) - want).max() <= 1
 
 
+def test_an_export_draws_as_its_run_does(exported, photos, tmp_path):
+  (photos / 'bad.png').unlink()
+  outputs = [tmp_path / 'run', tmp_path / 'export']
+  for run, output in zip(
+      (exported.run.directory, exported.base), outputs, strict=True):
+    _run(**_arguments(
+        run, output, 'ink', 'chalk', input=[str(photos)], many=2))
+  names = _files(outputs[0])
+  assert len(names) == 8 and _files(outputs[1]) == names
+  for name in names:
+    first, second = (_levels(output / name).astype(int) for output in outputs)
+    assert np.abs(first - second).max() <= 1
+
+
 def test_latents_come_back(exported, photos, tmp_path):
   (photos / 'bad.png').unlink()
   latents, there, direct = (tmp_path / n for n in ('z', 'there', 'direct'))
