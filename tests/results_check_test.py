@@ -2,9 +2,11 @@
 
 import pytest
 
+from alignflow_tf import data
 from tools import results_check
 from tools import results_json
 from tools import results_rows
+from tools import results_trained
 
 PAGE = """
 ## Other
@@ -58,3 +60,29 @@ def test_the_pages_have_the_pretrained_models_figures(monkeypatch, capsys):
   monkeypatch.setattr('sys.argv', ['results_check'])
   assert not results_check.main(), capsys.readouterr().out
   assert 'maps: skipped' in capsys.readouterr().out
+
+
+def test_rows_that_are_trained_name_cells_of_the_pages(monkeypatch):
+  def rows(mse):
+    return {'rows': {'row': {'title': 'lambda infinity',
+                             'figures': {'mse': {'mean': mse}}}}}
+
+  files = {'table.json': {'directions': {'a': rows(0.02), 'b': rows(0.05)}},
+           'result.json': {'accuracy': 0.8}}
+  monkeypatch.setattr(results_trained, '_run', lambda *_: '{"test": 2.5}')
+  monkeypatch.setattr(results_trained, '_json', lambda *path: files[path[-1]])
+  monkeypatch.setattr(
+      results_trained.evaluation, 'evaluate', lambda *_: {'translation': {
+          way: {'model': {'label_agreement': 0.3}} for way in 'ab'}})
+  for _, measure in results_trained.measure('maps', 'tfds'):
+    for page, rows in measure().items():
+      text = (results_json.ROOT / page).read_text('utf-8')
+      for line in results_rows.differences(results_json.tables(text), rows):
+        assert 'no such cell' not in line
+
+
+def test_rows_whose_data_are_not_there_are_skipped():
+  measures = dict(results_trained.measure(None, None))
+  for name, flag in (('lambda', 'data_dir'), ('adaptation', 'tfds_dir')):
+    with pytest.raises(data.DataError, match=flag):
+      measures[name]()
