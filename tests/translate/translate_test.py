@@ -209,7 +209,8 @@ def test_an_export_draws_as_its_run_does(exported, photos, tmp_path):
     _run(**_arguments(
         run, output, 'ink', 'chalk', input=[str(photos)], many=2))
   names = _files(outputs[0])
-  assert len(names) == 8 and _files(outputs[1]) == names
+  assert len(names) == 8
+  assert _files(outputs[1]) == names
   for name in names:
     first, second = (_levels(output / name).astype(int) for output in outputs)
     assert np.abs(first - second).max() <= 1
