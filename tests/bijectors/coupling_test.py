@@ -164,6 +164,19 @@ def test_transforms_start_as_the_identity(transform):
 
 
 @pytest.mark.parametrize('transform', _ALL)
+def test_scales_learn_from_the_start(transform):
+  coupling = bijectors.Coupling(
+      2, bijectors.ChannelMask(), networks.ConditionerResNet, transform)
+  x = tf.random.stateless_normal([3, 4, 4, 2], [1, 2])
+  with tf.GradientTape() as tape:
+    log_det = tf.reduce_sum(coupling.forward_log_det_jacobian(x)**2 +
+                            coupling.forward_log_det_jacobian(x))
+  gradients = tape.gradient(
+      log_det, coupling.trainable_variables, unconnected_gradients='zero')
+  assert max(float(tf.reduce_max(tf.abs(g))) for g in gradients) > 1e-3
+
+
+@pytest.mark.parametrize('transform', _ALL)
 def test_inverses_hold_far_from_the_origin(transform):
   x = np.geomspace(1e-3, 1e3, 32, dtype=np.float32)
   x = tf.reshape(tf.constant(np.concatenate([-x, x])), [1, 8, 8, 1])

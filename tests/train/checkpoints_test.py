@@ -175,6 +175,18 @@ def test_other_variables_are_refused_by_name(tmp_path):
     checkpoints_lib.restore(other, checkpoints_lib.newest(str(tmp_path)), True)
 
 
+def test_a_checkpoint_that_cannot_be_written_says_why(tmp_path, monkeypatch):
+  saved = _Saved(tmp_path)
+
+  def write(path):
+    raise OSError('the disk is full')
+
+  monkeypatch.setattr(saved.checkpoints._checkpoint, 'write', write)
+  with pytest.raises(OSError, match='the disk is full'):
+    saved.save(1)
+  assert saved.steps() == []
+
+
 def test_what_a_killed_process_left_is_no_checkpoint(tmp_path):
   saved = _Saved(tmp_path)
   saved.save(1)
