@@ -5,7 +5,7 @@
 The folders have Maps and Facades, and TFDS' sets of digits; tables whose data
 are not there are skipped. Measured are figures of the pretrained model and rows
 that depend on the data alone, and with `--train` a small row of each table that
-has neither: 25 minutes of one core. A figure must agree as far as it is
+has neither: half an hour of one core. A figure must agree as far as it is
 written, or to a share where it depends on a machine's rounding or on training.
 The exit status is 1 where one differs.
 """

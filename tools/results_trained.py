@@ -1,6 +1,6 @@
 """Rows of the pages that need training, a small one of a table.
 
-Used by `python -m tools.results_check --train`: 25 minutes of one core.
+Used by `python -m tools.results_check --train`: half an hour of one core.
 """
 
 from __future__ import annotations
