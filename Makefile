@@ -8,8 +8,8 @@
 #   make docs    the site, in site/
 #   make results-check
 #                figures of the pages, measured again; those of Maps and Facades
-#                with DATA_DIR=DIR, and with TRAIN=1 TFDS_DIR=DIR also a small
-#                row of each table that needs training
+#                with DATA_DIR=DIR, and with TRAIN=1 TFDS_DIR=DIR also rows
+#                that need training, four of them
 #   make results-json
 #                the pages' tables as JSON, in docs/results/data/
 #   make pretrained

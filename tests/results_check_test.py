@@ -1,5 +1,7 @@
 """tools/results_check.py: figures of a page against measured ones."""
 
+import pathlib
+
 import pytest
 
 from alignflow_tf import data
@@ -62,27 +64,33 @@ def test_the_pages_have_the_pretrained_models_figures(monkeypatch, capsys):
   assert 'maps: skipped' in capsys.readouterr().out
 
 
-def test_rows_that_are_trained_name_cells_of_the_pages(monkeypatch):
-  def rows(mse):
-    return {'rows': {'row': {'title': 'lambda infinity',
-                             'figures': {'mse': {'mean': mse}}}}}
+def test_rows_that_are_trained_are_held_against_the_pages(monkeypatch):
+  """Each is close to its cell with a figure that is, and far with another."""
+  def run(*arguments):
+    for flag in arguments:
+      if flag.startswith('--output='):
+        folder = pathlib.Path(
+            flag.partition('=')[2], 'svhn_mnist/seed_0/source_only')
+        folder.mkdir(parents=True)
+        (folder / 'result.json').write_text('{"accuracy": 0.79}')
+    return '{"test": 2.7}'
 
-  files = {'table.json': {'directions': {'a': rows(0.02), 'b': rows(0.05)}},
-           'result.json': {'accuracy': 0.8}}
-  monkeypatch.setattr(results_trained, '_run', lambda *_: '{"test": 2.5}')
-  monkeypatch.setattr(results_trained, '_json', lambda *path: files[path[-1]])
-  monkeypatch.setattr(
-      results_trained.evaluation, 'evaluate', lambda *_: {'translation': {
-          way: {'model': {'label_agreement': 0.3}} for way in 'ab'}})
-  for _, measure in results_trained.measure('maps', 'tfds'):
-    for page, rows in measure().items():
-      text = (results_json.ROOT / page).read_text('utf-8')
-      for line in results_rows.differences(results_json.tables(text), rows):
-        assert 'no such cell' not in line
+  ways = {way: {'model': {'label_agreement': kept, 'mse': mse}}
+          for way, kept, mse in (('a', 0.28, 0.022), ('b', 0.31, 0.056))}
+  monkeypatch.setattr(results_trained, '_run', run)
+  monkeypatch.setattr(results_trained.evaluation, 'evaluate',
+                      lambda *_, **__: {'translation': ways})
+  for name, measure in results_trained.measures('maps', 'tfds'):
+    (page, (row,)), = measure().items()
+    tables = results_json.tables(
+        (results_json.ROOT / page).read_text('utf-8'))
+    assert not results_rows.differences(tables, [row]), name
+    other = row._replace(figures=[2. * figure for figure in row.figures])
+    assert results_rows.differences(tables, [other]), name
 
 
 def test_rows_whose_data_are_not_there_are_skipped():
-  measures = dict(results_trained.measure(None, None))
+  measures = dict(results_trained.measures(None, None))
   for name, flag in (('lambda', 'data_dir'), ('adaptation', 'tfds_dir')):
     with pytest.raises(data.DataError, match=flag):
       measures[name]()

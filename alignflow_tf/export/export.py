@@ -125,11 +125,9 @@ def export_model(
     raise ExportError(
         f'`runtimes` must be of {tuple(convert.RUNTIMES)}, got '
         f'{sorted(unknown)}.')
-  for d, every in options.many.items():
-    if d not in model.domains or every < 1:
-      raise ExportError(
-          f'`many` must give positive integers to some of {model.domains}, '
-          f'got {options.many}.')
+  if not options.many.keys() <= set(model.domains):
+    raise ExportError(
+        f'`many` must name some of {model.domains}, got {list(options.many)}.')
   for variable in model.variables:
     if variable.dtype.is_floating and not bool(
         tf.reduce_all(tf.math.is_finite(variable))):

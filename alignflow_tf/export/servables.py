@@ -56,6 +56,8 @@ class Options:
   def __post_init__(self) -> None:
     for name in ('max_batch', 'max_pixels'):
       _checks.integer(name, getattr(self, name))
+    for every in self.many.values():
+      _checks.integer('many', every)
 
 
 @dataclasses.dataclass(frozen=True)

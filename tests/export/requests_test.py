@@ -10,6 +10,8 @@ from PIL import Image
 import pytest
 import tensorflow as tf
 
+from alignflow_tf import baselines
+from alignflow_tf import export
 from alignflow_tf import images as images_lib
 from alignflow_tf.data import decoding
 from alignflow_tf.data.recipe import Recipe
@@ -297,3 +299,12 @@ def test_ten_thousand_fuzzed_requests(translator):
   after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   print(f'memory grew by {(after - before) / 1024:.0f} MB')
   assert after - before < 500_000
+
+
+def test_a_model_that_only_translates_answers_a_request_of_no_rows(tmp_path):
+  model = baselines.CycleGAN(
+      ('a', 'b'), (8, 8, 1), filters=2, num_blocks=1, num_halvings=1)
+  path = export.export_model(model, str(tmp_path))[0]
+  with cpp_loader.load(path) as served:
+    answer = served.run({'image': np.zeros([0, 8, 8, 1], np.float32)})
+  assert answer['image'].shape == (0, 8, 8, 1)

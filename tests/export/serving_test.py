@@ -237,7 +237,7 @@ def test_versions_that_are_refused(exported, version):
 
 @pytest.mark.parametrize(('name', 'value'), [
     ('max_batch', 0), ('max_pixels', -1), ('max_batch', 1.5),
-    ('many', {'ink': 0}), ('many', {'wood': 2})])
+    ('many', {'ink': 0}), ('many', {'ink': 1.5}), ('many', {'wood': 2})])
 def test_limits_that_are_refused(exported, tmp_path, name, value):
   with pytest.raises(export.ExportError, match=f'`{name}`'):
     export.export_model(exported.model, str(tmp_path), **{name: value})
