@@ -24,12 +24,13 @@ from typing import Any, NamedTuple, TYPE_CHECKING
 from alignflow_tf import _lazy
 
 if TYPE_CHECKING:
+  from alignflow_tf.baselines.cut import CUT as CUT
   from alignflow_tf.baselines.cyclegan import CycleGAN as CycleGAN
   from alignflow_tf.baselines.ot_cfm import OTCFM as OTCFM
   from alignflow_tf.baselines.unit import UNIT as UNIT
 
 __all__ = [
-    'CycleGAN', 'MODELS', 'OTCFM', 'System', 'UNIT', 'critics', 'get']
+    'CUT', 'CycleGAN', 'MODELS', 'OTCFM', 'System', 'UNIT', 'critics', 'get']
 
 
 class System(NamedTuple):
@@ -67,6 +68,9 @@ MODELS: dict[str, System] = {
         ('cycle_weight', 'framing', 'identity_weight'), 'cyclegan_digits',
         'cyclegan_cpu',
         ('cyclegan', 'cyclegan_cpu', 'cyclegan_digits')),
+    'cut': System(
+        ('nce_weight', 'framing', 'identity_weight'), 'cut_digits', 'cut',
+        ('cut', 'cut_digits')),
     'unit': System(
         ('cycle_weight', 'framing', 'kl_weight'), 'unit_digits', 'unit',
         ('unit', 'unit_digits')),
@@ -120,7 +124,8 @@ def critics(config: Any, domains: tuple[str, ...],
 
 
 __getattr__, *_ = _lazy.attach(
-    __name__, {'CycleGAN': 'cyclegan', 'OTCFM': 'ot_cfm', 'UNIT': 'unit'})
+    __name__, {'CUT': 'cut', 'CycleGAN': 'cyclegan', 'OTCFM': 'ot_cfm',
+               'UNIT': 'unit'})
 
 
 def __dir__() -> list[str]:

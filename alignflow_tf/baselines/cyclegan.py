@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 import functools
 import itertools
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
-from alignflow_tf import images as images_lib
-from alignflow_tf import networks
 from alignflow_tf import objectives
 from alignflow_tf.baselines import base
 
-__all__ = ['CycleGAN', 'Generator', 'PRESETS', 'build', 'terms']
+__all__ = ['CycleGAN', 'PRESETS', 'build', 'terms']
 
 
-class Generator(NamedTuple):
-  """G_{source->target}, with the one method it shares with a bijector.
-
-  Attributes:
-    model: The model, which brings images into their frame and back.
-    source: Name of the domain that `forward` takes images of.
-    target: Name of the domain that `forward` gives images of.
-    network: Network from [-1, 1] to [-1, 1].
-  """
-  model: CycleGAN
-  source: str
-  target: str
-  network: networks.Tracked
-
-  def forward(self, images: tf.Tensor) -> tf.Tensor:
-    """Translates images `[B, H, W, C]` in [0, 1]; the result is in [0, 1]."""
-    framed = images_lib.to_critic(self.model.frame(images, self.source))
-    return self.model.unframe(0.5 * (self.network(framed) + 1.), self.target)
-
-
-class CycleGAN(base.Baseline):
+class CycleGAN(base.Generators):
   """Domains joined by a generator for each direction.
 
   It is a `protocols.Translates`, as an `AlignFlow` is. It has no densities, no
@@ -58,66 +35,6 @@ class CycleGAN(base.Baseline):
        Image-to-Image Translation using Cycle-Consistent Adversarial Networks.
        In _ICCV_, 2017. https://arxiv.org/abs/1703.10593
   """
-
-  def __init__(
-      self,
-      domains: Sequence[str],
-      event_shape: tuple[int, int, int],
-      filters: int = 64,
-      num_blocks: int = 9,
-      num_halvings: int = 2,
-      seed: int = 0,
-      network_dtype: Any = 'float32',
-      framing: bool = False,
-      name: str = 'cyclegan',
-  ):
-    """Builds the model.
-
-    Args:
-      domains: Names of the domains, two or more different strings.
-      event_shape: `(height, width, channels)` of the images of all domains.
-      filters: See `networks.resnet_generator`, as the next three.
-      num_blocks: Residual blocks a generator.
-      num_halvings: How often a generator halves the image.
-      seed: Non-negative integer that fixes the initial weights.
-      network_dtype: Keras dtype or policy of the generators.
-      framing: See `base.Baseline`.
-      name: Name of the module.
-
-    Raises:
-      ValueError: If the domains are not two or more different names, or the
-        images do not fit the generators.
-    """
-    super().__init__(domains, event_shape, name, framing)
-    generators: dict[tuple[str, str], Generator] = {}
-    for source in self.domains:
-      for target in self.domains:
-        if source != target:
-          name = f'{source}_to_{target}'
-          network = networks.resnet_generator(
-              self.event_shape, filters, num_blocks, num_halvings,
-              seed=seed * 997 + len(generators), dtype=network_dtype, name=name)
-          generators[source, target] = Generator(
-              self, source, target, networks.Tracked(network, name=name))
-    self._generators = self._no_dependency(generators)
-    self._networks = {
-        f'{s}_to_{t}': g.network for (s, t), g in generators.items()}
-
-  def translator(self, source: str, target: str) -> Generator:
-    """G_{source->target}.
-
-    Args:
-      source: Name of the domain that `forward` takes images of.
-      target: Name of the domain that `forward` gives images of.
-
-    Returns:
-      The generator.
-
-    Raises:
-      KeyError: If there is no such pair of domains.
-    """
-    self.check_pair(source, target)
-    return self._generators[source, target]
 
 
 def build(config: Any, domains: tuple[str, ...],

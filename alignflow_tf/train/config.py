@@ -149,9 +149,13 @@ class Config(settings.Reading):
   kl_weight: float = _field(
       0., "Weight of the mean square of UNIT's latents, which is twice the "
       'divergence from the prior a dimension.', _WEIGHT, unused=0.)
+  nce_weight: float = _field(
+      0., "Weight of CUT's PatchNCE, by which patches of a translation are told "
+      'apart.', _WEIGHT, unused=0.)
   identity_weight: float = _field(
-      0., "Weight of CycleGAN's identity loss, relative to cycle_weight; 0.5 "
-      'in its paper where colours are to be kept.', _WEIGHT, unused=0.)
+      0., "Weight of the identity loss, relative to CycleGAN's cycle_weight "
+      "(0.5 in its paper where colours are to be kept) or to CUT's nce_weight "
+      '(1 in its paper).', _WEIGHT, unused=0.)
   ode_steps: int = _field(
       10, "Number of steps that solve OT-CFM's equation; each evaluates the "
       'network twice.', _POSITIVE, unused=10)
