@@ -137,7 +137,7 @@ class Generators(Baseline):
       seed: int = 0,
       network_dtype: Any = 'float32',
       framing: bool = False,
-      name: str = 'generators',
+      name: str | None = None,
   ):
     """Builds the model.
 
@@ -150,13 +150,14 @@ class Generators(Baseline):
       seed: Non-negative integer that fixes the initial weights.
       network_dtype: Keras dtype or policy of the generators.
       framing: See `Baseline`.
-      name: Name of the module.
+      name: Name of the module; that of its class by default.
 
     Raises:
       ValueError: If the domains are not two or more different names, or the
         images do not fit the generators.
     """
-    super().__init__(domains, event_shape, name, framing)
+    super().__init__(
+        domains, event_shape, name or type(self).__name__.lower(), framing)
     generators: dict[tuple[str, str], Generator] = {}
     for source, target in itertools.permutations(self.domains, 2):
       name = f'{source}_to_{target}'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 import functools
 import itertools
 from typing import Any
@@ -43,10 +42,9 @@ class CUT(base.Generators):
        https://arxiv.org/abs/2007.15651
   """
 
-  def __init__(self, domains: Sequence[str], event_shape: tuple[int, int, int],
-               *args: Any, name: str = 'cut', **kwargs: Any):
-    """See `base.Generators` for arguments and errors."""
-    super().__init__(domains, event_shape, *args, name=name, **kwargs)
+  def __init__(self, *args: Any, **kwargs: Any):
+    """Builds the model; arguments and errors are those of `base.Generators`."""
+    super().__init__(*args, **kwargs)
     # Of the generators' layers, which are tracked there.
     self._encoders = self._no_dependency({
         direction: _encoder(generator.network.layer)

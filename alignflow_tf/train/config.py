@@ -150,8 +150,8 @@ class Config(settings.Reading):
       0., "Weight of the mean square of UNIT's latents, which is twice the "
       'divergence from the prior a dimension.', _WEIGHT, unused=0.)
   nce_weight: float = _field(
-      0., "Weight of CUT's PatchNCE, by which patches of a translation are told "
-      'apart.', _WEIGHT, unused=0.)
+      0., "Weight of CUT's PatchNCE, which holds patches of a translation to "
+      'those of its input.', _WEIGHT, unused=0.)
   identity_weight: float = _field(
       0., "Weight of the identity loss, relative to CycleGAN's cycle_weight "
       "(0.5 in its paper where colours are to be kept) or to CUT's nce_weight "

@@ -142,6 +142,7 @@ def run_dir(tmp_path_factory):
   return path
 
 
+@pytest.mark.slow
 def test_a_run_is_evaluated_and_exported(run_dir, tmp_path):
   model = af.load(run_dir)
   assert isinstance(model, baselines.CUT)
