@@ -49,6 +49,8 @@ def digits() -> dict[str, list[Row]]:
   samples = [1000. * v['samples'] for v in found['samples']['kid'].values()]
   card = functools.partial(Row, 'Figures')
   ways, each = ('optical to MNIST', 'MNIST to optical'), ('optical', 'MNIST')
+  demo = functools.partial(
+      Row, 'Digits, the demo', '`cpu_trunk`, seed 0, as pretrained')
   row = functools.partial(Row, 'Systems', 'AlignFlow, `cpu_trunk`')
   return {
       'docs/model_card.md': [
@@ -61,6 +63,13 @@ def digits() -> dict[str, list[Row]]:
           card('bits/dim', each, bits),
           card('KID of samples, times 1000', each, samples, KID)],
       'docs/results.md': [
+          demo(('bits/dim optical, MNIST',), bits),
+          demo(('label kept, optical to MNIST / back',), kept, TRAINED),
+          demo(('KID',), kid, KID),
+          demo(('way back, float, largest error',),
+               [max(trip['max'] for trip in trips)], ROUNDING),
+          demo(('way back from 8 bits, mean error',), saved),
+          demo(('pixels outside [0, 1]',), [t['outside'] for t in trips]),
           row(('label kept, optical to MNIST / back',), kept, TRAINED),
           row(('KID',), kid, KID),
           row(('way back from 8 bits, mean error',), saved),

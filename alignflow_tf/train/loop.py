@@ -14,7 +14,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from alignflow_tf import _progress
 from alignflow_tf import bijectors
 from alignflow_tf import data
 from alignflow_tf.train import auxiliary as auxiliary_lib
@@ -162,6 +161,21 @@ def _without_graph_optimizer() -> Iterator[None]:
         {'disable_meta_optimizer': before.get('disable_meta_optimizer', False)})
 
 
+def _batches(config: config_lib.Config, domains: data.DomainSet, start: int,
+             labels: tuple[str, ...], team: strategies.Team
+            ) -> Iterator[dict[str, tf.Tensor]]:
+  """This process's part of each step's images and labels, from a step on."""
+  number = config.images_per_step()
+  batches = iter(domains.train_batches(
+      number, seed=config.seed, start_step=start, labels=labels,
+      rows=team.rows(number)))
+  while True:
+    with faults.reading():
+      batch = next(batches)
+    yield {d: b['image'] for d, b in batch.items()} | {
+        f'{d}/label': batch[d]['label'] for d in labels}
+
+
 class _Loop:
   """Steps, and the work between them: logs, validations and checkpoints."""
 
@@ -186,7 +200,6 @@ class _Loop:
     self._recent = recent.Recent()
     # Whether a signal came before the validation of the last step.
     self._due = False
-    self._announced = False
 
   def run(self) -> None:
     """Trains from the newest checkpoint, or from the beginning, to the end."""
@@ -261,7 +274,8 @@ class _Loop:
     begin = time.monotonic()
     if self._due:
       self._save(start, self._validate(start))
-    batches = self._batches(start)
+    batches = _batches(
+        config, self._domains, start, self._trainer.labels, self._team)
     stop, of_trunk = False, 0.
     for step in range(start + 1, config.steps + 1):
       last = step == config.steps
@@ -299,18 +313,6 @@ class _Loop:
       monitor.say('The trunk took '
                   f'{of_trunk / (time.monotonic() - begin):.0%} of the time.')
     return stop
-
-  def _batches(self, start: int) -> Iterator[dict[str, tf.Tensor]]:
-    """This process's part of each step's images and labels, from a step on."""
-    number = self._config.images_per_step()
-    batches = iter(self._domains.train_batches(
-        number, seed=self._config.seed, start_step=start,
-        labels=self._trainer.labels, rows=self._team.rows(number)))
-    while True:
-      with faults.reading():
-        batch = next(batches)
-      yield {d: b['image'] for d, b in batch.items()} | {
-          f'{d}/label': batch[d]['label'] for d in self._trainer.labels}
 
   @contextlib.contextmanager
   def _saved_on_bad_data(self, step: int) -> Iterator[None]:
@@ -354,20 +356,11 @@ class _Loop:
       return
     values['skipped_steps'] = float(self._trainer.skipped.numpy())
     values |= self._monitor.progress(step, values)
-    self._announce_pictures(step, values['steps_per_second'])
+    every = self._config.eval_every
+    self._monitor.announce_pictures(
+        step, (self._config.trunk_steps // every + 1) * every)
     with faults.writing(self._run_dir):
       self._monitor.scalars(step, values)
-
-  def _announce_pictures(self, step: int, speed: float) -> None:
-    """Says once when a person will have pictures to look at."""
-    every = self._config.eval_every
-    first = (self._config.trunk_steps // every + 1) * every
-    if not self._announced and speed and step < first <= self._config.steps:
-      self._announced = True
-      self._monitor.say(
-          f'Pictures of translations after step {first}, in about '
-          f'{_progress.duration((first - step) / speed)}: '
-          f'{os.path.join(self._run_dir, "sheets")}')
 
   def _save(self, step: int, figure: float | None = None) -> None:
     """Writes a checkpoint, in the first process."""

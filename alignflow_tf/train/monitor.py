@@ -40,6 +40,7 @@ class Monitor:
     self._since = time.monotonic()
     self._since_step: int | None = None
     self._speed = 0.
+    self._announced = False
 
   def _open(self, step: int) -> None:
     path = os.path.join(self._directory, 'metrics.jsonl')
@@ -130,6 +131,14 @@ class Monitor:
     else:
       _print(text)
     return {'steps_per_second': self._speed}
+
+  def announce_pictures(self, step: int, first: int) -> None:
+    """Says once, of a step, when a person will have pictures to look at."""
+    if not self._announced and self._speed and step < first <= self._total:
+      self._announced = True
+      self.say(f'Pictures of translations after step {first}, in about '
+               f'{_progress.duration((first - step) / self._speed)}: '
+               f'{os.path.join(self._directory, "sheets")}')
 
   def done(self) -> None:
     """Ends the progress line."""
