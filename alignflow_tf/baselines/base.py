@@ -192,7 +192,7 @@ def build(system: Any, config: Any, domains: tuple[str, ...],
   """Builds a system of residual networks that halve the images.
 
   Args:
-    system: The class, with the arguments of `CycleGAN`.
+    system: The class, with the arguments of `Generators`.
     config: The configuration.
     domains: Names of the domains.
     event_shape: `(height, width, channels)` of the images.
@@ -203,11 +203,12 @@ def build(system: Any, config: Any, domains: tuple[str, ...],
   Raises:
     ValueError: If the architecture does not fit the images.
   """
+  framing = {'framing': True} if config.framing else {}
   try:
     return system(
         domains, event_shape, filters=config.width,
         num_blocks=config.num_blocks, num_halvings=config.num_scales - 1,
-        seed=config.seed, network_dtype=config.precision)
+        seed=config.seed, network_dtype=config.precision, **framing)
   except ValueError as e:
     raise ValueError(
         f'`num_scales` (one more than the halvings), `image_size`: {e}') from e

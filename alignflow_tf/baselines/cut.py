@@ -126,16 +126,7 @@ def patch_nce(queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
   return tf.reduce_mean(tf.reduce_logsumexp(logits, axis=-1) - own)
 
 
-def build(config: Any, domains: tuple[str, ...],
-          event_shape: tuple[int, int, int]) -> CUT:
-  """Builds the model of a configuration, with initial weights.
-
-  Raises:
-    ValueError: If the architecture does not fit the images.
-  """
-  return base.build(
-      functools.partial(CUT, framing=config.framing), config, domains,
-      event_shape)
+build = functools.partial(base.build, CUT)
 
 
 def terms(config: Any, model: CUT) -> list[objectives.Term]:

@@ -37,16 +37,7 @@ class CycleGAN(base.Generators):
   """
 
 
-def build(config: Any, domains: tuple[str, ...],
-          event_shape: tuple[int, int, int]) -> CycleGAN:
-  """Builds the model of a configuration, with initial weights.
-
-  Raises:
-    ValueError: If the architecture does not fit the images.
-  """
-  return base.build(
-      functools.partial(CycleGAN, framing=config.framing), config, domains,
-      event_shape)
+build = functools.partial(base.build, CycleGAN)
 
 
 def terms(config: Any, model: CycleGAN) -> list[objectives.Term]:

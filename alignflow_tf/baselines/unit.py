@@ -190,16 +190,7 @@ def draw(mean: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
   return mean + tf.random.stateless_normal(tf.shape(mean), seed)
 
 
-def build(config: Any, domains: tuple[str, ...],
-          event_shape: tuple[int, int, int]) -> UNIT:
-  """Builds the model of a configuration, with initial weights.
-
-  Raises:
-    ValueError: If the architecture does not fit the images.
-  """
-  return base.build(
-      functools.partial(UNIT, framing=config.framing), config, domains,
-      event_shape)
+build = functools.partial(base.build, UNIT)
 
 
 def terms(config: Any, model: UNIT) -> list[objectives.Term]:

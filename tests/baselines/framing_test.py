@@ -27,7 +27,8 @@ def _spread(images):
   return np.sqrt(np.average((places - middle)**2, weights=mass))
 
 
-@pytest.mark.parametrize('system', [baselines.CycleGAN, baselines.UNIT])
+@pytest.mark.parametrize(
+    'system', [baselines.CUT, baselines.CycleGAN, baselines.UNIT])
 def test_networks_see_one_frame(system):
   model = system(('a', 'b'), SHAPE, 4, 1, 1, framing=True)
   images = {'a': _squares(3), 'b': _squares(6)}
