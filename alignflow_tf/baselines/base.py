@@ -158,6 +158,7 @@ class Generators(Baseline):
     """
     super().__init__(
         domains, event_shape, name or type(self).__name__.lower(), framing)
+    self._seed = seed
     generators: dict[tuple[str, str], Generator] = {}
     for source, target in itertools.permutations(self.domains, 2):
       name = f'{source}_to_{target}'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 import functools
 import itertools
 from typing import Any
@@ -24,10 +25,10 @@ _TEMPERATURE = 0.07
 class CUT(base.Generators):
   """Contrastive unpaired translation: independent generators.
 
-  Each direction is trained by itself: a patch of a translation shall be told by
-  its features from other patches of the image, as the one that the patch of the
-  input in the same place became. So there is no cycle, and nothing ties
-  G_{A->B} and G_{B->A}; the paper trains one of them. It is a
+  Each direction is trained by itself: given a patch of a translation, the patch
+  of the input in the same place shall be found among patches of the input, by
+  features of the generator's own encoder. So there is no cycle, and nothing
+  ties G_{A->B} and G_{B->A}; the paper trains one of them. It is a
   `protocols.Translates`, without densities, latents or inverses.
 
   ```python
@@ -45,15 +46,13 @@ class CUT(base.Generators):
   def __init__(self, *args: Any, **kwargs: Any):
     """Builds the model; arguments and errors are those of `base.Generators`."""
     super().__init__(*args, **kwargs)
-    # Of the generators' layers, which are tracked there.
-    self._encoders = self._no_dependency({
-        direction: _encoder(generator.network.layer)
-        for direction, generator in self._generators.items()})
+    # Beyond those of the generators' layers.
+    seeds = itertools.count(256 * 997 * (self._seed + 1))
     self._heads = {
         '_to_'.join(direction): [
-            _head(features.shape[-1], seed=i, name=f'head_{i}')
-            for i, features in enumerate(encoder.outputs)]
-        for direction, encoder in self._encoders.items()}
+            _head(features.shape[-1], seeds, name=f'head_{i}')
+            for i, features in enumerate(self._encoder(direction).outputs)]
+        for direction in self._generators}
 
   def patches(self, images: tf.Tensor, domain: str, direction: tuple[str, str],
               seed: tf.Tensor) -> list[tf.Tensor]:
@@ -72,44 +71,46 @@ class CUT(base.Generators):
     framed = images_lib.to_critic(self.frame(images, domain))
     found = []
     for i, (features, head) in enumerate(zip(
-        self._encoders[direction](framed),
+        self._encoder(direction)(framed),
         self._heads['_to_'.join(direction)], strict=True)):
       num, channels = features.shape[1] * features.shape[2], features.shape[3]
-      places = tf.random.experimental.stateless_shuffle(
-          tf.range(num), tf.random.experimental.stateless_fold_in(seed, i))
+      # XLA has no op that shuffles.
+      places = tf.argsort(tf.random.stateless_uniform(
+          [num], tf.random.experimental.stateless_fold_in(seed, i)))
       chosen = tf.gather(tf.reshape(features, [-1, num, channels]),
                          places[:_NUM_PATCHES], axis=1)
       found.append(tf.math.l2_normalize(
           head(tf.cast(chosen, tf.float32)), axis=-1, epsilon=1e-7))
     return found
 
+  def _encoder(self, direction: tuple[str, str]) -> keras.Model:
+    """Pixels, halved, and after two of the residual blocks, of a generator.
 
-def _encoder(generator: keras.Model) -> keras.Model:
-  """Image to features: pixels, halved, after one block and after half of them.
+    The blocks are the first and number `n // 2 + 1` of n, which are 1 and 5 of
+    9 in the published code. Its other layers are the pixels and both halving
+    convolutions, before their normalisation.
+    """
+    generator = self._generators[direction].network.layer
+    blocks = [layer for layer in generator.layers
+              if isinstance(layer, keras.layers.Add)]
+    return keras.Model(
+        generator.inputs,
+        [generator.inputs[0], blocks[0].input[0], blocks[0].output,
+         blocks[len(blocks) // 2].output])
 
-  For nine blocks these are the last four of the five layers of the published
-  code, and the first of it.
-  """
-  blocks = [layer for layer in generator.layers
-            if isinstance(layer, keras.layers.Add)]
-  return keras.Model(
-      generator.inputs,
-      [generator.inputs[0], blocks[0].input[0], blocks[0].output,
-       blocks[len(blocks) // 2].output])
 
-
-def _head(channels: int, seed: int, name: str) -> networks.Tracked:
+def _head(channels: int, seeds: Iterator[int], name: str) -> networks.Tracked:
   """A perceptron on features, which training alone uses."""
   layers = [keras.layers.Dense(_PATCH_FEATURES, activation, dtype='float32',
                                kernel_initializer=keras.initializers.Orthogonal(
-                                   seed=seed))
+                                   seed=next(seeds)))
             for activation in ('relu', None)]
   return networks.Tracked(
       keras.Sequential(layers), [None, None, channels], name=name)
 
 
 def patch_nce(queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
-  """Cross entropy of finding each patch's own key among its image's keys.
+  """Cross entropy of finding each query's own key among its image's keys.
 
   `-log(exp(q_i . k_i / 0.07) / sum_j exp(q_i . k_j / 0.07))`, a mean over all
   patches (equation 3 of the paper; negatives are of the same image).
@@ -166,7 +167,8 @@ def terms(config: Any, model: CUT) -> list[objectives.Term]:
   return found
 
 
-# `cut` is the paper's, with AlignFlow's batches.
+# `cut` has the widths, blocks and weights of the paper, with AlignFlow's
+# batches and steps.
 PRESETS: dict[str, dict[str, Any]] = {
     'cut': {
         'num_scales': 3, 'width': 64, 'num_blocks': 9, 'steps': 13_800,

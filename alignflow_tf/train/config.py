@@ -80,7 +80,8 @@ class Config(settings.Reading):
                      (_is_flow, 'one of ' + _FLOWS), unused='real_nvp')
   num_scales: int = _field(
       4, "Number of scales of a flow, or of a baseline's networks: 3 in the "
-      'papers of CycleGAN and UNIT, which halve the image twice.', _POSITIVE)
+      'papers of CycleGAN, CUT and UNIT, which halve the image twice.',
+      _POSITIVE)
   width: int = _field(
       32, "Networks' number of hidden channels at the finest scale.", _POSITIVE)
   num_blocks: int = _field(

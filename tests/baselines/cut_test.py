@@ -68,10 +68,27 @@ def test_patches_are_of_the_same_places_for_one_seed(model):
       tf.reduce_sum(other[0], 1), tf.reduce_sum(found[0], 1), atol=1e-4)
 
 
-def test_at_most_256_patches():
+def test_at_most_256_patches_also_compiled():
   model = baselines.CUT(('a', 'b'), (24, 24, 1), 4, 1, 1)
-  found = model.patches(tf.zeros([1, 24, 24, 1]), 'a', ('a', 'b'), SEED)
+  compiled = tf.function(
+      lambda x, seed: model.patches(x, 'a', ('a', 'b'), seed),
+      jit_compile=True)
+  found = compiled(tf.zeros([1, 24, 24, 1]), SEED)
   assert [f.shape[1] for f in found] == [256, 144, 144, 144]
+
+
+def test_heads_start_by_the_seed_and_are_no_part_of_a_translation(model):
+  first = [baselines.CUT(('a', 'b'), SHAPE, 4, 2, 1, seed)._heads['a_to_b'][0]
+           for seed in (0, 0, 1)]
+  weights = [head.layer.get_weights()[0] for head in first]
+  np.testing.assert_array_equal(weights[0], weights[1])
+  assert np.any(weights[0] != weights[2])
+  with tf.GradientTape() as tape:
+    y = model.translator('a', 'b').forward(tf.zeros([1, *SHAPE]))
+  heads = [v for head in model._heads['a_to_b']
+           for v in head.trainable_variables]
+  assert len(heads) == 16
+  assert tape.gradient(y, heads) == [None] * 16
 
 
 def test_patch_nce_is_the_cross_entropy_of_the_own_patch():
