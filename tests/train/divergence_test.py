@@ -17,16 +17,21 @@ tfb = tfp.bijectors
 
 def _spoil(monkeypatch):
   """Makes a weight NaN before step 15."""
-  original = loop._Loop._batches
+  steps, batches = loop._Loop._steps, loop._batches
 
-  def batches(self, start):
-    for step, batch in enumerate(original(self, start), start + 1):
-      if step == 15:
-        weight = self._trainer.model.trainable_variables[7]
-        weight.assign(weight * np.nan)
-      yield batch
+  def spoiled(self, start, signals):
 
-  monkeypatch.setattr(loop._Loop, '_batches', batches)
+    def spoiling(*args):
+      for step, batch in enumerate(batches(*args), start + 1):
+        if step == 15:
+          weight = self._trainer.model.trainable_variables[7]
+          weight.assign(weight * np.nan)
+        yield batch
+
+    monkeypatch.setattr(loop, '_batches', spoiling)
+    return steps(self, start, signals)
+
+  monkeypatch.setattr(loop._Loop, '_steps', spoiled)
 
 
 def test_numbers_that_are_not_finite(tmp_path, monkeypatch, capsys):

@@ -2,7 +2,6 @@
 
 import contextlib
 import resource
-import types
 
 import numpy as np
 import pytest
@@ -181,12 +180,8 @@ def test_pictures_that_vanish(tmp_path):
   domains = data.load(
       'folders', image_size=8, cache='none',
       domain_dirs={d: str(tmp_path / d) for d in 'ab'})
-  run = types.SimpleNamespace(
-      _trainer=types.SimpleNamespace(labels=()), _domains=domains,
-      _team=types.SimpleNamespace(rows=lambda number: None),
-      _config=config_lib.resolve(
-          'cpu', batch_size=2, objective='mle'))
-  stream = loop._Loop._batches(run, 0)
+  config = config_lib.resolve('cpu', batch_size=2, objective='mle')
+  stream = loop._batches(config, domains, 0, (), strategies.Team())
   assert next(stream)['a'].shape == (2, 8, 8, 3)
   for path in (tmp_path / 'a').iterdir():
     path.unlink()
