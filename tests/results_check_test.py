@@ -75,11 +75,14 @@ def test_rows_that_are_trained_are_held_against_the_pages(monkeypatch):
         (folder / 'result.json').write_text('{"accuracy": 0.79}')
     return '{"test": 2.7}'
 
-  ways = {way: {'model': {'label_agreement': kept, 'mse': mse}}
-          for way, kept, mse in (('a', 0.28, 0.022), ('b', 0.31, 0.056))}
+  def evaluate(run, output, classify, supervised):
+    return {'translation': {
+        way: {'model': {'label_agreement': kept} if supervised else {
+            'mse': mse}}
+        for way, kept, mse in (('a', 0.28, 0.022), ('b', 0.31, 0.056))}}
+
   monkeypatch.setattr(results_trained, '_run', run)
-  monkeypatch.setattr(results_trained.evaluation, 'evaluate',
-                      lambda *_, **__: {'translation': ways})
+  monkeypatch.setattr(results_trained.evaluation, 'evaluate', evaluate)
   for name, measure in results_trained.measures('maps', 'tfds'):
     (page, (row,)), = measure().items()
     tables = results_json.tables(

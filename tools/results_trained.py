@@ -36,9 +36,10 @@ def _evaluated(figure: str, *settings: str) -> list[float]:
     run = os.path.join(output, 'run')
     _run('-m', 'alignflow_tf.train', '--seed=0', '--noexport',
          f'--run_dir={run}', *settings)
+    # A network that is trained on labels reads the translations' classes.
     found = evaluation.evaluate(
         run, os.path.join(output, 'evaluation'), classify=False,
-        supervised=False)
+        supervised=figure == 'label_agreement')
   return [way['model'][figure] for way in found['translation'].values()]
 
 
