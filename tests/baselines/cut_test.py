@@ -141,6 +141,18 @@ def test_an_input_that_is_its_own_translation_costs_least(model):
   assert loss(x) < loss(tf.reverse(x, [1]))
 
 
+def test_what_is_translated_is_a_fixed_target(model):
+  term = cut.terms(_config(), model)[2]
+  real, fake = tf.random.stateless_uniform([2, 3, *SHAPE], SEED)
+  with tf.GradientTape() as tape:
+    tape.watch([real, fake])
+    loss = term.fn(af.objectives.State(
+        {'a': real}, {('a', 'b'): fake}, {}, tf.constant(0.), SEED))
+  of_real, of_fake = tape.gradient(loss, [real, fake])
+  assert of_real is None
+  assert np.any(of_fake)
+
+
 def test_configuration():
   for name in ('cut', 'cut_digits'):
     config = config_lib.resolve(name)
