@@ -5,7 +5,7 @@
 The folders have Maps and Facades, and TFDS' sets of digits; tables whose data
 are not there are skipped. Measured are figures of the pretrained model and rows
 that depend on the data alone, and with `--train` a row each of lambda,
-adaptation, systems and families of flows: half an hour of one core. A figure
+adaptation, systems and families of flows, which takes a while. A figure
 must agree as far as it is written, or to a share where it depends on a
 machine's rounding or on training. The exit status is 1 where one differs.
 """
