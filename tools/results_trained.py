@@ -1,7 +1,7 @@
 """Rows of the pages that need training.
 
-Used by `python -m tools.results_check --train`. By the times of single runs, all
-of them take 30 to 45 minutes of one core; the whole has not been timed.
+Used by `python -m tools.results_check --train`. By the times of single runs,
+all of them take 30 to 45 minutes of one core; the whole has not been timed.
 """
 
 from __future__ import annotations
